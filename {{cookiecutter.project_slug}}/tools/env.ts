@@ -1,0 +1,50 @@
+// Which Medplum project a command talks to, and as whom.
+import { existsSync, readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { UserError } from './cli.ts';
+
+export interface Environment {
+  /** `local`, `staging`, …: part of every deployed bot's identifier. */
+  name: string;
+  /** With a slash at the end. */
+  baseUrl: string;
+  clientId: string;
+  clientSecret: string;
+  /** The project that the credentials must belong to. */
+  projectId: string;
+}
+
+/**
+ * Reads `.env.<name>`; real environment variables win over the file.
+ *
+ * @param name - the environment
+ * @throws UserError that names the missing variable and the file
+ */
+export function readEnvironment(name = 'local'): Environment {
+  if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) {
+    throw new UserError(`"${name}" is no name for an environment: use lower-case letters, digits and dashes.`);
+  }
+  const file = `.env.${name}`;
+  const variables = { ...(existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}), ...given(process.env) };
+  const read = (variable: string): string => {
+    const value = variables[variable]?.trim();
+    if (value) return value;
+    throw new UserError(`${variable} is not set. Put it into ${file} (see .env.example), or set it as a variable.`);
+  };
+  const baseUrl = read('MEDPLUM_BASE_URL');
+  if (!/^https?:$/.test(URL.parse(baseUrl)?.protocol ?? '')) {
+    throw new UserError(`MEDPLUM_BASE_URL is no address: write it like https://api.medplum.com/ (in ${file}).`);
+  }
+  return {
+    name,
+    baseUrl: baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`,
+    projectId: read('MEDPLUM_PROJECT_ID'),
+    clientId: read('MEDPLUM_CLIENT_ID'),
+    clientSecret: read('MEDPLUM_CLIENT_SECRET'),
+  };
+}
+
+/** A variable that CI sets to nothing (a secret that is not there) counts as not set. */
+function given(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(variables).filter(([, value]) => value));
+}
