@@ -1,0 +1,141 @@
+// Requests to other systems, for every bot: plain, authenticated and conditional, tried again where that is safe.
+import type { Resource } from '@medplum/fhirtypes';
+import { identifierQuery, parseIdentifierQuery } from './fhir-identifier.ts';
+import { HTTP_VERBS, isRequestFailure, isTransient, sendRequest } from './http-request.ts';
+import { clock, retry, retryDelay } from './retry.ts';
+
+export { HTTP_VERBS };
+
+/** A bot has 10 s by default (Bot.timeout); a request and its retries end before that. */
+const TIME_BUDGET_MS = 8_000;
+const ATTEMPT_MS = 4_000;
+
+/**
+ * Sends a request, and again after 429, 5xx and network errors, for at most 8 seconds in all.
+ *
+ * POST and PATCH are sent again only after 429: after anything else nobody knows whether they were carried out.
+ *
+ * @param url - Where to: https, or http to this machine or a private name.
+ * @param method - GET, POST, PUT, PATCH or DELETE.
+ * @param body - A resource; null and undefined send none.
+ * @param headers - Added to the FHIR headers.
+ * @returns The answer's JSON body, or undefined where there was none.
+ * @throws RequestFailure with status, method, resource type and codes; never the URL's query or a body.
+ * @example const patient = await makeExternalRequest(`${baseUrl}/Patient/${id}`, HTTP_VERBS.GET);
+ */
+export async function makeExternalRequest<T = unknown>(
+  url: string,
+  method: HTTP_VERBS,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<T | undefined> {
+  const deadline = clock.now() + TIME_BUDGET_MS;
+  const repeatable = method !== HTTP_VERBS.POST && method !== HTTP_VERBS.PATCH;
+  const answer = await retry(
+    () => sendRequest<T>(url, method, body, headers, Math.min(ATTEMPT_MS, deadline - clock.now())),
+    deadline,
+    (error, attempt) => {
+      const again = isRequestFailure(error) && (error.status === 429 || (repeatable && isTransient(error.status)));
+      return again ? retryDelay(attempt, error.retryAfter) : undefined;
+    },
+  );
+  return answer.body;
+}
+
+/**
+ * `makeExternalRequest` with a bearer token.
+ *
+ * @param url - Where to.
+ * @param token - The token, without `Bearer`; from a secret, never from the source.
+ * @param method - GET, POST, PUT, PATCH or DELETE.
+ * @param body - A resource, or nothing.
+ * @returns The answer's JSON body, or undefined where there was none.
+ * @throws RequestFailure, as makeExternalRequest.
+ */
+export async function makeAuthenticatedRequest<T = unknown>(
+  url: string,
+  token: string,
+  method: HTTP_VERBS,
+  body?: unknown,
+): Promise<T | undefined> {
+  return makeExternalRequest<T>(url, method, body, { authorization: `Bearer ${token}` });
+}
+
+/**
+ * A conditional request: create or update, read, or delete whatever carries one identifier (FHIR R4, 3.1.0.4.3).
+ *
+ * Anything but exactly one complete identifier is refused before it is sent: HAPI 8.8 answers 200 to
+ * `DELETE Patient?identifier=` and deletes a stranger.
+ *
+ * @param baseUrl - The FHIR server, e.g. `https://hapi.example.org/fhir`.
+ * @param resourceType - E.g. `Patient`.
+ * @param conditionalQuery - URL query syntax, as `identifierQuery` makes it; parsed here and encoded anew.
+ * @param method - GET, PUT, PATCH or DELETE.
+ * @param resource - The body. For PUT it must carry the identifier, or the next PUT would create a second one.
+ * @param headers - Added to the FHIR headers.
+ * @returns The answer's JSON body, or undefined where there was none.
+ * @throws Error for a query, a type or a body that is refused; RequestFailure, as makeExternalRequest.
+ * @example await makeConditionalFhirRequest(baseUrl, 'Patient', identifierQuery(system, id), HTTP_VERBS.PUT, patient);
+ */
+export async function makeConditionalFhirRequest<T = unknown>(
+  baseUrl: string,
+  resourceType: string,
+  conditionalQuery: string,
+  method: HTTP_VERBS,
+  resource?: Resource | null,
+  headers: Record<string, string> = {},
+): Promise<T | undefined> {
+  const { system, value } = parseIdentifierQuery(conditionalQuery);
+  if (!/^[A-Z][A-Za-z]+$/.test(resourceType)) {
+    throw new Error('Refused: a conditional request needs a FHIR resource type, such as Patient');
+  }
+  if (method === HTTP_VERBS.POST) {
+    throw new Error('Refused: a POST takes no conditional query; use PUT');
+  }
+  if (method === HTTP_VERBS.PUT && !hasIdentifier(resource, system, value)) {
+    throw new Error(`Refused: the ${resourceType} to PUT does not carry the identifier it is looked up by`);
+  }
+  const { id: _serverAssigned, ...body } = resource ?? {};
+  const url = `${baseUrl.replace(/\/+$/, '')}/${resourceType}?${identifierQuery(system, value)}`;
+  return makeExternalRequest<T>(url, method, resource ? body : undefined, headers);
+}
+
+function hasIdentifier(resource: Resource | null | undefined, system: string, value: string): boolean {
+  const identifiers = (resource as { identifier?: { system?: string; value?: string }[] } | undefined)?.identifier;
+  return Array.isArray(identifiers) && identifiers.some((found) => found.system === system && found.value === value);
+}
+
+/**
+ * Logs one line about a request: type, id, version, verb, status, attempt and milliseconds; never anything else.
+ *
+ * @param operation - Verb and type, e.g. `PUT Patient`; only such words are logged.
+ * @param resourceId - The resource's id.
+ * @param success - Whether it was carried out.
+ * @param error - What went wrong; cut down to status and codes, because messages echo patients.
+ * @param details - Numbers and versions for the line, e.g. `{ status: 200, version: '3', attempt: 1, ms: 45 }`.
+ * @example logExternalRequest('PUT Patient', id, false, error, { ms: 45 }) // PUT Patient/… failed: HTTP 412 ms=45
+ */
+export function logExternalRequest(
+  operation: string,
+  resourceId: string,
+  success: boolean,
+  error?: unknown,
+  details: { status?: number; version?: string; attempt?: number; ms?: number } = {},
+): void {
+  const what = /^[A-Z]{3,6} [A-Z][A-Za-z]+$/.exec(operation)?.[0] ?? 'request';
+  const id = /^[A-Za-z0-9.-]{1,64}$/.exec(resourceId)?.[0] ?? '?';
+  const numbers = Object.entries(details).map(([name, value]) => ` ${name}=${value}`);
+  const outcome = success ? 'ok' : `failed: ${describeError(error)}`;
+  console.log(`${what}/${id} ${outcome}${numbers.join('')}`); // console.log is all that vmcontext has
+}
+
+function describeError(error: unknown): string {
+  if (isRequestFailure(error)) {
+    return [error.status === 0 ? 'no answer' : `HTTP ${error.status}`, ...error.codes].join(' ');
+  }
+  return (
+    String(error)
+      .match(/\bHTTP \d{3}\b|\bHAPI-\d{4}\b/g)
+      ?.join(' ') ?? 'see the error'
+  );
+}

@@ -1,0 +1,67 @@
+// Trying again: how long to wait, and when to give up.
+import { setTimeout as wait } from 'node:timers/promises';
+
+/** The first wait is up to this long, each further one up to twice as long as the one before. */
+const FIRST_DELAY_MS = 200;
+const LONGEST_DELAY_MS = 5_000;
+
+/** Time, for everything that waits. One object, so that a test can put a faster clock in its place. */
+export const clock = {
+  now: (): number => Date.now(),
+  sleep: (ms: number, signal?: AbortSignal): Promise<void> => wait(ms, undefined, { signal }),
+};
+
+/**
+ * How long to wait before the next attempt.
+ *
+ * What the server asks for comes first. Otherwise a random time under a limit that doubles ("full jitter"):
+ * bots that failed together must not come back together.
+ *
+ * @param attempt - The attempt that has just failed: 1, 2, 3 …
+ * @param retryAfter - The answer's `Retry-After` header: seconds, or an HTTP date (RFC 9110, 10.2.3).
+ * @returns Milliseconds.
+ * @example retryDelay(1, '2') // 2000 to 2200
+ */
+export function retryDelay(attempt: number, retryAfter?: string | null): number {
+  const asked = parseRetryAfter(retryAfter);
+  if (asked !== undefined) {
+    return asked + Math.random() * FIRST_DELAY_MS;
+  }
+  return Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1));
+}
+
+function parseRetryAfter(value: string | null | undefined): number | undefined {
+  if (!value?.trim()) {
+    return undefined;
+  }
+  const ms = /^\d+$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - clock.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
+}
+
+/**
+ * Runs `attempt` until it succeeds, fails for good, or the next try would begin after the deadline.
+ *
+ * @param attempt - The work; gets the number of the attempt, from 1.
+ * @param deadline - When to give up: milliseconds since 1970, as `clock.now()` counts. Keep it well inside Bot.timeout.
+ * @param delayFor - Milliseconds to wait after this error, or undefined when trying again cannot help.
+ * @returns What the first successful attempt returned.
+ * @throws The last attempt's error.
+ * @example await retry(() => readSomething(), clock.now() + 5_000, (error, attempt) => retryDelay(attempt));
+ */
+export async function retry<T>(
+  attempt: (attempt: number) => Promise<T>,
+  deadline: number,
+  delayFor: (error: unknown, attempt: number) => number | undefined,
+): Promise<T> {
+  for (let number = 1; ; number++) {
+    try {
+      return await attempt(number);
+    } catch (error) {
+      const delay = delayFor(error, number);
+      if (delay === undefined || clock.now() + delay >= deadline) {
+        throw error;
+      }
+      await clock.sleep(delay);
+    }
+  }
+}

@@ -1,0 +1,35 @@
+// Secrets of the Medplum project, as a bot gets them in `event.secrets`.
+import type { BotEvent } from '@medplum/core';
+
+/** `event.secrets`: by name; a name that is not set is not there (Medplum 5.1). */
+export type Secrets = BotEvent['secrets'];
+
+/**
+ * A secret that may be missing.
+ *
+ * @param secrets - `event.secrets`.
+ * @param name - The secret's name, e.g. `HAPI_BEARER_TOKEN`.
+ * @returns Its value as text (an integer or boolean secret too), undefined when it is not set or empty.
+ */
+export function optionalSecret(secrets: Secrets, name: string): string | undefined {
+  const secret = secrets[name];
+  const value = secret?.valueString ?? secret?.valueInteger ?? secret?.valueBoolean;
+  return value === undefined || value === '' ? undefined : String(value);
+}
+
+/**
+ * A secret that a bot cannot work without.
+ *
+ * @param secrets - `event.secrets`.
+ * @param name - The secret's name, e.g. `HAPI_BASE_URL`.
+ * @returns Its value as text.
+ * @throws Error that names the secret and the command that sets it; never a value.
+ * @example const baseUrl = requiredSecret(event.secrets, 'HAPI_BASE_URL');
+ */
+export function requiredSecret(secrets: Secrets, name: string): string {
+  const value = optionalSecret(secrets, name);
+  if (value === undefined) {
+    throw new Error(`Secret ${name} is not set in this Medplum project. Set it with: npm run secrets -- set ${name}`);
+  }
+  return value;
+}
