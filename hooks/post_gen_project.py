@@ -1,0 +1,200 @@
+"""Finishes a new repository: adds the chosen overlays, git, the npm packages, and says what comes next.
+
+What cannot be done (no git, no Node, no network) costs one warning, never the work already done.
+Start-up is most of its time, so it imports little, and rich only for a terminal.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+# The only place where answers enter this program; `tojson` escapes single quotes, so no answer can end the literal.
+# fmt: off
+CONTEXT = r'''{{ cookiecutter | tojson }}'''
+RECREATE = r'''{{ cookiecutter | recreate_command | tojson }}'''
+# fmt: on
+
+ABOUT = {
+    "src/bots/": "one file, one bot",
+    "src/shared/": "code that bots share; bundled into each that uses it",
+    "tests/": "your tests, and sample events",
+    "docs/": "the pattern, runtimes, syncing, deploying, troubleshooting",
+    "medplum.config.json": "bots, their subscriptions, the names of their secrets",
+    "tools/": "build, deployment, local servers: need not be read",
+}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON as prettier would, so that formatting changes nothing: short lists of plain values on one line."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if path.name != "package.json":  # which prettier leaves as npm writes it
+        text = re.sub(r"\[\n\s*([^\[\]{}]{1,90}?)\n\s*\]", lambda m: "[" + re.sub(r",\n\s*", ", ", m[1]) + "]", text)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def chosen_overlays(staged: Path, answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overlays that the answers choose, each after those it needs: folder name -> its overlay.json."""
+    known = {path.parent.name: json.loads(path.read_bytes()) for path in sorted(staged.glob("*/overlay.json"))}
+    chosen: dict[str, Any] = {}
+
+    def add(name: str) -> None:
+        if name not in chosen:
+            for needed in known[name].get("needs", []):
+                add(needed)
+            chosen[name] = known[name]
+
+    for name, overlay in known.items():
+        if any(answers.get(question) in values for question, values in overlay.get("chosen_by", {}).items()):
+            add(name)
+    return chosen
+
+
+def add_overlays(project: Path, answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Move the chosen overlays' files into place, merge their entries, remove the rest; return the overlays."""
+    make_writable(project)
+    staged = project / ".overlays"
+    overlays = chosen_overlays(staged, answers)
+    config, package = (json.loads((project / name).read_bytes()) for name in ("medplum.config.json", "package.json"))
+    for name, overlay in overlays.items():
+        files = staged / name / "files"
+        for source in sorted(path for path in files.rglob("*") if path.is_file()):
+            target = project / source.relative_to(files)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+        for bot in overlay.get("bots", []):
+            if overlays.keys() & set(overlay.get("rests_beside", [])):
+                bot["subscriptions"] = []
+            config["bots"].append({**bot, "runtimeVersion": answers["bot_runtime"]})
+        package["scripts"].update(overlay.get("scripts", {}))
+    write_json(project / "medplum.config.json", config)
+    write_json(project / "package.json", package)
+    shutil.rmtree(staged)
+    return overlays
+
+
+def edited_before(project: Path, kept: Path) -> list[str]:
+    """Keep of an earlier repository's copy only the files that were written over; return their paths."""
+    left = []
+    for path in sorted([kept, *kept.rglob("*")], reverse=True):  # a folder's files before the folder
+        if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):  # not empty
+                path.rmdir()
+        elif path.is_symlink() or filecmp.cmp(path, project / path.relative_to(kept), shallow=False):
+            path.unlink()
+        else:
+            left.append(path.relative_to(kept).as_posix())
+    return left[::-1]
+
+
+def make_writable(project: Path) -> None:
+    """Undo the read-only mode that files inherit from a read-only template."""
+    for folder, folders, files in os.walk(project):
+        folders[:] = [name for name in folders if name not in (".git", "node_modules")]
+        for path in (Path(folder, name) for name in files):
+            if not path.is_symlink() and not path.stat().st_mode & 0o200:
+                path.chmod(path.stat().st_mode | 0o200)
+
+
+def run(*command: str) -> tuple[bool, str]:
+    """Run a command in this folder; return whether it worked, and what it printed."""
+    # GIT_DIR and its like, set while a git hook runs, would point our git at another repository.
+    mine = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith(mine)}
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=env, check=False)
+    except OSError as error:
+        return False, str(error)
+    return done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace").strip()
+
+
+def make_commit(project: Path) -> str | None:
+    """Make a git repository with a first commit; return why not, if not."""
+    if (project / ".git").exists():
+        return "no commit: this is a git repository already; see git status"
+    git = shutil.which("git")
+    if not (git and run(git, "-c", "init.defaultBranch=main", "init", "--quiet")[0] and run(git, "add", "--all")[0]):
+        why = "git failed" if git else "git was not found"
+        return f"no git repository: {why}; later: git init && git add -A && git commit -m 'First commit'"
+    if not run(git, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message", "Start from medplum-bots")[0]:
+        return "no first commit: git wants your name; git config user.name and user.email, then git commit"
+    return None
+
+
+def install(project: Path) -> str | None:
+    """Install the npm packages of the lock file; return why not, if not."""
+    needed = json.loads((project / "package.json").read_bytes())["engines"]["node"].removeprefix(">=")
+    node, npm = shutil.which("node"), shutil.which("npm")
+    found = run(node, "--version")[1] if node and npm else "not found"
+    version, least = (tuple(int(part) for part in re.findall(r"\d+", text)[:2]) for text in (found, needed))
+    if npm is None or version < least:
+        return f"no npm packages: Node is {found}; install Node {needed} or newer, then run npm ci"
+    # npm's own patience without a network is 70 s.
+    command = (npm, "ci", "--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
+    with progress("Installing the npm packages (npm ci) ..."):
+        done, printed = run(*command)
+    code = re.search(r"code (E\w+)", printed)
+    return None if done else f"no npm packages: npm failed{f' ({code[1]})' if code else ''}; run npm ci to see why"
+
+
+def progress(text: str) -> AbstractContextManager[object]:
+    """Show that something is under way: a spinner on a terminal, else a line."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        return Console().status(text)
+    return nullcontext(print(text, flush=True))
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line; with its style where a terminal shows it (rich honours NO_COLOR)."""
+    if style and sys.stdout.isatty():
+        from rich.console import Console
+
+        Console(highlight=False, markup=False, emoji=False).print(text, style=style, soft_wrap=True)
+    else:
+        print(text, flush=True)
+
+
+def finish(project: Path, answers: Mapping[str, Any], overlays: Mapping[str, Any]) -> None:
+    """Do what may fail without harm (git, npm), and say what was made, what was left out and why, and what is next."""
+    kept = os.environ.get("MEDPLUM_BOTS_KEPT")
+    if kept and (files := edited_before(project, Path(kept))):
+        say(f"Warning: written over, yours are kept in {kept}: {', '.join(files)}", "yellow")
+    # cruft makes repositories in temporary folders to compare them: a commit there breaks its update.
+    if "_commit" in answers:
+        say(f"Left to you by cruft, in {project.name}: git init (if new), npm ci, npm run build, npm test")
+        return
+    no_git = make_commit(project) if answers["init_git"] else "no git repository: not wanted"
+    no_npm = install(project) if answers["install_dependencies"] else "no npm packages: not wanted"
+    say(f"\nMade {project.name}", "bold green")
+    bots = [bot["name"] for overlay in overlays.values() for bot in overlay.get("bots", [])]
+    say("\n".join(f"  {name:22}{words}" for name, words in {**ABOUT, "Bots:": ", ".join(bots)}.items()))
+    say("\n".join(f"Left out: {reason}" for reason in (no_git, no_npm) if reason), "yellow")
+    say("\nNext", "bold")
+    here = min(os.path.relpath(project, os.environ.get("PWD", project.parent)), str(project), key=len)
+    commands = (f"cd {shlex.quote(here)}", no_npm and "npm ci", "npm run build", "npm test", "npm run demo")
+    say("\n".join(f"  {command}" for command in commands if command))
+    say("\nThe same again (also in README.md)", "bold")
+    say(f"  {json.loads(RECREATE)}")
+
+
+if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):  # a console that cannot show a letter must not stop the work
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    here, answers = Path.cwd(), json.loads(CONTEXT)
+    overlays = add_overlays(here, answers)
+    try:
+        finish(here, answers, overlays)
+    except Exception as error:  # failing here would make Cookiecutter delete a finished repository
+        print(f"Warning: {here} is complete, but finishing it failed: {error}", file=sys.stderr)
