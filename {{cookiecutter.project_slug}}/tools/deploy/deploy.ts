@@ -1,5 +1,16 @@
 // One deployment from start to end: desired (medplum.config.json + dist/) x actual (server) -> plan -> apply -> verify.
-import { UserError } from '../cli.ts';
+import { Listr } from 'listr2';
+import { createInterface } from 'node:readline/promises';
+import { UserError, bold, dim, green, red, yellow } from '../cli.ts';
+import { readEnvironment } from '../env.ts';
+import { readActual } from './actual.ts';
+import { applyChange } from './apply.ts';
+import { gitCommit, loadDesired } from './desired.ts';
+import type { Desired } from './desired.ts';
+import { isWrite, plan } from './plan.ts';
+import type { Change, Plan } from './plan.ts';
+import { connect, isLocal } from './server.ts';
+import type { Server } from './server.ts';
 
 export interface DeployOptions {
   /** The repository's folder; the current one if left out. */
@@ -29,6 +40,20 @@ export interface DeployResult {
   failed: { name: string; message: string }[];
 }
 
+export interface Prepared {
+  server: Server;
+  desired: Desired;
+  plan: Plan;
+}
+
+/** Reads both sides and makes the plan; writes nothing. Options and errors as for `deploy`. */
+export async function prepare(options: DeployOptions): Promise<Prepared> {
+  const environment = readEnvironment(options.environment);
+  const desired = loadDesired(options.root ?? process.cwd(), environment.name, options.only);
+  const server = await connect(environment);
+  return { server, desired, plan: plan(desired, await readActual(server), options) };
+}
+
 /**
  * Brings the server to what medplum.config.json and dist/ say.
  *
@@ -37,5 +62,109 @@ export interface DeployResult {
  * @throws UserError where nothing could be begun: credentials, project, a missing bundle or secret, an unconfirmed write
  */
 export async function deploy(options: DeployOptions): Promise<DeployResult> {
-  throw new UserError(`The deployment to ${options.environment ?? 'local'} is not written yet.`);
+  const log = options.log ?? console.log;
+  const { server, desired, plan: planned } = await prepare(options);
+  for (const line of planLines(planned, server)) log(line);
+  if (planned.problems.length > 0) throw new UserError(planned.problems.join('\n'));
+  const writes = planned.changes.filter(isWrite);
+  const failed = planned.changes.filter(({ action }) => action === 'blocked');
+  const failures = new Map(failed.map(({ name, reasons }) => [name, reasons.join(', ')]));
+  if (writes.length > 0) {
+    await confirm(options, server, writes.length);
+    await applyAll(writes, options, server, desired, failures);
+    const after = plan(desired, await readActual(server), { prune: options.prune ?? false });
+    for (const { name, reasons } of after.changes.filter(isWrite)) {
+      if (!failures.has(name))
+        failures.set(name, `is not as it should be after the deployment (${reasons.join(', ')})`);
+    }
+  }
+  return {
+    changed: writes.map(({ name }) => name).filter((name) => !failures.has(name)),
+    unchanged: planned.changes.filter((change) => !isWrite(change)).map(({ name }) => name),
+    failed: [...failures].map(([name, message]) => ({ name, message })),
+  };
+}
+
+/** Several bots at once, each by one writer; a failure stops nothing else. */
+async function applyAll(
+  writes: Change[],
+  options: DeployOptions,
+  server: Server,
+  { system }: Desired,
+  failures: Map<string, string>,
+): Promise<void> {
+  const commit = gitCommit(options.root ?? process.cwd());
+  const lively = !options.log && process.stdout.isTTY;
+  const tasks = writes.map((change) => ({
+    title: change.name,
+    task: async (): Promise<void> => {
+      try {
+        await applyChange(server, system, change, commit);
+      } catch (error) {
+        failures.set(change.name, (error as Error).message);
+        throw error;
+      } finally {
+        const failure = failures.get(change.name);
+        const line = failure ? `${red('x')} ${change.name}: ${failure}` : `${green('✓')} ${change.name}`;
+        if (!lively) (options.log ?? console.log)(line);
+      }
+    },
+  }));
+  const renderer = lively ? 'default' : 'silent';
+  await new Listr(tasks, { concurrent: options.concurrency ?? 8, exitOnError: false, renderer }).run();
+}
+
+/** @throws UserError where the answer is no, or where nobody can be asked */
+async function confirm({ yes, log }: DeployOptions, { environment }: Server, count: number): Promise<void> {
+  const { baseUrl, name } = environment;
+  if (yes || isLocal(baseUrl)) return;
+  const where = `${baseUrl} (${name})`;
+  if (log || !process.stdin.isTTY || !process.stdout.isTTY) {
+    throw new UserError(
+      `Nothing was written to ${where}: nobody can be asked here. Say it beforehand: npm run setup:bots -- --yes`,
+    );
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  const answer = await terminal.question(`Write ${count === 1 ? 'this' : `these ${count}`} to ${bold(where)}? [y/N] `);
+  terminal.close();
+  if (!/^y(es)?$/i.test(answer.trim())) throw new UserError('Nothing was written.');
+}
+
+const SIGNS: Record<Change['action'], string> = {
+  new: green('+'),
+  change: yellow('~'),
+  remove: red('-'),
+  unchanged: ' ',
+  held: '=',
+  blocked: red('!'),
+  orphan: '?',
+};
+
+/**
+ * The plan for people.
+ *
+ * @returns one line for each bot on which something is to be done or said, then warnings, then a sum
+ */
+export function planLines({ changes, warnings }: Plan, { environment }: Server): string[] {
+  const width = Math.max(0, ...changes.map(({ name }) => name.length));
+  const shown = changes.filter(
+    ({ action, reasons }) => changes.length <= 20 || action !== 'unchanged' || reasons.length > 0,
+  );
+  const lines = shown.map(({ name, action, reasons }) => {
+    const said = ['new', 'unchanged', 'held', 'blocked'].includes(action) ? [action, ...reasons] : reasons;
+    return `${SIGNS[action]} ${name.padEnd(width)}  ${action === 'unchanged' ? dim(said.join(', ')) : said.join(', ')}`;
+  });
+  const count = (...actions: Change['action'][]) => changes.filter(({ action }) => actions.includes(action)).length;
+  const sums = {
+    'to create': count('new'),
+    'to change': count('change'),
+    'to remove': count('remove'),
+    held: count('held'),
+  };
+  const parts = Object.entries({ ...sums, blocked: count('blocked'), unchanged: count('unchanged') }).filter(
+    ([, n]) => n > 0,
+  );
+  const sum = parts.map(([what, n]) => `${n} ${what}`).join(', ') || 'no bots';
+  const notes = warnings.map((warning) => `${yellow('Warning:')} ${warning}`);
+  return [`${bold(environment.name)}: ${environment.baseUrl}`, ...lines, ...notes, `${sum}.`];
 }

@@ -1,0 +1,27 @@
+// `npm run setup:bots`: deploys what dist/ holds to Medplum, bots and subscriptions, and says what it did and why.
+// Safe to run again at any time: it writes only what differs. What it is made of: tools/deploy/.
+import { UserError, main, readArgs } from '../tools/cli.ts';
+import { deploy } from '../tools/deploy/deploy.ts';
+
+await main(async () => {
+  const { values } = readArgs({
+    options: {
+      env: { type: 'string' },
+      only: { type: 'string' },
+      prune: { type: 'boolean' },
+      force: { type: 'boolean' },
+      yes: { type: 'boolean' },
+      concurrency: { type: 'string' },
+    },
+  });
+  const { env, concurrency = '8', ...options } = values;
+  if (!/^[1-9]\d?$/.test(concurrency))
+    throw new UserError(`--concurrency ${concurrency}: has to be a number from 1 to 99.`);
+  const { changed, failed } = await deploy({
+    ...options,
+    ...(env && { environment: env }),
+    concurrency: Number(concurrency),
+  });
+  if (failed.length > 0) throw new UserError(failed.map(({ name, message }) => `${name}: ${message}.`).join('\n'));
+  console.log(changed.length > 0 ? `Deployed: ${changed.join(', ')}.` : 'Nothing to do.');
+});

@@ -1,0 +1,125 @@
+// The plan's part on what belongs to a bot: its access policy, its membership and its subscriptions.
+import type { Subscription } from '@medplum/fhirtypes';
+import { isDeepStrictEqual } from 'node:util';
+import { differences, tagOf, withTags } from './actual.ts';
+import type { Actual, Stored } from './actual.ts';
+import type { DesiredBot } from './desired.ts';
+import type { Change } from './plan.ts';
+import type { Fields } from './server.ts';
+
+/** The policy of its own, and the membership that carries it: without one, subscriptions never run a bot. */
+export function planRights(system: string, bot: DesiredBot, actual: Actual, change: Change, prune: boolean): void {
+  const keys = [bot.key, ...bot.previousKeys];
+  const policy = actual.policies?.find((one) => keys.includes(tagOf(one, `${system}/policy`) ?? ''));
+  const member = actual.memberships?.find(
+    ({ profile }) => change.existing && profile.reference === `Bot/${change.existing.id}`,
+  );
+  const attached = policy && member?.accessPolicy?.reference === `AccessPolicy/${policy.id}`;
+  if (bot.policy && actual.policies) {
+    const tags = withTags(policy, `${system}/policy`, [bot.key]);
+    const fields = differences(policy, { name: bot.key, resource: bot.policy, 'meta.tag': tags });
+    change.policy = { existing: policy, fields };
+    if (Object.keys(fields).length > 0 || !attached)
+      change.reasons.push(`access policy (${!policy ? 'new' : attached ? 'changed' : 'not attached'})`);
+  } else if (policy && !bot.policy) {
+    change.reasons.push(`access policy (no longer in medplum.config.json${prune ? '' : '; --prune removes it'})`);
+    if (prune) change.removals.push(policy);
+  }
+  if (!actual.memberships) return;
+  const wanted = bot.policy && !attached ? 'attach' : !bot.policy && attached && prune ? 'detach' : 'keep';
+  if (!member && change.existing) change.reasons.push('membership (missing: no event would run it)');
+  if (!member || wanted !== 'keep') change.membership = { existing: member, policy: wanted };
+}
+
+/**
+ * Subscriptions have no identifier, so a tag `<environment>/<bot>/<number>` says whose they are. What is the same stays;
+ * what is left of both sides is paired and replaced in place, so that changed criteria never leave the old ones behind.
+ *
+ * @param change - gets the reasons, the writes and, with `prune`, the removals
+ * @param warnings - gets a line for each subscription that starts this bot too, and is nobody's here
+ */
+export function planSubscriptions(
+  system: string,
+  bot: DesiredBot,
+  actual: Actual,
+  change: Change,
+  prune: boolean,
+  warnings: string[],
+): void {
+  const tagSystem = `${system}/subscription`;
+  const keys = [bot.key, ...bot.previousKeys];
+  const endpoint = change.existing && `Bot/${change.existing.id}`;
+  const keyOf = (one: Subscription) => tagOf(one, tagSystem)?.replace(/\/\d+$/, '');
+  const ours = new Set(actual.subscriptions.filter((one) => keys.includes(keyOf(one) ?? '')));
+  const others = new Set(
+    actual.subscriptions.filter((one) => endpoint && !keyOf(one) && one.channel?.endpoint === endpoint),
+  );
+  const numbers = new Set(
+    [...ours].map((one) => tagOf(one, tagSystem)!).filter((tag) => tag.startsWith(`${bot.key}/`)),
+  );
+
+  const take = (
+    from: Set<Stored<Subscription>>,
+    fits: (one: Subscription) => boolean,
+  ): Stored<Subscription> | undefined => {
+    const found = [...from].find(fits);
+    if (found) from.delete(found);
+    return found;
+  };
+  const write = (wanted: Subscription, existing: Stored<Subscription> | undefined): void => {
+    let tag = existing && tagOf(existing, tagSystem);
+    if (!tag?.startsWith(`${bot.key}/`)) {
+      let number = 0;
+      while (numbers.has(`${bot.key}/${number}`)) number++;
+      tag = `${bot.key}/${number}`;
+    }
+    numbers.add(tag);
+    const { resourceType, ...members } = wanted;
+    const channel = { ...wanted.channel, ...(endpoint && { endpoint }) };
+    const all: Fields = { extension: undefined, ...members, channel, 'meta.tag': withTags(existing, tagSystem, [tag]) };
+    const fields = differences(existing, all);
+    if (Object.keys(fields).length === 0) return;
+    change.subscriptions.push({ existing, fields });
+    if (change.existing) change.reasons.push(`subscription (${why(existing, wanted, fields)})`);
+  };
+
+  const left = bot.subscriptions.filter((wanted) => {
+    const existing = take(ours, (one) => isSame(one, wanted)) ?? take(others, (one) => isSame(one, wanted));
+    if (existing) write(wanted, existing);
+    return !existing;
+  });
+  for (const wanted of left)
+    write(
+      wanted,
+      take(ours, () => true),
+    );
+  for (const one of ours) {
+    change.reasons.push(`subscription (no longer wanted: ${describe(one)}${prune ? '' : '; --prune removes it'})`);
+    if (prune) change.removals.push(one);
+  }
+  for (const one of others) {
+    if (one.status !== 'active') continue;
+    warnings.push(
+      `${bot.name}: Subscription/${one.id} (${describe(one)}) starts it too, and is not of this repository.`,
+    );
+  }
+}
+
+/** Whether both fire on the same events. */
+function isSame(one: Subscription, wanted: Subscription): boolean {
+  return one.criteria === wanted.criteria && isDeepStrictEqual(one.extension, wanted.extension);
+}
+
+/** `Patient, create` */
+function describe({ criteria, extension }: Subscription): string {
+  const interactions = (extension ?? []).flatMap(({ valueCode }) => valueCode ?? []);
+  return [criteria, ...interactions].join(', ');
+}
+
+function why(existing: Subscription | undefined, wanted: Subscription, fields: Fields): string {
+  if (!existing) return `new: ${describe(wanted)}`;
+  if ('criteria' in fields || 'extension' in fields) return `${describe(existing)} -> ${describe(wanted)}`;
+  if (existing.status !== 'active') return `switched on again: ${describe(wanted)}`;
+  const members = Object.keys(fields).filter((member) => member !== 'meta.tag');
+  return `${describe(wanted)}: ${members.length > 0 ? `${members.join(', ')} changed` : 'adopted'}`;
+}
