@@ -1,0 +1,52 @@
+# On a machine with Python 3.10+, git and make, each target does its own set-up: Node 24 comes from PyPI into .venv.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := build/node/.ready
+export PATH := $(CURDIR)/build/node:$(CURDIR)/$(VENV)/bin:$(PATH)
+DEMO := build/demo/my-medplum-bots
+
+.PHONY: help demo test test-fast lint format bench update clean
+
+help: ## Show what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+demo: $(READY) ## Generate a repository, build it, deploy it to local servers, watch a patient arrive
+	rm -rf build/demo
+	cookiecutter --no-input --default-config --output-dir build/demo . init_git=no install_dependencies=no
+	cd $(DEMO) && npm ci && npm run build && npm run demo
+
+test: lint ## Everything CI runs
+	$(PY) -m pytest -n 2 --dist loadgroup
+
+test-fast: $(READY) ## What needs neither Node nor Java
+	$(PY) -m pytest -n 2 --dist loadgroup tests/unit tests/bake
+
+lint: $(READY) ## Style and types of the template's Python
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: $(READY) ## Put the template's Python into shape
+	ruff check --fix .
+	ruff format .
+
+bench: $(READY) ## Measure; see benchmarks/
+	$(PY) -m benchmarks
+
+update: $(READY) ## Move every pin to the newest whole versions, then test
+	$(PY) -m tests.support.update_pins
+	$(MAKE) test
+
+clean: ## Remove everything that was made here
+	rm -rf build $(VENV)
+
+$(VENV)/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Error: Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
+	@touch $@
+
+$(READY): $(VENV)/.installed tests/support/node.py
+	$(PY) -m tests.support.node build/node
+	@touch $@

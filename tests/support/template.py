@@ -1,0 +1,128 @@
+"""Ways to use the template from tests: bake in this process, run the command lines, copy it into a git repository."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "{{cookiecutter.project_slug}}"
+QUESTIONS: dict[str, Any] = {
+    name: value
+    for name, value in json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8")).items()
+    if not name.startswith("_")
+}
+QUIET = {"init_git": False, "install_dependencies": False}
+
+
+def matrix() -> Iterator[dict[str, str]]:
+    """Every combination of the answers that choose files."""
+    names = ("bot_runtime", "example_bots", "ci_provider", "license")
+    for values in itertools.product(*(QUESTIONS[name] for name in names)):
+        yield dict(zip(names, values, strict=True))
+
+
+def bake(folder: Path, template: Path | str = ROOT, **answers: Any) -> Path:
+    """Bake in this process, without git and npm unless asked for; return the new repository."""
+    from cookiecutter.main import cookiecutter
+
+    folder.mkdir(parents=True, exist_ok=True)
+    context = {**QUIET, **answers}
+    made = cookiecutter(
+        str(template), no_input=True, extra_context=context, output_dir=str(folder), default_config=True
+    )
+    return Path(made)
+
+
+def command(name: str) -> str:
+    """The path of a command installed beside the running Python."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def run(
+    *line: str | Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+    given: str | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line; a failure shows what it printed."""
+    done = subprocess.run(
+        [str(part) for part in line],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=given,
+        stdin=None if given is not None else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, f"{line} left with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def cookiecutter(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return run(command("cookiecutter"), *arguments, cwd=cwd, **options)
+
+
+def cruft(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return run(command("cruft"), *arguments, cwd=cwd, **options)
+
+
+def git(*arguments: str | Path, cwd: Path) -> str:
+    return run("git", *arguments, cwd=cwd).stdout
+
+
+def files(project: Path, *leave_out: str) -> dict[str, bytes]:
+    """Every file of a repository by its path, without what tools make in it."""
+    hidden = {".git", "node_modules", "dist", *leave_out}
+    return {
+        path.relative_to(project).as_posix(): path.read_bytes()
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and not hidden & set(path.relative_to(project).parts)
+    }
+
+
+def template_files() -> list[str]:
+    """The files of the template as they are now: what git tracks, and what it would."""
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
+    return sorted(path for path in set(listed) if path and (ROOT / path).is_file())
+
+
+def copy_template(to: Path) -> Path:
+    """Copy the template as a clone would have it, uncommitted edits included."""
+    for path in template_files():
+        target = to / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / path, target)
+    return to
+
+
+def commit_all(repository: Path, message: str, tag: str | None = None) -> None:
+    if not (repository / ".git").exists():
+        git("init", "--quiet", "--initial-branch=main", cwd=repository)
+    git("add", "--all", "--force", cwd=repository)
+    git("commit", "--quiet", "--message", message, cwd=repository)
+    if tag:
+        git("tag", tag, cwd=repository)
+
+
+def load(path: Path, name: str) -> ModuleType:
+    """Import a Python file from anywhere."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
