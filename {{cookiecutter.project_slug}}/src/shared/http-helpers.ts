@@ -120,11 +120,13 @@ export function logExternalRequest(
   resourceId: string,
   success: boolean,
   error?: unknown,
-  details: { status?: number; version?: string; attempt?: number; ms?: number } = {},
+  details: { status?: number; version?: string; attempt?: number; leftOut?: number; ms?: number } = {},
 ): void {
   const what = /^[A-Z]{3,6} [A-Z][A-Za-z]+$/.exec(operation)?.[0] ?? 'request';
   const id = /^[A-Za-z0-9.-]{1,64}$/.exec(resourceId)?.[0] ?? '?';
-  const numbers = Object.entries(details).map(([name, value]) => ` ${name}=${value}`);
+  const numbers = (['status', 'version', 'attempt', 'leftOut', 'ms'] as const)
+    .filter((name) => details[name] !== undefined)
+    .map((name) => ` ${name}=${details[name]}`);
   const outcome = success ? 'ok' : `failed: ${describeError(error)}`;
   console.log(`${what}/${id} ${outcome}${numbers.join('')}`); // console.log is all that vmcontext has
 }

@@ -1,8 +1,7 @@
 // One HTTP request to another system: a deadline, a body read where there is one, failures that hold no patient data.
 import { OperationOutcomeError } from '@medplum/core';
 import type { OperationOutcomeIssue } from '@medplum/fhirtypes';
-import { transferableAbortController } from 'node:util';
-import { clock } from './retry.ts';
+import { withTimeout } from './retry.ts';
 
 /** Names, not numbers: what is logged is what was sent. */
 export const HTTP_VERBS = { GET: 'GET', POST: 'POST', PUT: 'PUT', PATCH: 'PATCH', DELETE: 'DELETE' } as const;
@@ -29,7 +28,7 @@ export interface RequestFailure extends OperationOutcomeError {
   retryAfter: string | null;
 }
 
-/** @returns True for the failures of `sendRequest` (`instanceof` fails on vmcontext: its errors are another realm's). */
+/** @returns True for the failures of `sendRequest`. (`instanceof` fails on vmcontext, where realms mix.) */
 export function isRequestFailure(error: unknown): error is RequestFailure {
   return typeof error === 'object' && error !== null && 'codes' in error && 'retryAfter' in error;
 }
@@ -58,34 +57,26 @@ export async function sendRequest<T = unknown>(
   timeoutMs: number,
 ): Promise<ExternalResponse<T>> {
   const target = checkedUrl(url);
-  const request = transferableAbortController();
-  const answered = transferableAbortController();
-  void clock.sleep(timeoutMs, answered.signal).then(
-    () => request.abort(),
-    () => undefined, // answered in time
-  );
-  try {
-    const response = await fetch(target.href, {
-      method,
-      headers: { accept: 'application/fhir+json', 'content-type': 'application/fhir+json', ...headers },
-      body: body === undefined || body === null ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
-      redirect: 'manual', // never carry a token or a patient to an address nobody configured
-      signal: request.signal,
-    });
-    const parsed = parseJson(await response.text());
-    if (response.ok) {
-      return { status: response.status, body: parsed as T, version: versionOf(response.headers.get('etag')) };
+  return withTimeout(timeoutMs, async (signal) => {
+    try {
+      const response = await fetch(target.href, {
+        method,
+        headers: { accept: 'application/fhir+json', 'content-type': 'application/fhir+json', ...headers },
+        body: body === undefined || body === null ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
+        redirect: 'manual', // never carry a token or a patient to an address nobody configured
+        signal,
+      });
+      const parsed = parseJson(await response.text());
+      if (response.ok) {
+        return { status: response.status, body: parsed as T, version: versionOf(response.headers.get('etag')) };
+      }
+      throw requestFailure(method, target, response.status, serverCodes(parsed), response.headers.get('retry-after'));
+    } catch (error) {
+      // No answer, or half of one: nobody knows what the server did.
+      const codes = signal.aborted ? ['timeout'] : networkCodes(error);
+      throw isRequestFailure(error) ? error : requestFailure(method, target, 0, codes, null);
     }
-    throw requestFailure(method, target, response.status, serverCodes(parsed), response.headers.get('retry-after'));
-  } catch (error) {
-    if (isRequestFailure(error)) {
-      throw error;
-    }
-    // No answer, or half of one: nobody knows what the server did.
-    throw requestFailure(method, target, 0, request.signal.aborted ? ['timeout'] : networkCodes(error), null);
-  } finally {
-    answered.abort();
-  }
+  });
 }
 
 function requestFailure(

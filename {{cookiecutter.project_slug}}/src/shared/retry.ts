@@ -1,5 +1,6 @@
 // Trying again: how long to wait, and when to give up.
 import { setTimeout as wait } from 'node:timers/promises';
+import { transferableAbortController } from 'node:util';
 
 /** The first wait is up to this long, each further one up to twice as long as the one before. */
 const FIRST_DELAY_MS = 200;
@@ -63,5 +64,28 @@ export async function retry<T>(
       }
       await clock.sleep(delay);
     }
+  }
+}
+
+/**
+ * Runs work that must end in time.
+ *
+ * @param ms - Until the signal is aborted, in milliseconds.
+ * @param work - The work; it ends itself when the signal is aborted, as fetch does.
+ * @returns What the work returned.
+ * @throws What the work throws, also because it was aborted.
+ * @example await withTimeout(4_000, (signal) => fetch(url, { signal }));
+ */
+export async function withTimeout<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const expired = transferableAbortController();
+  const done = transferableAbortController();
+  void clock.sleep(ms, done.signal).then(
+    () => expired.abort(),
+    () => undefined, // done in time
+  );
+  try {
+    return await work(expired.signal);
+  } finally {
+    done.abort();
   }
 }

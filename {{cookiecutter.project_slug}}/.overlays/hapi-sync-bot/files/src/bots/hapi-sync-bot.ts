@@ -1,0 +1,49 @@
+// Keeps the external FHIR server in step with Medplum: whatever an event says, it brings one resource up to date.
+import type { BotEvent, MedplumClient } from '@medplum/core';
+import { connectExternalServer } from '../shared/external-server.ts';
+import { changeFrom } from '../shared/fhir-events.ts';
+import { sync } from '../shared/fhir-sync.ts';
+import type { SyncResult } from '../shared/fhir-sync.ts';
+import { logExternalRequest } from '../shared/http-helpers.ts';
+import { clock } from '../shared/retry.ts';
+import { syncConfig } from '../shared/sync-config.ts';
+
+/** Five seconds less than the bot's timeout in medplum.config.json: time to say what went wrong. */
+export const TIME_BUDGET_MS = 25_000;
+
+/** For the log: what the last request to the external server was. */
+const VERBS = {
+  created: 'PUT',
+  updated: 'PUT',
+  unchanged: 'PUT',
+  deactivated: 'PUT',
+  deleted: 'DELETE',
+  absent: 'GET',
+  merged: 'GET',
+};
+
+/**
+ * Runs on each creation, update and deletion of a synced type (see `subscriptions` in medplum.config.json).
+ *
+ * @param medplum - Acts as this bot; it must be allowed to read the synced types, without criteria.
+ * @param event - The event; `{ resourceType, id }` as input syncs that resource by hand (`npm run resync`).
+ * @returns What was done.
+ * @throws What stood in the way, after logging it. Medplum does not run a failed bot again: hapi-reconcile-bot repairs.
+ */
+export async function handler(medplum: MedplumClient, event: BotEvent): Promise<SyncResult> {
+  const started = clock.now();
+  const deadline = started + TIME_BUDGET_MS;
+  const { kind, resourceType, id } = changeFrom(event);
+  try {
+    const server = connectExternalServer(event.secrets, deadline);
+    const context = { medplum, server, config: syncConfig(event.secrets), deadline };
+    const result = await sync(context, resourceType, id, kind === 'delete');
+    const { action, version, attempts, leftOut } = result;
+    const details = { version, attempt: attempts, leftOut, ms: clock.now() - started };
+    logExternalRequest(`${VERBS[action]} ${resourceType}`, id, true, undefined, details);
+    return result;
+  } catch (error) {
+    logExternalRequest(`SYNC ${resourceType}`, id, false, error, { ms: clock.now() - started });
+    throw error;
+  }
+}

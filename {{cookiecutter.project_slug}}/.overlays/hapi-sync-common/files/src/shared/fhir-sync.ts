@@ -1,0 +1,88 @@
+// The sync of one resource: read both sides, and make the external server's state Medplum's. See docs/syncing.md.
+import type { ResourceType } from '@medplum/fhirtypes';
+import { isTypeAndId } from './fhir-events.ts';
+import { again, readSource, writeBack } from './fhir-source.ts';
+import { isMerged, lookAt } from './fhir-target.ts';
+import type { SyncContext } from './fhir-target.ts';
+import { put, remove } from './fhir-write.ts';
+import type { Done } from './fhir-write.ts';
+import { HTTP_VERBS, isRequestFailure, isTransient } from './http-request.ts';
+import { retry, retryDelay } from './retry.ts';
+
+export interface SyncResult extends Done {
+  attempts: number;
+}
+
+/**
+ * Brings one resource of the external server to Medplum's current state, whatever event led here.
+ *
+ * 1. Look at the target: its version is the fence.
+ * 2. Read the source, afterwards.
+ * 3. Write behind the fence: a write that comes late, or after somebody else's, is refused.
+ * 4. Read the source again. If it moved: again from 1, as after a conflict, a busy server or a lost answer.
+ *
+ * So events may come late, twice, in any order, and several at once: whichever runs last leaves Medplum's state.
+ *
+ * @param context - Medplum, the external server, the configuration, the deadline.
+ * @param resourceType - One of the configured types.
+ * @param id - The id on Medplum.
+ * @param deleted - Whether somebody said that it was deleted; only then Medplum's 404 counts as a deletion.
+ * @returns What was done.
+ * @throws The last failure when the deadline came, or at once where trying again cannot help.
+ * @example await sync(context, 'Patient', id); // { action: 'updated', version: '3', leftOut: 0, attempts: 1 }
+ */
+export async function sync(
+  context: SyncContext,
+  resourceType: string,
+  id: string,
+  deleted = false,
+): Promise<SyncResult> {
+  const type = context.config.types.find((synced) => synced === resourceType);
+  if (!type || !isTypeAndId(type, id)) {
+    throw new Error(`Refused: ${type ? 'not a FHIR id' : 'not a type of src/shared/sync-config.ts'}`);
+  }
+  return retry(
+    async (attempts) => ({ ...(await syncOnce(context, type, id, deleted)), attempts }),
+    context.deadline,
+    delayAfter,
+  );
+}
+
+function delayAfter(error: unknown, attempt: number): number | undefined {
+  if (isRequestFailure(error)) {
+    const conflict = error.status === 409 || error.status === 412;
+    return conflict || isTransient(error.status) ? retryDelay(attempt, error.retryAfter) : undefined;
+  }
+  return (error as { again?: boolean }).again ? retryDelay(attempt) : undefined;
+}
+
+async function syncOnce(context: SyncContext, type: ResourceType, id: string, deleted: boolean): Promise<Done> {
+  const target = await lookAt(context, type, id);
+  const source = await readSource(context, type, id, deleted);
+  const wanted = source && context.config.inScope(source) ? source : undefined;
+  let done: Done = { action: 'absent', leftOut: 0 };
+  if (wanted) {
+    done = await put(context, target, wanted);
+  } else if (target.resource) {
+    done = await remove(context, target, target.resource);
+  } else {
+    return done;
+  }
+  const system = context.config.sourceSystem(type);
+  for (const duplicate of target.duplicates.filter((resource) => !isMerged(resource, system))) {
+    await context.server.send(HTTP_VERBS.DELETE, `${duplicate.resourceType}/${duplicate.id}`);
+  }
+  let version = source?.meta?.versionId;
+  if (wanted && context.config.identity === 'identifier') {
+    if (!target.resource?.id) {
+      // The server has given it an id: look again, now behind the fence, and at what parallel creates have left.
+      return { ...(await syncOnce(context, type, id, deleted)), action: 'created' };
+    }
+    version = await writeBack(context, wanted, target.resource.id);
+  }
+  const now = await readSource(context, type, id, deleted);
+  if (now?.meta?.versionId !== version) {
+    throw again(`${type}/${id} changed on Medplum meanwhile`);
+  }
+  return done;
+}
