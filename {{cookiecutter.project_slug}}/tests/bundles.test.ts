@@ -4,18 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { bundle } from '../esbuild-script.mjs';
-import { carriedFunctions, sharedFunctions } from '../tools/build/shared-functions.ts';
+import { carriedExports, sharedExports } from '../tools/build/shared-exports.ts';
 import { loadConfig } from '../tools/config.ts';
 import { runInSandbox } from '../tools/local/sandbox.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bundles-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const functions = sharedExports().filter((shared) => shared.function);
 const { bots } = await bundle({ outdir: join(folder, 'bots') });
 
 describe.each(loadConfig().bots)('$name', ({ name, source }) => {
   const info = bots[name]!;
   const code = readFileSync(info.file, 'utf8');
-  const carried = carriedFunctions(code, readFileSync(`${info.file}.map`, 'utf8'), sharedFunctions());
+  const carried = carriedExports(code, readFileSync(`${info.file}.map`, 'utf8'), functions);
 
   test.each(['vmcontext', 'awslambda'] as const)('loads on %s, with a handler', async (runtime) => {
     // Another handler takes the place of the bot's, and only looks at it.
@@ -31,8 +32,7 @@ describe.each(loadConfig().bots)('$name', ({ name, source }) => {
   test('carries the shared functions that it imports', () => {
     const imports = [...readFileSync(source, 'utf8').matchAll(/^import \{([^}]*)\} from '\.\.\/shared\//gm)];
     const names = imports.flatMap(([, list]) => list!.split(',').map((item) => item.trim().split(' ')[0]));
-    const functions = new Set(sharedFunctions().map((shared) => shared.name));
-    const imported = names.filter((item) => functions.has(item!));
+    const imported = names.filter((item) => functions.some((shared) => shared.name === item));
     expect(carried.map((shared) => shared.name)).toEqual(expect.arrayContaining(imported));
     expect(Object.keys(info.shared)).toEqual(expect.arrayContaining(carried.map(({ file }) => file)));
   });

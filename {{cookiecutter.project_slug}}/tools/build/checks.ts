@@ -4,14 +4,14 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { main, UserError } from '../cli.ts';
-import { sharedFunctions, undocumented } from './shared-functions.ts';
+import { sharedExports, undocumented } from './shared-exports.ts';
 
 await main(async () => {
   rmSync('dist', { recursive: true, force: true });
   const oxlint = fileURLToPath(new URL('../bin/oxlint', import.meta.resolve('oxlint')));
   const linter = spawn(process.execPath, [oxlint, '--type-aware', '--type-check'], { stdio: 'inherit' });
   const ended = once(linter, 'close');
-  const mistakes = undocumented(sharedFunctions());
+  const mistakes = undocumented(sharedExports());
   const [code] = (await ended) as [number | null];
   if (mistakes.length > 0) throw new UserError(mistakes.join('\n'));
   if (code !== 0) throw new UserError('the code has to be lint-free and well typed before it is bundled: see above');
