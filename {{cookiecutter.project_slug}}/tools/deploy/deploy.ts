@@ -70,7 +70,7 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
   const failed = planned.changes.filter(({ action }) => action === 'blocked');
   const failures = new Map(failed.map(({ name, reasons }) => [name, reasons.join(', ')]));
   if (writes.length > 0) {
-    await confirm(options, server, writes.length);
+    await confirm(options, server, `write ${writes.length === 1 ? 'this' : `these ${writes.length}`}`);
     await applyAll(writes, options, server, desired, failures);
     const after = plan(desired, await readActual(server), { prune: options.prune ?? false });
     for (const { name, reasons } of after.changes.filter(isWrite)) {
@@ -114,18 +114,26 @@ async function applyAll(
   await new Listr(tasks, { concurrent: options.concurrency ?? 8, exitOnError: false, renderer }).run();
 }
 
-/** @throws UserError where the answer is no, or where nobody can be asked */
-async function confirm({ yes, log }: DeployOptions, { environment }: Server, count: number): Promise<void> {
-  const { baseUrl, name } = environment;
-  if (yes || isLocal(baseUrl)) return;
-  const where = `${baseUrl} (${name})`;
+/**
+ * Asks before something is written, unless the server is on this machine.
+ *
+ * @param what - `write …`, as the question says it
+ * @throws UserError where the answer is no, or where nobody can be asked
+ */
+export async function confirm(
+  { yes, log }: Pick<DeployOptions, 'yes' | 'log'>,
+  { environment }: Server,
+  what: string,
+): Promise<void> {
+  if (yes || isLocal(environment.baseUrl)) return;
+  const where = `${environment.baseUrl} (${environment.name})`;
   if (log || !process.stdin.isTTY || !process.stdout.isTTY) {
     throw new UserError(
-      `Nothing was written to ${where}: nobody can be asked here. Say it beforehand: npm run setup:bots -- --yes`,
+      `Nothing was written to ${where}: nobody can be asked here. To agree beforehand, add: -- --yes`,
     );
   }
   const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await terminal.question(`Write ${count === 1 ? 'this' : `these ${count}`} to ${bold(where)}? [y/N] `);
+  const answer = await terminal.question(`On ${bold(where)}: ${what}? [y/N] `);
   terminal.close();
   if (!/^y(es)?$/i.test(answer.trim())) throw new UserError('Nothing was written.');
 }

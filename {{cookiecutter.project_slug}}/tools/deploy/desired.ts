@@ -53,8 +53,8 @@ interface Manifest {
   bots: Record<string, { file: string; sha256: string; shared: Record<string, { sha256: string }> }>;
 }
 
-const SUBSCRIPTION_INTERACTION = 'https://medplum.com/fhir/StructureDefinition/subscription-supported-interaction';
-const SUBSCRIPTION_EXPRESSION = 'https://medplum.com/fhir/StructureDefinition/fhir-path-criteria-expression';
+export const INTERACTION = 'https://medplum.com/fhir/StructureDefinition/subscription-supported-interaction';
+export const EXPRESSION = 'https://medplum.com/fhir/StructureDefinition/fhir-path-criteria-expression';
 
 /**
  * @param root - the repository's folder
@@ -115,8 +115,8 @@ function desiredSubscriptions(name: string, wanted: SubscriptionConfig): Subscri
   const interactions = wanted.interactions.length === 3 ? [undefined] : wanted.interactions;
   return interactions.map((interaction) => {
     const extension: Extension[] = [
-      ...(interaction ? [{ url: SUBSCRIPTION_INTERACTION, valueCode: interaction }] : []),
-      ...(wanted.expression ? [{ url: SUBSCRIPTION_EXPRESSION, valueString: wanted.expression }] : []),
+      ...(interaction ? [{ url: INTERACTION, valueCode: interaction }] : []),
+      ...(wanted.expression ? [{ url: EXPRESSION, valueString: wanted.expression }] : []),
     ];
     return {
       resourceType: 'Subscription',
