@@ -39,31 +39,26 @@ export async function main(run: () => Promise<number | void> | number | void): P
  * @throws UserError
  */
 export function readArgs<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
-  let parsed: ReturnType<typeof parseArgs<T>>;
-  try {
-    parsed = parseArgs(config);
-  } catch (error) {
-    const flag = /^Unknown option '(--?[^']*)'/.exec((error as Error).message)?.[1];
-    const flags = Object.keys(config.options ?? {}).map((name) => `--${name}`);
-    if (flag === undefined) throw new UserError(firstSentence((error as Error).message));
-    throw new UserError(`There is no flag ${flag}.${suggest(flag, flags) || ` Known: ${flags.join(', ') || 'none'}.`}`);
-  }
-  const given = parsed.values as Record<string, unknown>;
-  const kept = Object.keys(config.options ?? {}).find((name) => given[name] === undefined && keptByNpm(name));
+  const flags = Object.keys(config.options ?? {}).map((name) => `--${name}`);
+  const given = process.argv.map((argument) => argument.split('=')[0]);
+  const kept = flags.find((flag) => !given.includes(flag) && keptByNpm(flag));
   if (kept) {
     const script = process.env['npm_lifecycle_event'] ?? '<script>';
-    throw new UserError(`npm kept --${kept} for itself. Put two dashes before it: npm run ${script} -- --${kept}`);
+    throw new UserError(`npm kept ${kept} for itself. Put two dashes before it: npm run ${script} -- ${kept}`);
   }
-  return parsed;
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    const { message } = error as Error;
+    const flag = /^Unknown option '(--?[^']*)'/.exec(message)?.[1];
+    if (flag === undefined) throw new UserError(message.split(/(?<=\.)\s/)[0]);
+    throw new UserError(`There is no flag ${flag}.${suggest(flag, flags) || ` Known: ${flags.join(', ') || 'none'}.`}`);
+  }
 }
 
 /** npm tells a script which flags npm itself took, in variables named npm_config_… (empty or "false": not set). */
 function keptByNpm(flag: string): boolean {
-  return !['', 'false'].includes(process.env[`npm_config_${flag.replaceAll('-', '_')}`] ?? '');
-}
-
-function firstSentence(text: string): string {
-  return `${text.split(/\.\s|\n/)[0]?.replace(/\.$/, '')}.`;
+  return !['', 'false'].includes(process.env[`npm_config_${flag.slice(2).replaceAll('-', '_')}`] ?? '');
 }
 
 /**
@@ -101,25 +96,27 @@ export const red = (text: string): string => styleText('red', text);
 export const yellow = (text: string): string => styleText('yellow', text);
 
 /**
- * Lines things up in columns. Columns of which every cell is a number stand to the right.
+ * Lines things up in columns; a column of numbers stands to the right.
  *
  * @param headers - one for each column
- * @param rows - cells, as long as the headers; may be coloured
+ * @param rows - cells, which may be coloured; the last ones of a row may be left out
  */
 export function table(headers: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const cells = rows.map((row) => row.map((cell) => (typeof cell === 'number' ? cell.toLocaleString('en') : cell)));
-  const width = (text = ''): number => stripVTControlCharacters(text).length;
-  const widths = headers.map((header, column) => Math.max(width(header), ...cells.map((row) => width(row[column]))));
-  const toTheRight = headers.map(
-    (_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number'),
-  );
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, column) => {
-        const space = ' '.repeat(widths[column]! - width(cell));
-        return toTheRight[column] ? space + cell : cell + space;
-      })
-      .join('  ')
-      .trimEnd();
-  return [bold(line(headers)), ...cells.map(line)].join('\n');
+  const text = (cell: string | number = ''): string => (typeof cell === 'number' ? cell.toLocaleString('en') : cell);
+  const plain = (cell?: string | number): string => stripVTControlCharacters(text(cell));
+  const columns = headers.map((header, column) => {
+    const cells = rows.map((row) => plain(row[column]));
+    return {
+      width: Math.max(header.length, ...cells.map((cell) => cell.length)),
+      numbers: cells.every((cell) => /^([+-]?[\d,.]+( %)?)?$/.test(cell)),
+    };
+  });
+  const line = (row: readonly (string | number)[]): string => {
+    const cells = columns.map(({ width, numbers }, column) => {
+      const space = ' '.repeat(width - plain(row[column]).length);
+      return numbers ? space + text(row[column]) : text(row[column]) + space;
+    });
+    return cells.join('  ').trimEnd();
+  };
+  return [bold(line(headers)), ...rows.map(line)].join('\n');
 }
