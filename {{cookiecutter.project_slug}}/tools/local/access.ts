@@ -1,6 +1,6 @@
 // Who may do what: the local project, its two clients, tokens, and the access policy behind each login.
 import type { WithId } from '@medplum/core';
-import { deepClone, projectAdminResourceTypes, resolveId } from '@medplum/core';
+import { OperationOutcomeError, badRequest, deepClone, projectAdminResourceTypes, resolveId } from '@medplum/core';
 import type { AccessPolicy, AccessPolicyResource, ProjectMembership, Reference } from '@medplum/fhirtypes';
 import type { ClientApplication, Project, Resource } from '@medplum/fhirtypes';
 import { createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
@@ -97,7 +97,7 @@ const ADMIN_ENTRIES: AccessPolicyResource[] = [
 
 function policyEntries(store: Store, policy: Reference, profile: Reference): AccessPolicyResource[] {
   const latest = store.latest('AccessPolicy', resolveId(policy) ?? '');
-  if (!latest || latest.deleted) throw new Error('Cannot authenticate: Invalid access policy configuration.');
+  if (!latest || latest.deleted) throw new OperationOutcomeError(badRequest('Cannot authenticate: Invalid access policy configuration.'));
   const text = JSON.stringify((deepClone(latest.resource) as AccessPolicy).resource ?? []);
   const [reference, id] = [profile.reference!, resolveId(profile)!];
   const filled = text.replaceAll(/%(?:profile|patient)(\.id)?/g, (_, onlyId?: string) => (onlyId ? id : reference));

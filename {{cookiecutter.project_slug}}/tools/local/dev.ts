@@ -1,0 +1,80 @@
+// `npm run dev`: both local servers, all bots deployed, and each again as soon as its bundle changes.
+import { readFileSync, watch } from 'node:fs';
+import { bold, dim, green, main, red, yellow, UserError } from '../cli.ts';
+import { deploy } from '../deploy/deploy.ts';
+import type { Run } from './bots.ts';
+import { describe, startFromCommandLine } from './local.ts';
+import { readableLog } from './page.ts';
+
+/** Editors write a file in several steps: how long nothing has to happen, in milliseconds. */
+const SETTLE = 20;
+
+/**
+ * Bundles all bots in one go, which takes esbuild some milliseconds, and deploys those whose code or settings changed.
+ *
+ * @returns whether it worked; if not, the servers keep what they had
+ */
+export async function update(): Promise<boolean> {
+  const start = performance.now();
+  try {
+    const { bundle } = (await import('../../esbuild-script.mjs')) as { bundle(): Promise<unknown> };
+    await bundle();
+    const lines: string[] = [];
+    const { changed, failed } = await deploy({ yes: true, log: (line) => lines.push(line) });
+    const time = dim(`${Math.round(performance.now() - start)} ms`);
+    const reasonOf = (name: string): string => lines.find((line) => line.includes(`${name} `))?.split(/\s{2,}/)[1] ?? '';
+    for (const name of changed) console.log(`${green('deployed')} ${bold(name)} ${reasonOf(name)} ${time}`);
+    for (const { name, message } of failed) console.error(`${red('failed')} ${bold(name)} ${message}`);
+    if (changed.length + failed.length === 0) console.log(dim(`no bundle changed ${time}`));
+    return failed.length === 0;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    console.error(withSourceLines(error.message));
+    console.error(yellow('The last good version keeps running.'));
+    return false;
+  }
+}
+
+/** Puts the line of the source below each `file:line:column: message`. */
+function withSourceLines(message: string): string {
+  const shown = message.split('\n').map((text) => {
+    const [, file = '', line = '', column = ''] = /^(\S+?):(\d+):(\d+): /.exec(text) ?? [];
+    if (!file) return red(text);
+    const source = readFileSync(file, 'utf8').split('\n')[Number(line) - 1] ?? '';
+    const margin = `  ${line} | `;
+    return `${red(text)}\n${dim(margin)}${source}\n${' '.repeat(margin.length + Number(column) - 1)}${red('^')}`;
+  });
+  return shown.join('\n');
+}
+
+function tell(run: Run): void {
+  const { bot, milliseconds, success, request } = run;
+  const why = request.headers?.['X-Medplum-Interaction'] ?? (request.headers ? 'called' : 'cron');
+  console.log(`${success ? green('ran') : red('threw')} ${bold(bot.name ?? '')} ${String(why)} ${dim(`${milliseconds} ms`)}`);
+  const log = readableLog(run).replaceAll(/\n {4}at .*(evalmachine|node:|tools\/local).*/g, '');
+  if (log) console.log(log.replaceAll(/^/gm, '  '));
+}
+
+/** Calls back when files have settled after a change, never twice at once. */
+function watchSources(changed: () => Promise<unknown>): void {
+  let timer: NodeJS.Timeout | undefined;
+  let work = Promise.resolve<unknown>(undefined);
+  const later = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => (work = work.then(changed)), SETTLE);
+  };
+  watch('src', { recursive: true }, later);
+  watch('medplum.config.json', later);
+}
+
+if (import.meta.main) {
+  await main(async () => {
+    const servers = await startFromCommandLine();
+    process.env['MEDPLUM_BASE_URL'] = servers.medplum.baseUrl;
+    console.log(`${describe(servers)}\n`);
+    servers.medplum.events.on('run', tell);
+    await update();
+    watchSources(update);
+    console.log(dim('Watching src/ and medplum.config.json; end with Ctrl+C.'));
+  });
+}

@@ -1,0 +1,73 @@
+// `npm run local`: a Medplum server and an external FHIR server on this machine, until they are stopped.
+import { UserError, bold, dim, main, readArgs, table } from '../cli.ts';
+import { LOCAL } from './access.ts';
+import { startFhirServer } from './fhir-server.ts';
+import { startMedplumServer } from './medplum-server.ts';
+import type { MedplumServer } from './medplum-server.ts';
+import { addPage } from './page.ts';
+
+export interface LocalServers {
+  medplum: MedplumServer;
+  fhir: Awaited<ReturnType<typeof startFhirServer>>;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts both; bots find the FHIR server's address in the secret HAPI_BASE_URL.
+ *
+ * @param port - of the Medplum server; 0 takes a free one
+ * @param fhirPort - of the FHIR server; 0 takes a free one
+ * @throws UserError where a port is taken
+ */
+export async function startLocal(port = 0, fhirPort = 0): Promise<LocalServers> {
+  const fhir = await startFhirServer({ port: fhirPort }).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'EADDRINUSE' ? new UserError(portIsTaken(fhirPort, 'fhir-port')) : error;
+  });
+  try {
+    const secrets = { HAPI_BASE_URL: fhir.baseUrl };
+    const medplum = await startMedplumServer({ port, secrets, extend: (app, server) => addPage(app, server, fhir) });
+    return { medplum, fhir, stop: async () => void (await Promise.all([medplum.stop(), fhir.stop()])) };
+  } catch (error) {
+    await fhir.stop();
+    throw (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? new UserError(portIsTaken(port, 'port')) : error;
+  }
+}
+
+function portIsTaken(port: number, flag: string): string {
+  return `Port ${port} is taken: stop what uses it, or choose another with -- --${flag} (0 takes a free one).`;
+}
+
+/** Reads `--port` and `--fhir-port`, starts both servers and ends them with the process. */
+export async function startFromCommandLine(): Promise<LocalServers> {
+  const { values } = readArgs({ options: { port: { type: 'string' }, 'fhir-port': { type: 'string' } } });
+  const servers = await startLocal(toPort(values.port ?? '8103', 'port'), toPort(values['fhir-port'] ?? '8080', 'fhir-port'));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(0));
+  servers.medplum.events.on('warning', (text) => console.log(`${bold('warning')}  ${text}`));
+  return servers;
+}
+
+function toPort(text: string, flag: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= 65_535) return port;
+  throw new UserError(`--${flag} ${text} is no port: give a number from 0 to 65535 (0 takes a free one).`);
+}
+
+/** @returns what to type into other programs, as a table */
+export function describe({ medplum, fhir }: LocalServers): string {
+  const rows = [
+    ['Medplum, and a page to watch it', medplum.baseUrl],
+    ['External FHIR server', fhir.baseUrl],
+    ['MEDPLUM_PROJECT_ID', LOCAL.projectId],
+    ['MEDPLUM_CLIENT_ID', LOCAL.clientId],
+    ['MEDPLUM_CLIENT_SECRET', LOCAL.clientSecret],
+    [dim('a client without admin rights'), dim(`${LOCAL.noAdminId} ${LOCAL.noAdminSecret}`)],
+  ];
+  return table(['Local servers', ''], rows);
+}
+
+if (import.meta.main) {
+  await main(async () => {
+    const servers = await startFromCommandLine();
+    console.log(`${describe(servers)}\n${dim('Everything is in memory, and gone with Ctrl+C. `npm run dev` also deploys and watches.')}`);
+  });
+}

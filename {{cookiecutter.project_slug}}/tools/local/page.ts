@@ -1,0 +1,96 @@
+// The page at `/`: what is deployed, the patients on both sides, the latest runs; live, with buttons.
+import type { WithId } from '@medplum/core';
+import type { Bot, Patient } from '@medplum/fhirtypes';
+import type { Hono } from 'hono';
+import { streamSSE } from 'hono/streaming';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LOCAL, actorOf, findMembership } from './access.ts';
+import type { Run } from './bots.ts';
+import type { startFhirServer } from './fhir-server.ts';
+import type { MedplumServer } from './medplum-server.ts';
+import { LocalRepository } from './repository.ts';
+import { mapStack } from './run-bot.ts';
+
+const RUNS_SHOWN = 20;
+const REFRESH_MILLISECONDS = 500;
+
+/** @returns a run's log; stacks point into the sources where dist/ holds what ran, with its map */
+export function readableLog({ bot, code, log }: Run): string {
+  const file = join('dist', 'bots', `${bot.name}.js`);
+  try {
+    return readFileSync(file, 'utf8') === code ? mapStack(log, readFileSync(`${file}.map`, 'utf8')) : log;
+  } catch {
+    return log; // not built here
+  }
+}
+
+export function addPage(app: Hono, server: MedplumServer, fhir: Awaited<ReturnType<typeof startFhirServer>>): void {
+  const { store } = server.repository.world;
+  const runs: object[] = [];
+  const asClient = (): LocalRepository => {
+    return new LocalRepository(server.repository.world, actorOf(store, findMembership(store, `ClientApplication/${LOCAL.clientId}`)!));
+  };
+  server.events.on('run', (run) => {
+    const { bot, request, startedAt, milliseconds, success } = run;
+    const why = request.headers?.['X-Medplum-Interaction'] ?? (request.headers ? 'called' : 'cron');
+    const log = readableLog(run);
+    runs.unshift({ id: `${startedAt.getTime()}-${Math.random()}`, bot: bot.name, why, at: startedAt, milliseconds, success, log });
+    runs.length = Math.min(runs.length, RUNS_SHOWN);
+  });
+
+  const state = async (): Promise<string> => {
+    const bots = [...store.all('Bot')].filter(({ deleted }) => !deleted).map(({ resource }) => resource as WithId<Bot>);
+    const patients = [...store.all('Patient')].filter(({ deleted }) => !deleted).map(({ resource }) => resource as Patient);
+    const outside = await fetch(`${fhir.baseUrl}/Patient?_count=1000`, { headers: { 'Cache-Control': 'no-cache' } });
+    const { entry = [] } = (await outside.json().catch(() => ({}))) as { entry?: { resource: Patient }[] };
+    return JSON.stringify({
+      medplum: server.baseUrl,
+      fhir: fhir.baseUrl,
+      bots: bots.map(({ id, name, cronString, runtimeVersion, executableCode }) => {
+        return { id, name, cron: cronString, runtime: runtimeVersion, code: executableCode?.title, shared: sharedModules(name) };
+      }),
+      patients: patients.map(row),
+      outside: entry.map(({ resource }) => row(resource)),
+      faults: fhir.faults,
+      runs,
+    });
+  };
+
+  app.get('/', (c) => {
+    c.header('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'");
+    return c.html(readFileSync(join(import.meta.dirname, 'page.html'), 'utf8'));
+  });
+  app.get('/_local/events', (c) =>
+    streamSSE(c, async (stream) => {
+      for (let sent = ''; !stream.aborted; await stream.sleep(REFRESH_MILLISECONDS)) {
+        const data = await state();
+        if (data !== sent) await stream.writeSSE({ data: (sent = data) });
+      }
+    }),
+  );
+  app.post('/_local/patients', async (c) => c.json(await asClient().createResource((await c.req.json()) as Patient)));
+  app.put('/_local/patients/:id', async (c) => c.json(await asClient().updateResource((await c.req.json()) as Patient)));
+  app.delete('/_local/patients/:id', async (c) => {
+    await asClient().deleteResource('Patient', c.req.param('id'));
+    return c.json({});
+  });
+  app.post('/_local/cron/:id', async (c) => {
+    void server.runCron(await server.repository.readResource<WithId<Bot>>('Bot', c.req.param('id')));
+    return c.json({});
+  });
+}
+
+function row({ id, meta, name, birthDate }: Patient): object {
+  const text = name?.map(({ given = [], family }) => [...given, family].join(' ')).join();
+  return { id, version: meta?.versionId?.slice(0, 8), name: text ?? 'no name', birthDate };
+}
+
+function sharedModules(name: string | undefined): string[] {
+  try {
+    const { bots } = JSON.parse(readFileSync('dist/manifest.json', 'utf8')) as { bots: Record<string, { shared: object }> };
+    return Object.keys(bots[name ?? '']?.shared ?? {});
+  } catch {
+    return []; // not built here
+  }
+}
