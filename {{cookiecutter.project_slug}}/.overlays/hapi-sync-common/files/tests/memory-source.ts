@@ -1,0 +1,143 @@
+// A Medplum of a few lines, for tests of the sync: resources with versions, tombstones, and the searches it makes.
+import { badRequest, forbidden, gone, notFound, OperationOutcomeError } from '@medplum/core';
+import type { BotEvent, MedplumClient } from '@medplum/core';
+import type { Bundle, Resource } from '@medplum/fhirtypes';
+
+type Stored = Resource & { id: string; meta: { versionId: string; lastUpdated: string }; deleted?: boolean };
+type Identified = Resource & { identifier?: { system?: string; value?: string }[] };
+
+export interface MemorySource {
+  /** What a bot gets as `medplum`. */
+  medplum: MedplumClient;
+  /** Creates, updates or restores; gives the resource a new version. Returns the event that Medplum would send. */
+  save: (resource: Resource & { id: string }) => Partial<BotEvent>;
+  /** Deletes; returns the event that Medplum would send. */
+  remove: (type: string, id: string) => Partial<BotEvent>;
+  /** As `$expunge` does: no tombstone, a 404 from now on. */
+  expunge: (type: string, id: string) => void;
+  /** Whether this client may still read: `hidden` answers 404 for everything, as a narrower AccessPolicy does. */
+  access: 'full' | 'hidden' | 'forbidden';
+  /** Every request, e.g. `GET Patient/1`. */
+  requests: string[];
+  /** Runs before each request is answered: to fail it, or to change something at the worst moment. */
+  before: (request: string) => void | Promise<void>;
+  current: (type: string, id: string) => Resource | undefined;
+  now: () => number;
+}
+
+/** @returns An empty source. */
+export function memorySource(now: () => number = Date.now): MemorySource {
+  const stored = new Map<string, Stored>();
+  let versions = 0;
+
+  function write(resource: Resource & { id: string }, deleted = false): Stored {
+    const meta = { ...resource.meta, versionId: `v${++versions}`, lastUpdated: new Date(source.now()).toISOString() };
+    const written = { ...JSON.parse(JSON.stringify(resource)), meta, ...(deleted && { deleted }) } as Stored;
+    stored.delete(`${resource.resourceType}/${resource.id}`); // the last written is the last in the map, and in a search
+    stored.set(`${resource.resourceType}/${resource.id}`, written);
+    return written;
+  }
+
+  async function request(text: string): Promise<void> {
+    source.requests.push(text);
+    await source.before(text);
+    if (source.access === 'forbidden') {
+      throw new OperationOutcomeError(forbidden);
+    }
+  }
+
+  function living(type: string, id: string): Stored {
+    const found = stored.get(`${type}/${id}`);
+    if (!found || source.access === 'hidden') {
+      throw new OperationOutcomeError(notFound);
+    }
+    if (found.deleted) {
+      throw new OperationOutcomeError(gone);
+    }
+    return JSON.parse(JSON.stringify(found)) as Stored;
+  }
+
+  const medplum = {
+    async readResource(type: string, id: string) {
+      await request(`GET ${type}/${id}`);
+      return living(type, id);
+    },
+    async search(type: string, query: string) {
+      await request(`GET ${type}?${query}`);
+      return searchPage(type, new URLSearchParams(query));
+    },
+    async createResourceIfNoneExist(resource: Identified, query: string) {
+      await request(`POST ${resource.resourceType}`);
+      const found = searchPage(resource.resourceType, new URLSearchParams(query)).entry?.[0]?.resource;
+      return found ?? write({ ...resource, id: `created-${versions}` });
+    },
+    async updateResource(resource: Resource & { id: string }) {
+      await request(`PUT ${resource.resourceType}/${resource.id}`);
+      return write(resource);
+    },
+    async patchResource(type: string, id: string, operations: { op: string; path: string; value: unknown }[]) {
+      await request(`PATCH ${type}/${id}`);
+      const resource = living(type, id) as Stored & Identified;
+      for (const { op, path, value } of operations) {
+        if (op === 'test' && path === '/meta/versionId' && value !== resource.meta.versionId) {
+          throw new OperationOutcomeError(badRequest('Test failed'));
+        }
+        if (op !== 'test' && path === '/identifier') {
+          resource.identifier = value as NonNullable<Identified['identifier']>;
+        } else if (op === 'replace' && resource.identifier) {
+          resource.identifier[Number(path.split('/')[2])] = value as { system: string; value: string };
+        }
+      }
+      return write(resource);
+    },
+  };
+
+  function searchPage(type: string, query: URLSearchParams): Bundle {
+    const since = /^ge(.+)/.exec(query.get('_lastUpdated') ?? '')?.[1] ?? '';
+    const ids = query.get('_id')?.split(',');
+    const [system, value] = query.get('identifier')?.split('|') ?? [];
+    const from = Number(query.get('_cursor') ?? 0);
+    const count = Number(query.get('_count') ?? 20);
+    const found = [...stored.values()].filter(
+      (one: Stored & Identified) =>
+        source.access === 'full' &&
+        one.resourceType === type &&
+        Boolean(one.deleted) === (query.get('_deleted') === 'true') &&
+        one.meta.lastUpdated >= since &&
+        (!ids || ids.includes(one.id)) &&
+        (!system || one.identifier?.some((identifier) => identifier.system === system && identifier.value === value)),
+    );
+    const next = new URLSearchParams(query);
+    next.set('_cursor', String(from + count));
+    const entry = found.slice(from, from + count).map(({ deleted: _deleted, ...resource }) => ({ resource }));
+    const link = [{ relation: 'next' as const, url: `https://medplum.example.org/fhir/R4/${type}?${next}` }];
+    return JSON.parse(
+      JSON.stringify({
+        resourceType: 'Bundle',
+        type: 'searchset',
+        entry,
+        ...(found.length > from + count && { link }),
+      }),
+    ) as Bundle;
+  }
+
+  const source: MemorySource = {
+    medplum: medplum as unknown as MedplumClient,
+    save: (resource) => ({ input: write(resource), headers: { 'X-Medplum-Interaction': 'update' } }),
+    remove: (type, id) => {
+      const deletedResource = write(stored.get(`${type}/${id}`) as Stored, true);
+      const headers = { 'X-Medplum-Interaction': 'delete', 'X-Medplum-Deleted-Resource': `${type}/${id}` };
+      return { input: { deletedResource }, headers };
+    },
+    expunge: (type, id) => void stored.delete(`${type}/${id}`),
+    access: 'full',
+    requests: [],
+    before: () => undefined,
+    current: (type, id) => {
+      const found = stored.get(`${type}/${id}`);
+      return found?.deleted ? undefined : found;
+    },
+    now,
+  };
+  return source;
+}
