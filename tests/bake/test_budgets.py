@@ -1,0 +1,58 @@
+"""A generated repository stays small enough to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import template
+
+Baked = Callable[..., Path]
+
+
+def lines(project: Path, pattern: str) -> dict[str, int]:
+    counted = {
+        path.relative_to(project).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in project.glob(pattern)
+        if path.is_file()
+    }
+    assert counted, f"nothing matches {pattern}"
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "most"),
+    [
+        ("src/bots/*", 60),
+        ("src/shared/*", 150),
+        ("esbuild-script.mjs", 70),
+        ("tools/**/*", 250),
+        ("docs/*", 150),
+    ],
+)
+@pytest.mark.parametrize("example_bots", ["all", "none"])
+def test_no_file_is_long(pattern: str, most: int, example_bots: str, baked: Baked) -> None:
+    long = {path: count for path, count in lines(baked(example_bots=example_bots), pattern).items() if count > most}
+    assert not long, f"more than {most} lines: {long}"
+
+
+def test_the_tools_stay_a_small_room(baked: Baked) -> None:
+    tools = lines(baked(), "tools/**/*")
+    assert len(tools) <= 40
+    assert sum(tools.values()) <= 4000
+
+
+def test_the_first_bot_is_about_fifteen_lines(baked: Baked) -> None:
+    bots = lines(baked(example_bots="none"), "src/bots/*")
+    assert list(bots) == ["src/bots/hello-patient-bot.ts"]
+    assert bots["src/bots/hello-patient-bot.ts"] <= 15
+
+
+def test_every_source_file_says_its_subject_first() -> None:
+    """Overlays included."""
+    for path in template.template_files():
+        if path.startswith(template.SOURCE.name) and path.endswith((".ts", ".mjs")):
+            first = (template.ROOT / path).read_text(encoding="utf-8").split("\n")[0]
+            assert first.startswith(("//", "/**", "/*")), f"{path} begins with {first!r}"

@@ -1,0 +1,171 @@
+"""Every combination of answers, baked once: exactly the right files, each of them well formed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import template
+
+Bakes = list[tuple[dict[str, str], Path, dict[str, bytes]]]
+
+OVERLAYS_OF = {
+    "example_bots": {
+        "all": {"hapi-sync-common", "hapi-sync-bot", "hapi-sync-simple-bot", "hapi-reconcile-bot"},
+        "both": {"hapi-sync-common", "hapi-sync-bot", "hapi-sync-simple-bot"},
+        "hapi-sync": {"hapi-sync-common", "hapi-sync-bot"},
+        "hapi-sync-simple": {"hapi-sync-common", "hapi-sync-simple-bot"},
+        "none": {"hello-patient-bot"},
+    },
+    "ci_provider": {"github": {"ci-github"}, "gitlab": {"ci-gitlab"}, "none": set()},
+    "license": {"Apache-2.0": {"license-apache"}, "MIT": {"license-mit"}, "none": set()},
+}
+# Files that answers reach; all others are the template's own, byte for byte.
+WITH_ANSWERS = {
+    ".env.example", ".github/workflows/ci.yml", ".gitlab-ci.yml", "LICENSE", "README.md", "medplum.config.json",
+    "package-lock.json", "package.json",
+}  # fmt: skip
+OVERLAYS = template.SOURCE / ".overlays"
+
+
+def share(example_bots: str) -> Any:
+    """A part of the matrix: its tests stay on one worker, so that each combination is baked once."""
+    return pytest.param(example_bots, marks=pytest.mark.xdist_group(f"matrix-{example_bots}"))
+
+
+@pytest.fixture(scope="module", params=[share(choice) for choice in template.QUESTIONS["example_bots"]])
+def bakes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bakes:
+    folder = tmp_path_factory.mktemp("matrix")
+    made: Bakes = []
+    for number, answers in enumerate(template.matrix()):
+        if answers["example_bots"] == request.param:
+            project = template.bake(folder / str(number), **answers)
+            made.append((answers, project, template.files(project)))
+    assert len(made) == 2 * 3 * 3
+    return made
+
+
+def different(bakes: Bakes) -> dict[tuple[str, bytes], dict[str, str]]:
+    """Each different file of all bakes once, with the answers that made it."""
+    return {(path, content): answers for answers, _, files in bakes for path, content in files.items()}
+
+
+def overlay_files(name: str) -> dict[str, Path]:
+    folder = OVERLAYS / name / "files"
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+
+
+def base_files() -> dict[str, Path]:
+    inside = template.SOURCE.name + "/"
+    paths = [path.removeprefix(inside) for path in template.template_files() if path.startswith(inside)]
+    return {path: template.SOURCE / path for path in paths if not path.startswith(".overlays/")}
+
+
+def test_each_overlay_is_chosen_by_some_answer() -> None:
+    known = {path.parent.name for path in OVERLAYS.glob("*/overlay.json")}
+    assert known == {name for choices in OVERLAYS_OF.values() for names in choices.values() for name in names}
+    for question, choices in OVERLAYS_OF.items():
+        assert set(template.QUESTIONS[question]) == set(choices)
+
+
+def test_no_two_overlays_bring_the_same_file() -> None:
+    base = base_files()
+    for question, choices in OVERLAYS_OF.items():
+        for chosen in choices.values():
+            paths = [path for name in chosen for path in overlay_files(name)]
+            assert len(paths) == len(set(paths)), question
+            assert not set(paths) & set(base)
+
+
+def test_exactly_the_chosen_files(bakes: Bakes) -> None:
+    base = base_files()
+    for answers, _, files in bakes:
+        chosen = [name for question, choices in OVERLAYS_OF.items() for name in choices[answers[question]]]
+        expected = {*base, *(path for name in chosen for path in overlay_files(name))}
+        assert set(files) == expected, answers
+
+
+def test_the_configuration_names_exactly_the_bots_that_are_there(bakes: Bakes) -> None:
+    for answers, _, files in bakes:
+        bots = json.loads(files["medplum.config.json"])["bots"]
+        assert {bot["source"] for bot in bots} == {path for path in files if path.startswith("src/bots/")}, answers
+        for bot in bots:
+            assert bot["source"] == f"src/bots/{bot['name']}.ts"
+            assert bot["dist"] == f"dist/bots/{bot['name']}.js"
+            assert bot["runtimeVersion"] == answers["bot_runtime"]
+            assert all(subscription["criteria"] == "Patient" for subscription in bot.get("subscriptions", []))
+        writers = [bot["name"] for bot in bots if bot.get("subscriptions") and bot["name"].startswith("hapi-")]
+        assert len(writers) <= 1, "two bots that write the same patients can double them"
+
+
+def test_files_without_answers_are_the_templates_own(bakes: Bakes) -> None:
+    sources = base_files()
+    for name in (path.parent.name for path in OVERLAYS.glob("*/overlay.json")):
+        sources |= {path: file for path, file in overlay_files(name).items() if path != "LICENSE"}
+    for path, content in different(bakes):
+        if path not in WITH_ANSWERS:
+            assert content == sources[path].read_bytes(), path
+
+
+def test_source_folders_hold_no_jinja() -> None:
+    """So that they can be edited and run in place."""
+    for path in template.template_files():
+        if path.startswith(template.SOURCE.name + "/") and Path(path).suffix in {".ts", ".mjs", ".js", ".md"}:
+            text = (template.ROOT / path).read_text(encoding="utf-8")
+            if path != f"{template.SOURCE.name}/README.md":
+                assert not re.search(r"\{[{%#]", text), path
+
+
+def test_nothing_of_the_template_language_is_left(bakes: Bakes) -> None:
+    for (path, content), answers in different(bakes).items():
+        text = content.decode()
+        left = re.search(r"(?<!\$)\{\{|\{%|\{#|cookiecutter", text)
+        assert not left, f"{path} holds {left[0] if left else ''} with {answers}"
+
+
+def test_every_data_file_parses(bakes: Bakes) -> None:
+    for path, content in different(bakes):
+        suffix = Path(path).suffix
+        if suffix == ".json":
+            json.loads(content)
+        elif suffix in {".yml", ".yaml"}:
+            assert isinstance(yaml.safe_load(content), dict), path
+
+
+def test_every_text_is_tidy(bakes: Bakes) -> None:
+    for path, content in different(bakes):
+        text = content.decode()
+        assert text.endswith("\n"), f"{path} has no final newline"
+        assert not text.endswith("\n\n"), f"{path} ends in an empty line"
+        assert "\r" not in text, f"{path} has Windows line ends"
+        trailing = [number for number, line in enumerate(text.split("\n"), 1) if line != line.rstrip()]
+        assert not trailing, f"{path} has trailing space in lines {trailing}"
+
+
+def test_files_are_plain(bakes: Bakes) -> None:
+    _, project, files = bakes[0]
+    for path in files:
+        assert not (project / path).is_symlink()
+        assert (project / path).stat().st_mode & 0o133 == 0, f"{path} is executable or writable by others"
+
+
+def test_licence_and_pipeline_follow_the_answers(bakes: Bakes) -> None:
+    first = {"Apache-2.0": b"Apache License", "MIT": b"MIT License"}
+    for answers, _, files in bakes:
+        package = json.loads(files["package.json"])
+        lock = json.loads(files["package-lock.json"])["packages"][""]
+        assert package["license"] == lock["license"]
+        if answers["license"] == "none":
+            assert package["license"] == "UNLICENSED"
+        else:
+            assert package["license"] == answers["license"]
+            assert first[answers["license"]] in files["LICENSE"].splitlines()[0]
+        for path in (".github/workflows/ci.yml", ".gitlab-ci.yml"):
+            if path in files:
+                pipeline = json.dumps(yaml.safe_load(files[path]))
+                assert [step for step in ("npm ci", "npm run build", "npm test") if step not in pipeline] == []

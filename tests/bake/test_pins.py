@@ -1,0 +1,89 @@
+"""Dependencies are pinned whole: exact versions, every platform's packages, integrity, no registry's address."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from template_extensions import VERSION
+from tests.support import template
+
+Baked = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def lock(baked: Baked) -> dict[str, Any]:
+    packages: dict[str, Any] = json.loads((baked() / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    return packages
+
+
+def test_direct_dependencies_are_exact(baked: Baked) -> None:
+    for path in ("package.json", "tools/package.json"):
+        package = json.loads((baked() / path).read_text(encoding="utf-8"))
+        for group in ("dependencies", "devDependencies"):
+            for name, version in package.get(group, {}).items():
+                assert re.fullmatch(r"\d+\.\d+\.\d+", version), f"{path}: {name} {version}"
+
+
+def test_the_lock_file_agrees_with_the_packages(baked: Baked, lock: dict[str, Any]) -> None:
+    for path, key in (("package.json", ""), ("tools/package.json", "tools")):
+        package = json.loads((baked() / path).read_text(encoding="utf-8"))
+        for group in ("dependencies", "devDependencies", "engines", "license", "name", "version", "workspaces"):
+            assert lock[key].get(group) == package.get(group), f"{path}: {group}"
+        for name, version in {**package.get("dependencies", {}), **package.get("devDependencies", {})}.items():
+            assert lock[f"node_modules/{name}"]["version"] == version
+
+
+def test_every_platforms_packages_are_there(lock: dict[str, Any]) -> None:
+    """An optional dependency that the registry lacks would be left out of the lock file, and break npm ci there."""
+    missing = [
+        f"{path} -> {name}"
+        for path, package in lock.items()
+        for name in package.get("optionalDependencies", {})
+        if f"node_modules/{name}" not in lock and f"{path}/node_modules/{name}" not in lock
+    ]
+    assert not missing
+    systems = {system for package in lock.values() for system in package.get("os", [])}
+    assert {"linux", "darwin", "win32"} <= systems
+
+
+def test_every_package_has_its_hash_and_no_address(lock: dict[str, Any]) -> None:
+    for path, package in lock.items():
+        if path in ("", "tools") or package.get("link"):
+            continue
+        assert package["integrity"].startswith("sha512-"), path
+        assert "resolved" not in package, path
+
+
+def test_no_address_of_a_registry_is_in_the_template() -> None:
+    for path in template.template_files():
+        text = (template.ROOT / path).read_bytes()
+        if path != "tests/bake/test_pins.py":
+            assert not re.search(rb"(registry\.npmjs|pypi)\.org|--(extra-)?index-url", text), path
+
+
+def test_python_packages_are_exact_and_hashed() -> None:
+    text = (template.ROOT / "requirements.txt").read_text()
+    pins = re.findall(r"^([a-z0-9-]+)(\S*)", text, re.MULTILINE)
+    assert all(re.match(r"==\d", version) for _, version in pins), pins
+    assert text.count("--hash=sha256:") >= len(pins)
+
+
+def test_github_actions_are_pinned_by_their_content() -> None:
+    used = 0
+    for path in template.template_files():
+        if re.search(r"(^|/)\.github/workflows/", path):
+            for line in re.findall(r"uses: (.*)", (template.ROOT / path).read_text(encoding="utf-8")):
+                assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), f"{path}: {line}"
+                used += 1
+    assert used
+
+
+def test_the_template_has_one_version() -> None:
+    assert f'version = "{VERSION}"' in (template.ROOT / "pyproject.toml").read_text()
+    assert f"## {VERSION}" in (template.ROOT / "CHANGELOG.md").read_text()

@@ -1,0 +1,108 @@
+"""The same answers make the same bytes, however and wherever the template is used, and without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import template
+
+Baked = Callable[..., Path]
+QUIET = ("init_git=no", "install_dependencies=no")
+
+
+def test_a_second_bake_is_the_same(baked: Baked, tmp_path: Path) -> None:
+    assert template.files(template.bake(tmp_path)) == template.files(baked())
+
+
+def test_the_command_line_bakes_the_same(baked: Baked, tmp_path: Path) -> None:
+    template.cookiecutter("--no-input", "--default-config", template.ROOT, *QUIET, cwd=tmp_path)
+    (made,) = tmp_path.iterdir()
+    assert made.name == "my-medplum-bots"
+    # The README repeats the answers, booleans among them, in the words of who gave them.
+    assert template.files(made) == template.files(baked())
+
+
+def test_cruft_bakes_the_same(baked: Baked, template_repository: Path, tmp_path: Path) -> None:
+    answers = json.dumps(template.QUIET)
+    template.cruft("create", "--no-input", template_repository, "--extra-context", answers, cwd=tmp_path)
+    assert template.files(tmp_path / "my-medplum-bots", ".cruft.json") == template.files(baked())
+
+
+def test_what_is_committed_is_enough(template_repository: Path, tmp_path: Path) -> None:
+    """A bake from what git would hand out: nothing that is needed is ignored or missing."""
+    (tmp_path / "template").mkdir()
+    template.run("git", "archive", "--output", tmp_path / "template.tar", "HEAD", cwd=template_repository)
+    template.run("tar", "-xf", tmp_path / "template.tar", "-C", tmp_path / "template", cwd=tmp_path)
+    made = template.bake(tmp_path / "out", tmp_path / "template")
+    assert template.files(made) == template.files(template.bake(tmp_path / "again"))
+    assert {".env.local", ".env.example", ".gitignore", ".npmrc", ".nvmrc"} <= set(template.files(made))
+
+
+def test_git_keeps_every_file_of_a_new_repository(tmp_path: Path) -> None:
+    made = template.bake(tmp_path, init_git=True)
+    tracked = template.git("ls-files", "-z", cwd=made).split("\0")[:-1]
+    assert set(tracked) == set(template.files(made))
+    assert template.git("status", "--porcelain", cwd=made) == ""
+
+
+def test_folders_with_spaces_and_other_alphabets(baked: Baked, tmp_path: Path) -> None:
+    folder = tmp_path / "Ordner für Bots 💉"
+    folder.mkdir()
+    template.cookiecutter("--no-input", "--default-config", template.ROOT, *QUIET, cwd=folder)
+    assert template.files(folder / "my-medplum-bots") == template.files(baked())
+
+
+NO_NETWORK = """
+import socket
+def refuse(*_):
+    raise OSError("the test blocks the network")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+"""
+
+
+def test_no_network_is_needed(baked: Baked, tmp_path: Path) -> None:
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "sitecustomize.py").write_text(NO_NETWORK)
+    env = {"PYTHONPATH": str(tmp_path / "blocked")}
+    blocked = template.run(
+        sys.executable,
+        "-c",
+        "import socket; socket.create_connection(('127.0.0.1', 9))",
+        cwd=tmp_path,
+        env=env,
+        check=False,
+    )
+    assert "the test blocks the network" in blocked.stderr
+    template.cookiecutter("--no-input", "--default-config", template.ROOT, *QUIET, cwd=tmp_path, env=env)
+    assert template.files(tmp_path / "my-medplum-bots") == template.files(baked())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_read_only_template_makes_a_writable_repository(baked: Baked, tmp_path: Path) -> None:
+    source = template.copy_template(tmp_path / "template")
+    for path in [source, *source.rglob("*")]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        made = template.bake(tmp_path / "out", source)
+    finally:
+        for path in [source, *source.rglob("*")]:
+            path.chmod(path.stat().st_mode | 0o200)
+    assert template.files(made) == template.files(baked())
+    assert all(path.stat().st_mode & stat.S_IWUSR for path in made.rglob("*"))
+
+
+def test_the_readme_says_how_to_make_the_same_again(baked: Baked) -> None:
+    from template_extensions import VERSION
+
+    made = baked(description='It\'s a "test" with $HOME and ```', license="MIT")
+    readme = (made / "README.md").read_text(encoding="utf-8")
+    assert f"[medplum-bots](https://github.com/org/medplum-bots) {VERSION}." in readme
+    assert f"--checkout v{VERSION}" in readme
+    assert json.loads((made / "package.json").read_text(encoding="utf-8"))["medplumBotsTemplate"] == VERSION
