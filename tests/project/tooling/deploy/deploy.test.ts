@@ -1,0 +1,390 @@
+// A deployment from start to end, against the local server over HTTP.
+import type { AccessPolicy, Bot, Project, ProjectMembership, Subscription } from '@medplum/fhirtypes';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ADMIN, NO_ADMIN, PROJECT, SYSTEM, all, run, signIn, startWorld, state, writeRepository } from './harness.ts';
+import type { TestBot, World } from './harness.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.stop());
+
+const SYNC: TestBot = {
+  name: 'hapi-sync-bot',
+  description: 'Keeps it in step',
+  runtimeVersion: 'vmcontext',
+  timeout: 30,
+  shared: { 'src/shared/http-helpers.ts': '1', 'src/shared/retry.ts': '1' },
+  subscriptions: [{ criteria: 'Patient' }, { criteria: 'Task', interactions: ['create', 'update'], headers: ['X-A: b'] }],
+  accessPolicy: [{ resourceType: 'Patient', readonly: true }],
+};
+const bot = async (name: string): Promise<Bot> => {
+  const found = (await all<Bot>(world, 'Bot')).filter(({ identifier }) => identifier?.some(({ value }) => value === `local/${name}`));
+  expect(found, `bots with the identifier of ${name}`).toHaveLength(1);
+  return found[0]!;
+};
+const lineOf = (lines: string[], name: string): string | undefined => lines.find((line) => line.slice(2).startsWith(name));
+const tags = (one: Bot | undefined, kind: string): (string | undefined)[] =>
+  (one?.meta?.tag ?? []).filter(({ system }) => system === `${SYSTEM}/${kind}`).map(({ code }) => code);
+
+describe('a first deployment', () => {
+  it('makes the bot, its membership with its policy, and its subscriptions', async () => {
+    const result = await run(world, writeRepository([SYNC]));
+    expect(result).toMatchObject({ changed: ['hapi-sync-bot'], failed: [] });
+    expect(lineOf(result.lines, 'hapi-sync-bot')).toBe('+ hapi-sync-bot  new');
+    const made = await bot('hapi-sync-bot');
+    expect(made).toMatchObject({ name: 'hapi-sync-bot', runtimeVersion: 'vmcontext', timeout: 30 });
+    expect(made.executableCode?.title).toMatch(/^hapi-sync-bot\.[0-9a-f]{16}\.cjs$/);
+    const [policy] = (await all<AccessPolicy>(world, 'AccessPolicy')).filter(({ name }) => name === 'local/hapi-sync-bot');
+    expect(policy?.resource).toEqual([{ resourceType: 'Patient', readonly: true }]);
+    const members = (await all<ProjectMembership>(world, 'ProjectMembership')).filter(({ profile }) => profile.reference === `Bot/${made.id}`);
+    expect(members.map(({ accessPolicy }) => accessPolicy?.reference)).toEqual([`AccessPolicy/${policy?.id}`]);
+    const subscriptions = await all<Subscription>(world, 'Subscription');
+    const said = subscriptions.map((one) => [one.criteria, ...(one.extension ?? []).map(({ valueCode }) => valueCode)].join(' ')).toSorted();
+    expect(said).toEqual(['Patient', 'Task create', 'Task update']);
+    expect(subscriptions.every(({ channel }) => channel?.endpoint === `Bot/${made.id}`)).toBe(true);
+    expect(subscriptions.find(({ criteria }) => criteria === 'Task')?.channel?.header).toEqual(['X-A: b']);
+  });
+
+  it('makes a bot that runs on its event', async () => {
+    await run(world, writeRepository([{ ...SYNC, accessPolicy: undefined }]));
+    const ran = new Promise<{ bot: { name?: string }; success?: boolean }>((resolve) => {
+      world.server.events.on('run', (done) => resolve(done as never));
+    });
+    await world.server.repository.createResource({ resourceType: 'Patient' });
+    expect(JSON.stringify(await ran)).toContain('hapi-sync-bot');
+  });
+
+  it('leaves on the Bot what it is made of, so that one search finds all that carry a module', async () => {
+    await run(world, writeRepository([SYNC, { name: 'other-bot', shared: { 'src/shared/http-helpers.ts': '2' } }]));
+    const shared = tags(await bot('hapi-sync-bot'), 'shared');
+    expect(shared).toEqual([expect.stringMatching(/^http-helpers@[0-9a-f]{12}$/), expect.stringMatching(/^retry@/)]);
+    const filters = [{ code: '_tag', operator: 'eq', value: `${SYSTEM}/shared|${shared[0]}` }];
+    const carriers = await world.server.repository.searchResources({ resourceType: 'Bot', filters } as never);
+    expect(carriers.map((one) => (one as Bot).name)).toEqual(['hapi-sync-bot']);
+  });
+});
+
+describe('a second deployment', () => {
+  it.each([1, 40, 400])('of %i unchanged bots writes nothing and needs at most five requests', { timeout: 60_000 }, async (count) => {
+    const names = Array.from({ length: count }, (_, index) => `bot-${index}`);
+    const root = writeRepository(names.map((name) => ({ ...SYNC, name, subscriptions: [{ criteria: 'Patient' }] })));
+    expect((await run(world, root)).failed).toEqual([]);
+    const again = await run(world, root);
+    expect(again.writes).toEqual([]);
+    expect(again.unchanged).toHaveLength(count);
+    expect(again.requests).toBeLessThanOrEqual(5);
+  });
+
+  it('says which shared module changed, and writes only the bots that carry it', async () => {
+    const bots = [SYNC, { name: 'plain-bot' }];
+    await run(world, writeRepository(bots));
+    const root = writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n', shared: { ...SYNC.shared, 'src/shared/retry.ts': '2' } }, bots[1]!]);
+    const { lines, changed } = await run(world, root);
+    expect(changed).toEqual(['hapi-sync-bot']);
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe('~ hapi-sync-bot  code (src/shared/retry.ts changed)');
+  });
+
+  it('says which settings changed, removes those that are gone, and deploys what only $deploy brings to a Lambda', async () => {
+    await run(world, writeRepository([{ ...SYNC, cron: '0 3 * * *' }]));
+    const { lines } = await run(world, writeRepository([{ ...SYNC, timeout: 60 }]));
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe(
+      '~ hapi-sync-bot  settings (cronString: 0 3 * * * -> none, timeout: 30 -> 60), code (deployed again: timeout changed)',
+    );
+    expect(await bot('hapi-sync-bot')).not.toHaveProperty('cronString');
+    expect((await bot('hapi-sync-bot')).timeout).toBe(60);
+  });
+
+  it('replaces a subscription in place when its criteria change, and keeps the others', async () => {
+    await run(world, writeRepository([SYNC]));
+    const before = await all<Subscription>(world, 'Subscription');
+    const { lines } = await run(world, writeRepository([{ ...SYNC, subscriptions: [{ criteria: 'Practitioner' }, ...(SYNC['subscriptions'] as object[]).slice(1)] }]));
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe('~ hapi-sync-bot  subscription (Patient -> Practitioner)');
+    const after = await all<Subscription>(world, 'Subscription');
+    expect(after.map(({ id }) => id).toSorted()).toEqual(before.map(({ id }) => id).toSorted());
+    expect(after.map(({ criteria }) => criteria).toSorted()).toEqual(['Practitioner', 'Task', 'Task']);
+  });
+
+  it('puts right a subscription that was edited or switched off by hand', async () => {
+    const root = writeRepository([SYNC]);
+    await run(world, root);
+    const clean = await state(world);
+    const [first, second] = await all<Subscription>(world, 'Subscription');
+    await world.server.repository.updateResource({ ...first!, status: 'off' });
+    await world.server.repository.updateResource({ ...second!, channel: { ...second!.channel!, endpoint: 'Bot/nobody' } });
+    const { lines } = await run(world, root);
+    expect(lineOf(lines, 'hapi-sync-bot')).toContain('switched on again');
+    expect(lineOf(lines, 'hapi-sync-bot')).toContain('channel changed');
+    expect(await state(world)).toEqual(clean);
+  });
+
+  it('adopts a subscription that does the same, and names one that does not', async () => {
+    await run(world, writeRepository([{ ...SYNC, subscriptions: [] }]));
+    const { id } = await bot('hapi-sync-bot');
+    const channel = { type: 'rest-hook' as const, endpoint: `Bot/${id}` };
+    for (const criteria of ['Patient', 'Encounter']) {
+      await world.server.repository.createResource({ resourceType: 'Subscription', status: 'active', reason: 'by hand', criteria, channel });
+    }
+    const { lines } = await run(world, writeRepository([{ ...SYNC, subscriptions: [{ criteria: 'Patient' }] }]));
+    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(2);
+    expect(lines.join('\n')).toMatch(/Warning: hapi-sync-bot: Subscription\/\S+ \(Encounter\) starts it too/);
+  });
+
+  it('makes a bot again that was deleted by hand, and moves its subscriptions and its policy to it', async () => {
+    const root = writeRepository([SYNC]);
+    await run(world, root);
+    const clean = (await state(world)) as { members: string[] };
+    await world.server.repository.deleteResource('Bot', (await bot('hapi-sync-bot')).id!);
+    expect((await run(world, root)).failed).toEqual([]);
+    const now = (await state(world)) as { members: string[] };
+    // A deletion leaves the membership behind; doctor names it.
+    const members = now.members.filter((member) => !member.includes('unknown'));
+    expect({ ...now, members }).toEqual(clean);
+  });
+
+  it('follows a rename without deploying the code again', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { id } = await bot('hapi-sync-bot');
+    const code = (await bot('hapi-sync-bot')).executableCode?.title;
+    const root = writeRepository([{ ...SYNC, name: 'patient-sync-bot', previousNames: ['hapi-sync-bot'], code: `exports.handler = async () => ({ by: 'hapi-sync-bot' });\n` }]);
+    writeFileSync(join(root, 'src/bots/patient-sync-bot.ts'), '// hapi-sync-bot\n');
+    const { lines, failed } = await run(world, root);
+    expect(failed).toEqual([]);
+    expect(lineOf(lines, 'patient-sync-bot')).toContain('renamed (was hapi-sync-bot)');
+    expect(lineOf(lines, 'patient-sync-bot')).not.toContain('code (');
+    const renamed = await bot('patient-sync-bot');
+    expect([renamed.id, renamed.executableCode?.title]).toEqual([id, code]);
+    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(3);
+    expect((await run(world, root)).writes).toEqual([]);
+  });
+
+  it('shows what the configuration no longer has, and removes it with --prune', async () => {
+    await run(world, writeRepository([SYNC, { name: 'old-bot', subscriptions: [{ criteria: 'Task' }], accessPolicy: [{ resourceType: 'Task' }] }]));
+    const kept = writeRepository([{ ...SYNC, subscriptions: [{ criteria: 'Patient' }] }]);
+    const shown = await run(world, kept);
+    expect(lineOf(shown.lines, 'old-bot')).toContain('no longer in medplum.config.json');
+    expect(lineOf(shown.lines, 'hapi-sync-bot')).toContain('no longer wanted: Task, create; --prune removes it');
+    expect(shown.writes).toEqual([]);
+    const { failed } = await run(world, kept, { prune: true });
+    expect(failed).toEqual([]);
+    const clean = await startWorld();
+    await run(clean, kept);
+    const wanted = await state(clean);
+    await clean.stop();
+    expect(await state(world)).toEqual(wanted);
+  });
+
+  it('with --only touches no other bot', async () => {
+    const root = writeRepository([SYNC, { name: 'other-bot' }]);
+    const { changed, lines } = await run(world, root, { only: 'hapi-*' });
+    expect(changed).toEqual(['hapi-sync-bot']);
+    expect(lineOf(lines, 'other-bot')).toBeUndefined();
+    await expect(run(world, root, { only: 'hpai-*' })).rejects.toThrow('--only hpai-* matches no bot');
+  });
+
+  it('with --force deploys unchanged code again', async () => {
+    const root = writeRepository([SYNC]);
+    await run(world, root);
+    const { lines, writes } = await run(world, root, { force: true });
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe('~ hapi-sync-bot  code (deployed again: --force)');
+    expect(writes.some(({ path }) => path.endsWith('/$deploy'))).toBe(true);
+  });
+
+  it('makes the membership of a bot that came about by a plain POST', async () => {
+    const identifier = [{ system: SYSTEM, value: 'local/hapi-sync-bot' }];
+    await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'hapi-sync-bot', identifier });
+    const { lines, failed } = await run(world, writeRepository([SYNC]));
+    expect(failed).toEqual([]);
+    expect(lineOf(lines, 'hapi-sync-bot')).toContain('membership (missing: no event would run it)');
+    const { id } = await bot('hapi-sync-bot');
+    const members = await all<ProjectMembership>(world, 'ProjectMembership');
+    expect(members.filter(({ profile }) => profile.reference === `Bot/${id}`)).toHaveLength(1);
+  });
+
+  it('takes the bot that "id" names, and gives it the identifier', async () => {
+    const made = await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'Old Sync' });
+    const { lines, failed } = await run(world, writeRepository([{ ...SYNC, id: made.id }]));
+    expect(failed).toEqual([]);
+    expect(lineOf(lines, 'hapi-sync-bot')).toContain('adopted (identifier added)');
+    expect((await bot('hapi-sync-bot')).id).toBe(made.id);
+  });
+
+  it('says that a bot of the same name is there which is not its own', async () => {
+    const { id } = await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'hapi-sync-bot' });
+    const { lines } = await run(world, writeRepository([SYNC]));
+    expect(lines.join('\n')).toContain(`Bot/${id} has this name too`);
+    expect(lines.join('\n')).toContain('npm run import -- hapi-sync-bot');
+  });
+
+  it('keeps two repositories and two environments of one project apart', async () => {
+    await run(world, writeRepository([SYNC]));
+    const other = writeRepository([SYNC], undefined, 'urn:medplum-bots:other');
+    expect((await run(world, other, { prune: true })).changed).toEqual(['hapi-sync-bot']);
+    expect((await run(world, other, { prune: true, environment: 'staging' })).changed).toEqual(['hapi-sync-bot']);
+    expect(await all<Bot>(world, 'Bot')).toHaveLength(3);
+    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(9);
+    expect((await run(world, writeRepository([SYNC]), { prune: true })).writes).toEqual([]);
+  });
+
+  it('stays away from a bot that carries the same identifier twice', async () => {
+    const identifier = [{ system: SYSTEM, value: 'local/hapi-sync-bot' }];
+    for (const name of ['one', 'two']) await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name, identifier });
+    const { failed, changed, writes } = await run(world, writeRepository([SYNC, { name: 'other-bot' }]));
+    expect(changed).toEqual(['other-bot']);
+    expect(failed).toEqual([{ name: 'hapi-sync-bot', message: expect.stringMatching(/^Bot\/\S+ and Bot\/\S+ both carry the identifier/) }]);
+    expect(writes.map(({ body }) => body).join()).not.toContain('local/hapi-sync-bot');
+  });
+});
+
+describe('what another client does meanwhile', () => {
+  it('is kept: an edit of the Bot between the code and the mark', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { id } = await bot('hapi-sync-bot');
+    world.rule = async ({ path }) => {
+      if (path.endsWith('/$deploy')) await world.server.repository.patchResource('Bot', id!, [{ op: 'add', path: '/category', value: [{ text: 'theirs' }] }]);
+      return undefined;
+    };
+    expect((await run(world, writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }]))).failed).toEqual([]);
+    expect(await bot('hapi-sync-bot')).toMatchObject({ category: [{ text: 'theirs' }] });
+  });
+
+  it('stops the bot with a word: an edit between the plan and the first write', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { id } = await bot('hapi-sync-bot');
+    world.rule = async ({ path }) => {
+      if (path === 'Binary') await world.server.repository.patchResource('Bot', id!, [{ op: 'replace', path: '/timeout', value: 99 }]);
+      return undefined;
+    };
+    const { failed } = await run(world, writeRepository([{ ...SYNC, timeout: 60 }]));
+    expect(failed).toEqual([{ name: 'hapi-sync-bot', message: `Bot/${id} was changed by someone else meanwhile. That was not overwritten: run it again` }]);
+    expect((await bot('hapi-sync-bot')).timeout).toBe(99);
+  });
+
+  it('ends the same where it is another run of this deployment', async () => {
+    const root = writeRepository([SYNC, { name: 'other-bot' }]);
+    const clean = await startWorld();
+    await run(clean, root);
+    const wanted = await state(clean);
+    await clean.stop();
+    signIn(world, ADMIN);
+    const both = await Promise.all([run(world, root), run(world, root)]);
+    expect(both.map(({ failed }) => failed)).toEqual([[], []]);
+    expect(await state(world)).toEqual(wanted);
+  });
+});
+
+describe('nothing is written', () => {
+  const nothing = async (root: string, message: string | RegExp, options = {}): Promise<void> => {
+    const before = world.requests.length;
+    await expect(run(world, root, options)).rejects.toThrow(message);
+    const writes = world.requests.slice(before).filter(({ method, path }) => method !== 'GET' && path !== '' && path !== 'oauth2/token');
+    expect(writes).toEqual([]);
+  };
+
+  it('to another project than the one that was asked for', async () => {
+    signIn(world, ADMIN, '00000000-0000-4000-8000-000000000009');
+    await nothing(writeRepository([SYNC]), `These credentials belong to project ${PROJECT}, but MEDPLUM_PROJECT_ID`);
+  });
+
+  it('with wrong credentials', async () => {
+    signIn(world, { ...ADMIN, secret: 'wrong' });
+    await nothing(writeRepository([SYNC]), /refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET \(Invalid secret\)\. Check \.env\.local/);
+  });
+
+  it('while a required secret is missing', async () => {
+    const secrets = ['HAPI_BASE_URL', { name: 'TOKEN', optional: true }];
+    await nothing(writeRepository([{ ...SYNC, secrets }]), 'The project has no secret HAPI_BASE_URL, which hapi-sync-bot needs.');
+  });
+
+  it('while a bundle is missing, stale or broken', async () => {
+    const root = writeRepository([SYNC]);
+    writeFileSync(join(root, 'dist/bots/hapi-sync-bot.js'), 'exports.handler = 1');
+    await nothing(root, 'dist/bots/hapi-sync-bot.js is not what dist/manifest.json tells of: the build is incomplete. Run: npm run build');
+    await nothing(writeRepository([{ ...SYNC, code: 'this is no script' }]), 'dist/bots/hapi-sync-bot.js does not parse (Unexpected identifier');
+    await nothing(writeRepository([{ ...SYNC, code: 'exports.run = 1' }]), 'exports no function named handler');
+    await nothing(writeRepository([{ ...SYNC, code: 'null.x' }]), 'throws while it is loaded');
+  });
+
+  it('where more subscriptions than the server looks at would be active', async () => {
+    for (let index = 0; index < 998; index++) {
+      await world.server.repository.createResource({ resourceType: 'Subscription', status: 'active', reason: 'x', criteria: 'Task', channel: { type: 'rest-hook', endpoint: 'https://example.com' } });
+    }
+    await nothing(writeRepository([SYNC]), 'The project has 998 active subscriptions and would have 1001');
+  });
+
+  it('where the project has no bots', async () => {
+    const project = await world.server.repository.readResource<Project>('Project', PROJECT);
+    await world.server.repository.updateResource({ ...project, features: ['cron'] });
+    await nothing(writeRepository([SYNC]), 'lacks the feature "bots"');
+  });
+});
+
+describe('without the right of a project admin', () => {
+  it('deploys bots that exist, and says what it cannot do', async () => {
+    await run(world, writeRepository([SYNC]));
+    signIn(world, NO_ADMIN);
+    const root = writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }, { name: 'new-bot' }]);
+    const { changed, failed, lines } = await run(world, root);
+    expect(changed).toEqual(['hapi-sync-bot']);
+    expect(failed).toEqual([{ name: 'new-bot', message: expect.stringContaining('no project admin') }]);
+    expect(lines.join('\n')).toContain('Warning: These credentials are no project admin');
+  });
+});
+
+describe('a server in trouble', () => {
+  it('is asked again after 429 and 503, as long as it says', async () => {
+    let refused = 0;
+    world.rule = ({ path }) => {
+      if (!path.startsWith('Bot') || refused >= 3) return undefined;
+      refused++;
+      return refused === 1 ? { status: 503 } : { status: 429, headers: refused === 2 ? { 'Retry-After': '0' } : { RateLimit: '"requests";r=0;t=0' } };
+    };
+    expect((await run(world, writeRepository([SYNC]))).failed).toEqual([]);
+    expect(refused).toBe(3);
+  });
+
+  it('gets a new token when the old one is refused', async () => {
+    const root = writeRepository([SYNC]);
+    let refused = false;
+    world.rule = ({ path }) => {
+      if (path !== 'Binary' || refused) return undefined;
+      refused = true;
+      return { status: 401 };
+    };
+    expect((await run(world, root)).failed).toEqual([]);
+    expect(refused).toBe(true);
+  });
+
+  it('that answers something that is not Medplum is named', async () => {
+    world.rule = () => ({ status: 200, body: 'hello' });
+    await expect(run(world, writeRepository([SYNC]))).rejects.toThrow('does not answer as Medplum does');
+  });
+
+  it.each([
+    ['warns', { status: 200, body: { resourceType: 'OperationOutcome', issue: [{ severity: 'information' }, { severity: 'warning', details: { text: 'No lambda' } }] } }, '$deploy warned: No lambda'],
+    ['fails', { status: 400, body: { resourceType: 'OperationOutcome', issue: [{ severity: 'error', details: { text: 'No role' } }] } }, 'was answered with 400: No role'],
+    ['finds the request too large', { status: 413, body: {} }, 'was answered with 413'],
+  ])('fails one bot and no other when $deploy %s, and the next run deploys it again', async (_, verdict, message) => {
+    const root = writeRepository([SYNC, { name: 'other-bot' }]);
+    await run(world, writeRepository([SYNC]));
+    const { id } = await bot('hapi-sync-bot');
+    const changed = [{ ...SYNC, code: 'exports.handler = async () => 2;\n' }, { name: 'other-bot' }];
+    world.rule = ({ path }) => (path === `Bot/${id}/$deploy` ? verdict : undefined);
+    const first = await run(world, writeRepository(changed, root));
+    expect(first.changed).toEqual(['other-bot']);
+    expect(first.failed).toEqual([{ name: 'hapi-sync-bot', message: expect.stringContaining(message) }]);
+    world.rule = () => undefined;
+    const second = await run(world, root);
+    expect(lineOf(second.lines, 'hapi-sync-bot')).toBe('~ hapi-sync-bot  code (its last deployment did not finish)');
+    expect(second).toMatchObject({ changed: ['hapi-sync-bot'], failed: [] });
+  });
+
+  it('takes code of more than 1 MB', async () => {
+    const code = `exports.handler = async () => 1;\n//${'x'.repeat(1_500_000)}`;
+    expect((await run(world, writeRepository([{ ...SYNC, code }]))).failed).toEqual([]);
+    expect((await bot('hapi-sync-bot')).executableCode?.title).toMatch(/cjs$/);
+  });
+});

@@ -1,0 +1,112 @@
+// A deployment that ends at any request, before or after the server carried it out, is completed by the next one.
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { SETUP, command, run, startWorld, state, writeRepository } from './harness.ts';
+import type { Request, TestBot, World } from './harness.ts';
+
+const policy = [{ resourceType: 'Patient', readonly: true }];
+const BEFORE: TestBot[] = [
+  { name: 'code-bot', subscriptions: [{ criteria: 'Patient' }], accessPolicy: policy },
+  { name: 'settings-bot', timeout: 10, subscriptions: [{ criteria: 'Patient' }, { criteria: 'Task' }] },
+  { name: 'old-name-bot', subscriptions: [{ criteria: 'Patient' }], accessPolicy: policy },
+  { name: 'gone-bot', subscriptions: [{ criteria: 'Patient' }], accessPolicy: policy },
+];
+/** Everything at once: new, code, settings with `$deploy`, criteria, policy added and changed, a rename, removals. */
+const AFTER: TestBot[] = [
+  { name: 'new-bot', subscriptions: [{ criteria: 'Patient' }, { criteria: 'Task', interactions: ['create'] }], accessPolicy: policy },
+  { name: 'code-bot', code: 'exports.handler = async () => 2;\n', subscriptions: [{ criteria: 'Patient' }], accessPolicy: [{ resourceType: 'Task' }] },
+  { name: 'settings-bot', timeout: 20, subscriptions: [{ criteria: 'Practitioner' }], accessPolicy: policy },
+  { name: 'new-name-bot', previousNames: ['old-name-bot'], subscriptions: [{ criteria: 'Patient' }], accessPolicy: policy },
+];
+const OPTIONS = { prune: true, concurrency: 1 };
+
+let before: string;
+let after: string;
+let wanted: unknown;
+let sent: Request[];
+
+async function startedWorld(): Promise<World> {
+  const world = await startWorld();
+  expect((await run(world, before)).failed).toEqual([]);
+  world.requests.length = 0;
+  return world;
+}
+
+beforeAll(async () => {
+  before = writeRepository(BEFORE);
+  after = writeRepository(AFTER);
+  const world = await startedWorld();
+  expect((await run(world, after, OPTIONS)).failed).toEqual([]);
+  sent = [...world.requests];
+  wanted = await state(world);
+  await world.stop();
+});
+
+/** One run that ends at a request as if its process had died: nothing of it goes on, not even in the background. */
+interface Life {
+  cutAt: number;
+  when: 'before' | 'after';
+  sent: number;
+  over: boolean;
+  end: () => void;
+}
+const lives = new AsyncLocalStorage<Life>();
+const realFetch = globalThis.fetch;
+
+beforeAll(() => {
+  globalThis.fetch = async (...request) => {
+    const life = lives.getStore();
+    if (!life) return realFetch(...request);
+    const isLast = ++life.sent === life.cutAt;
+    const ended = async (): Promise<Response> => {
+      life.over = true;
+      life.end();
+      return new Promise(() => undefined);
+    };
+    if (life.over || (isLast && life.when === 'before')) return ended();
+    const response = await realFetch(...request);
+    return life.over || isLast ? ended() : response;
+  };
+});
+afterAll(() => {
+  globalThis.fetch = realFetch;
+});
+
+describe('cut at every request', () => {
+  it.each(['before', 'after'] as const)('%s the server carries it out', { timeout: 240_000 }, async (when) => {
+    expect(sent.length).toBeGreaterThan(30);
+    for (const { number, method, path } of sent) {
+      const place = `${when} request ${number}, ${method} ${path.replace(/[0-9a-f-]{36}/, 'ID')}`;
+      const world = await startedWorld();
+      await new Promise<void>((end, reject) => {
+        const life = { cutAt: number, when, sent: 0, over: false, end };
+        lives.run(life, () => run(world, after, OPTIONS)).then(() => reject(new Error(`${place}: not cut`)), reject);
+      });
+      expect((await run(world, after, OPTIONS)).failed, place).toEqual([]);
+      expect(await state(world), place).toEqual(wanted);
+      expect((await run(world, after, OPTIONS)).writes, place).toEqual([]);
+      await world.stop();
+    }
+  });
+});
+
+describe('a process that is killed', () => {
+  it.each([0.3, 0.6, 0.9])('at %f of its requests leaves what the next run completes', { timeout: 60_000 }, async (part) => {
+    const world = await startedWorld();
+    const last = Math.round(sent.length * part);
+    let kill: () => void = () => undefined;
+    world.rule = ({ number }) => {
+      if (number !== last) return undefined;
+      kill();
+      return 'cut after';
+    };
+    const process = command(after, SETUP, '--prune');
+    kill = () => globalThis.process.kill(process.pid!, 'SIGKILL');
+    expect((await process.done).code).toBeNull();
+    world.rule = () => undefined;
+    const second = await command(after, SETUP, '--prune').done;
+    expect(second).toMatchObject({ code: 0, stderr: '' });
+    expect(await state(world)).toEqual(wanted);
+    await world.stop();
+  });
+});
