@@ -1,6 +1,13 @@
 // Who may do what: the local project, its two clients, tokens, and the access policy behind each login.
-import type { WithId } from '@medplum/core';
-import { OperationOutcomeError, badRequest, deepClone, projectAdminResourceTypes, resolveId } from '@medplum/core';
+import type { AccessPolicyInteraction, WithId } from '@medplum/core';
+import {
+  OperationOutcomeError,
+  accessPolicySupportsInteraction,
+  badRequest,
+  deepClone,
+  forbidden,
+} from '@medplum/core';
+import { projectAdminResourceTypes, protectedResourceTypes, resolveId, satisfiedAccessPolicy } from '@medplum/core';
 import type { AccessPolicy, AccessPolicyResource, ProjectMembership, Reference } from '@medplum/fhirtypes';
 import type { ClientApplication, Project, Resource } from '@medplum/fhirtypes';
 import { createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
@@ -97,11 +104,39 @@ const ADMIN_ENTRIES: AccessPolicyResource[] = [
 
 function policyEntries(store: Store, policy: Reference, profile: Reference): AccessPolicyResource[] {
   const latest = store.latest('AccessPolicy', resolveId(policy) ?? '');
-  if (!latest || latest.deleted) throw new OperationOutcomeError(badRequest('Cannot authenticate: Invalid access policy configuration.'));
+  if (!latest || latest.deleted)
+    throw new OperationOutcomeError(badRequest('Cannot authenticate: Invalid access policy configuration.'));
   const text = JSON.stringify((deepClone(latest.resource) as AccessPolicy).resource ?? []);
   const [reference, id] = [profile.reference!, resolveId(profile)!];
   const filled = text.replaceAll(/%(?:profile|patient)(\.id)?/g, (_, onlyId?: string) => (onlyId ? id : reference));
   return JSON.parse(filled) as AccessPolicyResource[];
+}
+
+type Interaction = AccessPolicyInteraction;
+
+/** @throws OperationOutcomeError (403) where the actor may do this with no resource of the type at all */
+export function demand({ policy }: Actor, interaction: Interaction, type: string): void {
+  if (!policy) return;
+  const allowed = accessPolicySupportsInteraction(policy, interaction, type as Resource['resourceType']);
+  if (!allowed || protectedResourceTypes.includes(type)) throw new OperationOutcomeError(forbidden);
+}
+
+export function may({ policy }: Actor, interaction: Interaction, resource: Resource): boolean {
+  return Boolean(satisfiedAccessPolicy(resource, interaction, policy));
+}
+
+/** A resource without the members that the actor's policy hides. */
+export function withoutHidden<T extends Resource>({ policy }: Actor, resource: T): T {
+  const hidden = satisfiedAccessPolicy(resource, 'read', policy)?.hiddenFields ?? [];
+  return Object.fromEntries(Object.entries(resource).filter(([field]) => !hidden.includes(field))) as unknown as T;
+}
+
+/** What is to be written, with the members put back that the actor's policy lets nobody change. */
+export function withProtected<T extends Resource>({ policy }: Actor, wanted: T, existing: Resource | undefined): T {
+  const entry = satisfiedAccessPolicy(existing ?? wanted, existing ? 'update' : 'create', policy);
+  const fields = [...(entry?.readonlyFields ?? []), ...(entry?.hiddenFields ?? [])];
+  const before = (existing ?? {}) as Record<string, unknown>;
+  return { ...wanted, ...Object.fromEntries(fields.map((field) => [field, before[field]])) };
 }
 
 const key = randomBytes(32);

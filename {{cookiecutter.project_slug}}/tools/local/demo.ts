@@ -35,7 +35,9 @@ async function demo(): Promise<number> {
   try {
     const medplum = new MedplumClient({ baseUrl: servers.medplum.baseUrl, fetch });
     await medplum.startClientLogin(LOCAL.clientId, LOCAL.clientSecret);
-    console.log(`${bold('Two servers')}  Medplum ${servers.medplum.baseUrl}  external FHIR server ${servers.fhir.baseUrl}\n`);
+    console.log(
+      `${bold('Two servers')}  Medplum ${servers.medplum.baseUrl}  external FHIR server ${servers.fhir.baseUrl}\n`,
+    );
     process.env['MEDPLUM_BASE_URL'] = servers.medplum.baseUrl;
     const { failed } = await deploy({ yes: true, log: (line) => console.log(line) });
     if (failed.length > 0) return 1;
@@ -75,7 +77,13 @@ function story(syncs: boolean): Step[] {
 }
 
 /** @returns whether a bot ran without failing, and the external server shows what it has to */
-async function tell(step: Step, medplum: MedplumClient, { fhir }: LocalServers, runs: Run[], syncs: boolean): Promise<boolean> {
+async function tell(
+  step: Step,
+  medplum: MedplumClient,
+  { fhir }: LocalServers,
+  runs: Run[],
+  syncs: boolean,
+): Promise<boolean> {
   runs.length = 0;
   await step.run(medplum);
   const end = Date.now() + PATIENCE;
@@ -94,7 +102,12 @@ async function tell(step: Step, medplum: MedplumClient, { fhir }: LocalServers, 
   }
   const show = (list: string[]): string => list.join('; ') || 'nobody';
   const rows = [['Medplum', show(inside)], ...(syncs ? [['External server', show(outside)]] : [])];
-  console.log(`${table(['  Patients', ''], rows.map(([where, who]) => [`  ${where}`, who!]))}\n`);
+  console.log(
+    `${table(
+      ['  Patients', ''],
+      rows.map(([where, who]) => [`  ${where}`, who!]),
+    )}\n`,
+  );
   return good;
 }
 

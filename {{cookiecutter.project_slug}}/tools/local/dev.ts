@@ -22,7 +22,8 @@ export async function update(): Promise<boolean> {
     const lines: string[] = [];
     const { changed, failed } = await deploy({ yes: true, log: (line) => lines.push(line) });
     const time = dim(`${Math.round(performance.now() - start)} ms`);
-    const reasonOf = (name: string): string => lines.find((line) => line.includes(`${name} `))?.split(/\s{2,}/)[1] ?? '';
+    const reasonOf = (name: string): string =>
+      lines.find((line) => line.includes(`${name} `))?.split(/\s{2,}/)[1] ?? '';
     for (const name of changed) console.log(`${green('deployed')} ${bold(name)} ${reasonOf(name)} ${time}`);
     for (const { name, message } of failed) console.error(`${red('failed')} ${bold(name)} ${message}`);
     if (changed.length + failed.length === 0) console.log(dim(`no bundle changed ${time}`));
@@ -50,7 +51,9 @@ function withSourceLines(message: string): string {
 function tell(run: Run): void {
   const { bot, milliseconds, success, request } = run;
   const why = request.headers?.['X-Medplum-Interaction'] ?? (request.headers ? 'called' : 'cron');
-  console.log(`${success ? green('ran') : red('threw')} ${bold(bot.name ?? '')} ${String(why)} ${dim(`${milliseconds} ms`)}`);
+  console.log(
+    `${success ? green('ran') : red('threw')} ${bold(bot.name ?? '')} ${String(why)} ${dim(`${milliseconds} ms`)}`,
+  );
   const log = readableLog(run).replaceAll(/\n {4}at .*(evalmachine|node:|tools\/local).*/g, '');
   if (log) console.log(log.replaceAll(/^/gm, '  '));
 }

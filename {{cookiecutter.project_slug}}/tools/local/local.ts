@@ -1,6 +1,8 @@
 // `npm run local`: a Medplum server and an external FHIR server on this machine, until they are stopped.
 import { UserError, bold, dim, main, readArgs, table } from '../cli.ts';
 import { LOCAL } from './access.ts';
+import { parseFault } from './faults.ts';
+import type { Fault } from './faults.ts';
 import { startFhirServer } from './fhir-server.ts';
 import { startMedplumServer } from './medplum-server.ts';
 import type { MedplumServer } from './medplum-server.ts';
@@ -37,10 +39,20 @@ function portIsTaken(port: number, flag: string): string {
   return `Port ${port} is taken: stop what uses it, or choose another with -- --${flag} (0 takes a free one).`;
 }
 
-/** Reads `--port` and `--fhir-port`, starts both servers and ends them with the process. */
+/** Reads `--port`, `--fhir-port` and `--fault`, starts both servers and ends them with the process. */
 export async function startFromCommandLine(): Promise<LocalServers> {
-  const { values } = readArgs({ options: { port: { type: 'string' }, 'fhir-port': { type: 'string' } } });
-  const servers = await startLocal(toPort(values.port ?? '8103', 'port'), toPort(values['fhir-port'] ?? '8080', 'fhir-port'));
+  const options = {
+    port: { type: 'string' },
+    'fhir-port': { type: 'string' },
+    fault: { type: 'string', multiple: true },
+  } as const;
+  const { values } = readArgs({ options });
+  const faults = (values.fault ?? []).map(toFault);
+  const servers = await startLocal(
+    toPort(values.port ?? '8103', 'port'),
+    toPort(values['fhir-port'] ?? '8080', 'fhir-port'),
+  );
+  servers.fhir.faults.add(...faults);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(0));
   servers.medplum.events.on('warning', (text) => console.log(`${bold('warning')}  ${text}`));
   return servers;
@@ -50,6 +62,15 @@ function toPort(text: string, flag: string): number {
   const port = Number(text);
   if (/^\d+$/.test(text) && port <= 65_535) return port;
   throw new UserError(`--${flag} ${text} is no port: give a number from 0 to 65535 (0 takes a free one).`);
+}
+
+/** `503:times=2`: the external server fails so (faults.ts has all of them). */
+function toFault(text: string): Fault {
+  try {
+    return parseFault(text);
+  } catch (error) {
+    throw new UserError((error as Error).message);
+  }
 }
 
 /** @returns what to type into other programs, as a table */
@@ -68,6 +89,8 @@ export function describe({ medplum, fhir }: LocalServers): string {
 if (import.meta.main) {
   await main(async () => {
     const servers = await startFromCommandLine();
-    console.log(`${describe(servers)}\n${dim('Everything is in memory, and gone with Ctrl+C. `npm run dev` also deploys and watches.')}`);
+    console.log(
+      `${describe(servers)}\n${dim('Everything is in memory, and gone with Ctrl+C. `npm run dev` also deploys and watches.')}`,
+    );
   });
 }

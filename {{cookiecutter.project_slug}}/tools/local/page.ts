@@ -29,26 +29,46 @@ export function addPage(app: Hono, server: MedplumServer, fhir: Awaited<ReturnTy
   const { store } = server.repository.world;
   const runs: object[] = [];
   const asClient = (): LocalRepository => {
-    return new LocalRepository(server.repository.world, actorOf(store, findMembership(store, `ClientApplication/${LOCAL.clientId}`)!));
+    return new LocalRepository(
+      server.repository.world,
+      actorOf(store, findMembership(store, `ClientApplication/${LOCAL.clientId}`)!),
+    );
   };
   server.events.on('run', (run) => {
     const { bot, request, startedAt, milliseconds, success } = run;
     const why = request.headers?.['X-Medplum-Interaction'] ?? (request.headers ? 'called' : 'cron');
     const log = readableLog(run);
-    runs.unshift({ id: `${startedAt.getTime()}-${Math.random()}`, bot: bot.name, why, at: startedAt, milliseconds, success, log });
+    runs.unshift({
+      id: `${startedAt.getTime()}-${Math.random()}`,
+      bot: bot.name,
+      why,
+      at: startedAt,
+      milliseconds,
+      success,
+      log,
+    });
     runs.length = Math.min(runs.length, RUNS_SHOWN);
   });
 
   const state = async (): Promise<string> => {
     const bots = [...store.all('Bot')].filter(({ deleted }) => !deleted).map(({ resource }) => resource as WithId<Bot>);
-    const patients = [...store.all('Patient')].filter(({ deleted }) => !deleted).map(({ resource }) => resource as Patient);
+    const patients = [...store.all('Patient')]
+      .filter(({ deleted }) => !deleted)
+      .map(({ resource }) => resource as Patient);
     const outside = await fetch(`${fhir.baseUrl}/Patient?_count=1000`, { headers: { 'Cache-Control': 'no-cache' } });
     const { entry = [] } = (await outside.json().catch(() => ({}))) as { entry?: { resource: Patient }[] };
     return JSON.stringify({
       medplum: server.baseUrl,
       fhir: fhir.baseUrl,
       bots: bots.map(({ id, name, cronString, runtimeVersion, executableCode }) => {
-        return { id, name, cron: cronString, runtime: runtimeVersion, code: executableCode?.title, shared: sharedModules(name) };
+        return {
+          id,
+          name,
+          cron: cronString,
+          runtime: runtimeVersion,
+          code: executableCode?.title,
+          shared: sharedModules(name),
+        };
       }),
       patients: patients.map(row),
       outside: entry.map(({ resource }) => row(resource)),
@@ -58,7 +78,10 @@ export function addPage(app: Hono, server: MedplumServer, fhir: Awaited<ReturnTy
   };
 
   app.get('/', (c) => {
-    c.header('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'");
+    c.header(
+      'Content-Security-Policy',
+      "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
+    );
     return c.html(readFileSync(join(import.meta.dirname, 'page.html'), 'utf8'));
   });
   app.get('/_local/events', (c) =>
@@ -70,7 +93,9 @@ export function addPage(app: Hono, server: MedplumServer, fhir: Awaited<ReturnTy
     }),
   );
   app.post('/_local/patients', async (c) => c.json(await asClient().createResource((await c.req.json()) as Patient)));
-  app.put('/_local/patients/:id', async (c) => c.json(await asClient().updateResource((await c.req.json()) as Patient)));
+  app.put('/_local/patients/:id', async (c) =>
+    c.json(await asClient().updateResource((await c.req.json()) as Patient)),
+  );
   app.delete('/_local/patients/:id', async (c) => {
     await asClient().deleteResource('Patient', c.req.param('id'));
     return c.json({});
@@ -88,7 +113,9 @@ function row({ id, meta, name, birthDate }: Patient): object {
 
 function sharedModules(name: string | undefined): string[] {
   try {
-    const { bots } = JSON.parse(readFileSync('dist/manifest.json', 'utf8')) as { bots: Record<string, { shared: object }> };
+    const { bots } = JSON.parse(readFileSync('dist/manifest.json', 'utf8')) as {
+      bots: Record<string, { shared: object }>;
+    };
     return Object.keys(bots[name ?? '']?.shared ?? {});
   } catch {
     return []; // not built here

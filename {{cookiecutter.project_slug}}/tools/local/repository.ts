@@ -3,11 +3,12 @@ import type { Operation, SearchRequest, WithId } from '@medplum/core';
 import * as core from '@medplum/core';
 import type { CreateResourceOptions, UpdateResourceOptions } from '@medplum/fhir-router';
 import { FhirRepository, getExtraEntries } from '@medplum/fhir-router';
-import type { Bundle, BundleEntry, Meta, OperationOutcome, Parameters, Reference, Resource } from '@medplum/fhirtypes';
+import type { Bundle, BundleEntry, OperationOutcome, Parameters, Reference, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
-import { LOCAL } from './access.ts';
+import { demand, may, withProtected, withoutHidden } from './access.ts';
 import type { Actor } from './access.ts';
 import { search } from './search.ts';
+import { stamped } from './store.ts';
 import type { Store } from './store.ts';
 
 export type Interaction = 'create' | 'update' | 'delete';
@@ -83,40 +84,33 @@ export class LocalRepository extends FhirRepository {
   }
 
   async readResource<T extends Resource>(type: string, id: string): Promise<T> {
-    return this.show(this.read(type, id, 'read')) as unknown as T;
+    return this.show<T>(this.read(type, id, 'read'));
   }
 
   async readReference<T extends Resource>(reference: Reference<T>): Promise<WithId<T>> {
     const [type = '', id = ''] = reference.reference?.split('/') ?? [];
-    return this.show(this.read(type, id, 'read')) as WithId<T>;
+    return (await this.readResource<T>(type, id)) as WithId<T>;
   }
 
   async readReferences<T extends Resource>(references: readonly Reference<T>[]): Promise<(T | Error)[]> {
     return Promise.all(references.map((one) => this.readReference(one).catch((error: unknown) => error as Error)));
   }
 
-  async readHistory<T extends Resource>(
-    type: string,
-    id: string,
-    options?: { offset?: number; limit?: number },
-  ): Promise<Bundle<T>> {
+  async readHistory<T extends Resource>(type: string, id: string, options: Paging = {}): Promise<Bundle<T>> {
     this.read(type, id, 'history', true);
     const versions = this.world.store.versions(type, id).toReversed();
-    const start = Math.max(0, options?.offset ?? 0);
-    const entry = versions
-      .slice(start, start + (options?.limit ?? 100))
-      .map(({ resource, deleted }): BundleEntry<T> => {
-        const url = `${type}/${id}`;
-        const fullUrl = `${this.world.baseUrl}fhir/R4/${url}`;
-        if (deleted) {
-          const text = `Deleted on ${new Date(resource.meta!.lastUpdated!)}`;
-          const outcome = { ...core.gone, issue: [{ ...core.gone.issue[0]!, details: { text } }] };
-          return { fullUrl, request: { method: 'DELETE', url }, response: { status: '410', outcome } };
-        }
-        const request = { method: 'GET' as const, url: `${url}/_history/${resource.meta!.versionId}` };
-        const response = { status: '200', outcome: core.allOk };
-        return { fullUrl, request, response, resource: this.show(resource) as unknown as T };
-      });
+    const { offset = 0, limit = 100 } = options;
+    const fullUrl = `${this.world.baseUrl}fhir/R4/${type}/${id}`;
+    const entry = versions.slice(offset, offset + limit).map(({ resource, deleted }): BundleEntry<T> => {
+      const { versionId, lastUpdated } = resource.meta!;
+      if (deleted) {
+        const details = { text: `Deleted on ${new Date(lastUpdated!)}` };
+        const response = { status: '410', outcome: { ...core.gone, issue: [{ ...core.gone.issue[0]!, details }] } };
+        return { fullUrl, request: { method: 'DELETE', url: `${type}/${id}` }, response };
+      }
+      const request = { method: 'GET' as const, url: `${type}/${id}/_history/${versionId}` };
+      return { fullUrl, request, response: { status: '200', outcome: core.allOk }, resource: this.show<T>(resource) };
+    });
     return { resourceType: 'Bundle', type: 'history', entry, total: versions.length };
   }
 
@@ -125,18 +119,18 @@ export class LocalRepository extends FhirRepository {
     const version = this.world.store.versions(type, id).find((one) => one.resource.meta?.versionId === versionId);
     if (!version) fail(core.notFound);
     if (version.deleted) fail(core.gone);
-    return this.show(version.resource) as unknown as T;
+    return this.show<T>(version.resource);
   }
 
   async search<T extends Resource>(request: SearchRequest<T>): Promise<Bundle<WithId<T>>> {
     for (const type of request.types ?? [request.resourceType]) {
       core.validateResourceType(type);
       if (type === 'Binary') fail(core.badRequest('Cannot search on Binary resource type'));
-      this.demand('search', type);
+      demand(this.actor, 'search', type);
     }
     const { store, baseUrl } = this.world;
-    const bundle = search(store, request, (resource) => this.may('search', resource), baseUrl);
-    for (const entry of bundle.entry ?? []) entry.resource = this.show(entry.resource!) as WithId<T>;
+    const bundle = search(store, request, (resource) => may(this.actor, 'search', resource), baseUrl);
+    for (const entry of bundle.entry ?? []) entry.resource = this.show<T>(entry.resource!);
     if ((request.include || request.revInclude) && bundle.entry) {
       const fullUrl = (type: string, id: string): string => `${baseUrl}fhir/R4/${type}/${id}`;
       const found = bundle.entry.map((entry) => entry.resource!);
@@ -160,11 +154,9 @@ export class LocalRepository extends FhirRepository {
   async deleteResource(type: string, id: string): Promise<void> {
     const resource = this.read(type, id, 'read', true);
     if (this.world.store.latest(type, id)!.deleted) return;
-    if (!this.may('delete', resource)) fail(core.forbidden);
+    if (!may(this.actor, 'delete', resource)) fail(core.forbidden);
     await this.world.beforeCommit({ interaction: 'delete', resource, actor: this.actor });
-    const { project = LOCAL.projectId } = resource.meta ?? {};
-    const meta = { versionId: randomUUID(), lastUpdated: new Date().toISOString(), project };
-    this.world.store.add({ resourceType: resource.resourceType, id, meta } as WithId<Resource>, true);
+    this.world.store.bury(resource);
     this.world.committed({ interaction: 'delete', resource, previous: resource, actor: this.actor });
   }
 
@@ -195,37 +187,37 @@ export class LocalRepository extends FhirRepository {
   private read(type: string, id: string, interaction: Reading, tombstoneToo = false): WithId<Resource> {
     if (!core.isUUID(id)) fail(core.notFound);
     core.validateResourceType(type);
-    this.demand('read', type);
+    demand(this.actor, 'read', type);
     const latest = this.world.store.latest(type, id);
-    if (!latest || !this.may('read', latest.resource)) fail(core.notFound);
+    if (!latest || !may(this.actor, 'read', latest.resource)) fail(core.notFound);
     if (latest.deleted && !tombstoneToo) fail(core.gone);
-    if (!latest.deleted && !this.may(interaction, latest.resource)) fail(core.forbidden);
+    if (!latest.deleted && !may(this.actor, interaction, latest.resource)) fail(core.forbidden);
     return latest.resource;
   }
 
   private async write<T extends Resource>(
     given: WithId<T>,
-    interaction: Writing,
+    how: 'create' | 'update',
     ifMatch?: string,
   ): Promise<WithId<T>> {
     const { resourceType: type, id } = given;
     if (!id) fail(core.badRequest('Missing id'));
     if (!core.isUUID(id)) fail(core.badRequest('Invalid id'));
-    this.demand(interaction, type);
+    demand(this.actor, how, type);
     let wanted: WithId<Resource> = given;
-    const answer = await this.world.beforeCommit({ interaction, resource: wanted, actor: this.actor });
+    const answer = await this.world.beforeCommit({ interaction: how, resource: wanted, actor: this.actor });
     if (core.isResource(answer) && answer.resourceType === type && answer.id === id) wanted = answer as typeof wanted;
-    const existing = interaction === 'create' ? undefined : this.existing(type, id);
-    if (existing && !this.may('update', existing)) fail(core.forbidden);
+    const existing = how === 'create' ? undefined : this.existing(type, id);
+    if (existing && !may(this.actor, 'update', existing)) fail(core.forbidden);
     if (existing && ifMatch && existing.meta?.versionId !== ifMatch) fail(core.preconditionFailed);
-    const resource = this.stamped(this.restored(wanted, existing), existing);
+    const resource = stamped(withProtected(this.actor, wanted, existing), existing, this.actor.author);
     if (!core.isResourceType(type)) fail(core.badRequest(`Unknown data type: ${type}`));
     core.validateResource(resource);
-    if (existing && core.deepEquals(parsed(existing), parsed(resource))) return this.show(existing) as WithId<T>;
-    if (!this.may(interaction, resource)) fail(core.forbidden);
+    if (existing && core.deepEquals(parsed(existing), parsed(resource))) return this.show<T>(existing);
+    if (!may(this.actor, how, resource)) fail(core.forbidden);
     this.world.store.add(parsed(resource));
-    this.world.committed({ interaction, resource, previous: existing, actor: this.actor });
-    return this.show(resource) as WithId<T>;
+    this.world.committed({ interaction: how, resource, previous: existing, actor: this.actor });
+    return this.show<T>(resource);
   }
 
   private existing(type: string, id: string): WithId<Resource> | undefined {
@@ -233,66 +225,16 @@ export class LocalRepository extends FhirRepository {
     return this.world.store.latest(type, id)!.deleted ? undefined : latest;
   }
 
-  /** Only the server writes these members of meta. */
-  private stamped(resource: WithId<Resource>, existing: WithId<Resource> | undefined): WithId<Resource> {
-    const meta: Meta = {
-      ...resource.meta,
-      versionId: randomUUID(),
-      lastUpdated: new Date().toISOString(),
-      author: this.actor.author as NonNullable<Meta['author']>,
-      project: projectOf(resource) ?? existing?.meta?.project ?? LOCAL.projectId,
-    };
-    meta.compartment = compartments(resource, meta.project!);
-    return { ...resource, meta };
-  }
-
-  /** Puts back what the actor's policy lets nobody change. */
-  private restored(resource: WithId<Resource>, existing: WithId<Resource> | undefined): WithId<Resource> {
-    const entry = core.satisfiedAccessPolicy(existing ?? resource, existing ? 'update' : 'create', this.actor.policy);
-    const fields = [...(entry?.readonlyFields ?? []), ...(existing ? (entry?.hiddenFields ?? []) : [])];
-    const before = (existing ?? {}) as unknown as Record<string, unknown>;
-    const kept = Object.fromEntries(fields.map((field) => [field, before[field]]));
-    return { ...resource, ...kept } as WithId<Resource>;
-  }
-
-  private demand(interaction: core.AccessPolicyInteraction, type: string): void {
-    const { policy } = this.actor;
-    if (!policy) return;
-    const allowed = core.accessPolicySupportsInteraction(policy, interaction, type as Resource['resourceType']);
-    if (!allowed || core.protectedResourceTypes.includes(type)) fail(core.forbidden);
-  }
-
-  private may(interaction: core.AccessPolicyInteraction, resource: WithId<Resource>): boolean {
-    return Boolean(core.satisfiedAccessPolicy(resource, interaction, this.actor.policy));
-  }
-
   /** Without what the policy hides and, unless asked for, without Medplum's own members of meta. */
-  private show(resource: WithId<Resource>): WithId<Resource> {
-    const hidden = core.satisfiedAccessPolicy(resource, 'read', this.actor.policy)?.hiddenFields ?? [];
-    const shown = { ...resource } as WithId<Resource> & Record<string, unknown>;
-    for (const field of hidden) delete shown[field];
+  private show<T extends Resource>(resource: WithId<Resource>): WithId<T> {
+    const shown = withoutHidden(this.actor, resource);
     const { author, project, compartment, account, accounts, ...meta } = resource.meta ?? {};
-    return this.extended ? shown : { ...shown, meta };
+    return (this.extended ? shown : { ...shown, meta }) as WithId<Resource> as WithId<T>;
   }
 }
 
 type Reading = 'read' | 'vread' | 'history';
-type Writing = 'create' | 'update';
-
-function projectOf(resource: Resource): string | undefined {
-  if (resource.resourceType === 'Project') return resource.id;
-  return resource.resourceType === 'ProjectMembership' ? core.resolveId(resource.project) : undefined;
-}
-
-/** The project, and the patients that the resource is about. */
-function compartments(resource: WithId<Resource>, project: string): Reference[] {
-  const own = resource.resourceType === 'Patient' ? [`Patient/${resource.id}`] : [];
-  const values = Object.values(resource).flat() as ({ reference?: string } | undefined)[];
-  const others = values.flatMap((value) =>
-    /^Patient\/[0-9a-f-]{36}$/.test(value?.reference ?? '') ? [value!.reference!] : [],
-  );
-  return [...new Set([`Project/${project}`, ...own, ...others])].map((reference) => ({ reference }));
-}
+type Paging = { offset?: number; limit?: number };
 
 /** As it looks after a trip through JSON, empty values left out. */
 function parsed<T>(resource: T): T {

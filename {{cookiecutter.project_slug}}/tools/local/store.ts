@@ -1,6 +1,9 @@
 // Every version of every resource, in memory; current ones are found by id and by identifier without a scan.
+import { resolveId } from '@medplum/core';
 import type { WithId } from '@medplum/core';
-import type { Identifier, Resource } from '@medplum/fhirtypes';
+import type { Identifier, Meta, Reference, Resource } from '@medplum/fhirtypes';
+import { randomUUID } from 'node:crypto';
+import { LOCAL } from './access.ts';
 
 /** One version of a resource. A tombstone's resource has only type, id and meta. */
 export interface Version {
@@ -52,6 +55,12 @@ export class Store {
     this.index(resource, (ids) => ids.add(id));
   }
 
+  /** Puts a tombstone on top of a resource's versions. */
+  bury({ resourceType, id, meta }: WithId<Resource>): void {
+    const tombstone = { versionId: randomUUID(), lastUpdated: new Date().toISOString(), project: meta!.project };
+    this.add({ resourceType, id, meta: tombstone } as WithId<Resource>, true);
+  }
+
   /** Forgets a resource as if it had never been. */
   expunge(type: string, id: string): void {
     const latest = this.latest(type, id);
@@ -72,4 +81,31 @@ export class Store {
       }
     }
   }
+}
+
+/** A resource as it is stored next: with the members of meta that only the server writes. */
+export function stamped(
+  resource: WithId<Resource>,
+  existing: Resource | undefined,
+  author: Reference,
+): WithId<Resource> {
+  const project = projectOf(resource) ?? existing?.meta?.project ?? LOCAL.projectId;
+  const times = { versionId: randomUUID(), lastUpdated: new Date().toISOString() };
+  const own = { author: author as NonNullable<Meta['author']>, project, compartment: compartments(resource, project) };
+  return { ...resource, meta: { ...resource.meta, ...times, ...own } };
+}
+
+function projectOf(resource: Resource): string | undefined {
+  if (resource.resourceType === 'Project') return resource.id;
+  return resource.resourceType === 'ProjectMembership' ? resolveId(resource.project) : undefined;
+}
+
+/** The project, and the patients that the resource is about. */
+function compartments(resource: WithId<Resource>, project: string): Reference[] {
+  const own = resource.resourceType === 'Patient' ? [`Patient/${resource.id}`] : [];
+  const values = Object.values(resource).flat() as ({ reference?: string } | undefined)[];
+  const others = values.flatMap((value) =>
+    /^Patient\/[0-9a-f-]{36}$/.test(value?.reference ?? '') ? [value!.reference!] : [],
+  );
+  return [...new Set([`Project/${project}`, ...own, ...others])].map((reference) => ({ reference }));
 }
