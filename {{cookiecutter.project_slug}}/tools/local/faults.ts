@@ -4,7 +4,7 @@
 //   latency (`ms` between looking and writing: concurrent conditional PUTs then create duplicates, as on a real HAPI)
 import { setTimeout } from 'node:timers/promises';
 
-const KINDS = ['503', '429', 'html', 'reset', 'hang', 'lost', 'held', 'latency'] as const;
+export const KINDS = ['503', '429', 'html', 'reset', 'hang', 'lost', 'held', 'latency'] as const;
 
 export interface Fault {
   kind: (typeof KINDS)[number];
@@ -30,7 +30,9 @@ export function createFaults() {
     /** The first fault that is meant for a request of this method; counts it. */
     take(method: string): Fault | undefined {
       const writes = !['GET', 'HEAD', 'OPTIONS'].includes(method);
-      const fault = faults.find(({ kind, method: only }) => (only ? only === method : writes || !['lost', 'held'].includes(kind)));
+      const fault = faults.find(({ kind, method: only }) =>
+        only ? only === method : writes || !['lost', 'held'].includes(kind),
+      );
       if (fault?.times !== undefined && --fault.times <= 0) faults = faults.filter((other) => other !== fault);
       return fault;
     },
@@ -44,12 +46,16 @@ export function createFaults() {
  */
 export function parseFault(given: unknown): Fault {
   const [text = '', pairs = ''] = typeof given === 'string' ? given.split(':') : [];
-  const members = pairs.split(',').filter(Boolean).map((pair) => pair.split('='));
+  const members = pairs
+    .split(',')
+    .filter(Boolean)
+    .map((pair) => pair.split('='));
   const fault = typeof given === 'string' ? { kind: text, ...Object.fromEntries(members) } : { ...(given as object) };
   if (!KINDS.includes(fault.kind)) throw new Error(`"${fault.kind}" is no fault: there are ${KINDS.join(', ')}.`);
   for (const [name, value] of Object.entries(fault)) {
     if (['kind', 'method'].includes(name)) continue;
-    if (!['times', 'ms', 'retryAfter'].includes(name)) throw new Error(`A fault has no "${name}": only times, method, ms, retryAfter.`);
+    if (!['times', 'ms', 'retryAfter'].includes(name))
+      throw new Error(`A fault has no "${name}": only times, method, ms, retryAfter.`);
     if (!(Number(value) >= 0)) throw new Error(`"${name}" of a fault is a number.`);
     fault[name] = Number(value);
   }

@@ -2,7 +2,7 @@
 import type { WithId } from '@medplum/core';
 import type { OperationOutcome, Resource } from '@medplum/fhirtypes';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { FhirRecords } from './fhir-records.ts';
+import type { FhirRecords, Together } from './fhir-records.ts';
 import { FhirError, withKnownElements } from './fhir-resources.ts';
 
 export interface FhirRequest {
@@ -25,7 +25,8 @@ export interface Reply {
 export function parseBody({ body, headers }: FhirRequest, type: string): Resource {
   const mime = headers['content-type'] ?? '';
   if (!/json/.test(mime)) throw new FhirError(400, `HAPI-0449: Incorrect Content-Type header value of "${mime}"`);
-  const wrong = (text: string): FhirError => new FhirError(400, `HAPI-0450: Failed to parse request body as JSON resource: ${text}`);
+  const wrong = (text: string): FhirError =>
+    new FhirError(400, `HAPI-0450: Failed to parse request body as JSON resource: ${text}`);
   let parsed: Partial<Resource>;
   try {
     parsed = JSON.parse(body) as Partial<Resource>;
@@ -38,11 +39,18 @@ export function parseBody({ body, headers }: FhirRequest, type: string): Resourc
   return withKnownElements(parsed as Resource, type);
 }
 
-export function outcome(status: string, diagnostics: string, severity: 'information' | 'warning' = 'information'): OperationOutcome {
+export function outcome(
+  status: string,
+  diagnostics: string,
+  severity: 'information' | 'warning' = 'information',
+): OperationOutcome {
   const system = 'https://hapifhir.io/fhir/CodeSystem/hapi-fhir-storage-response-code';
   const display = `${status.includes('DELETE') ? 'Delete' : 'Update'} succeeded.`;
   const code = severity === 'warning' ? 'not-found' : 'informational';
-  return { resourceType: 'OperationOutcome', issue: [{ severity, code, details: { coding: [{ system, code: status, display }] }, diagnostics }] };
+  return {
+    resourceType: 'OperationOutcome',
+    issue: [{ severity, code, details: { coding: [{ system, code: status, display }] }, diagnostics }],
+  };
 }
 
 /** A resource with HAPI's headers; `Location` only after a POST. */
@@ -86,12 +94,22 @@ export async function post(records: FhirRecords, request: FhirRequest, type: str
 }
 
 /** @param id - absent: conditional, by the query */
-export async function put(records: FhirRecords, request: FhirRequest, type: string, id: string | undefined, query: string): Promise<Reply> {
-  if (id === undefined && !query) throw new FhirError(400, 'HAPI-0418: request URL must contain an ID element for update (PUT)');
+export async function put(
+  records: FhirRecords,
+  request: FhirRequest,
+  type: string,
+  id: string | undefined,
+  query: string,
+): Promise<Reply> {
+  if (id === undefined && !query)
+    throw new FhirError(400, 'HAPI-0418: request URL must contain an ID element for update (PUT)');
   const { id: given, ...body } = parseBody(request, type);
   if (id !== undefined && given !== id) {
     const [number, what] = given ? ['0420', 'which matches the request URL'] : ['0419', 'for update (PUT) operation'];
-    throw new FhirError(400, `HAPI-${number}: Can not update resource, resource body must contain an ID element ${what}`);
+    throw new FhirError(
+      400,
+      `HAPI-${number}: Can not update resource, resource body must contain an ID element ${what}`,
+    );
   }
   // If-Match counts only beside an id; the id of the body does not count here at all (in a bundle it does).
   if (id !== undefined) records.checkFence(type, id, request.headers['if-match']);
@@ -103,7 +121,10 @@ export async function put(records: FhirRecords, request: FhirRequest, type: stri
   await request.wait?.();
   if (target !== undefined && records.latest(type, target) !== before) {
     const text = before ? '0823: version constraint failure' : '0825: client-assigned ID constraint failure';
-    throw new FhirError(409, `HAPI-0550: HAPI-${text}: two clients were trying to write the same resource at the same time`);
+    throw new FhirError(
+      409,
+      `HAPI-0550: HAPI-${text}: two clients were trying to write the same resource at the same time`,
+    );
   }
   // Nothing was there when this request looked: it creates, though another may have created meanwhile.
   const { resource: stored, status } = records.write(target ?? records.newId(), resource);
@@ -111,7 +132,13 @@ export async function put(records: FhirRecords, request: FhirRequest, type: stri
 }
 
 /** @param id - absent: conditional, by the query; one that restricts nothing deletes whatever single one is there */
-export async function del(records: FhirRecords, request: FhirRequest, type: string, id: string | undefined, query: string): Promise<Reply> {
+export async function del(
+  records: FhirRecords,
+  request: FhirRequest,
+  type: string,
+  id: string | undefined,
+  query: string,
+): Promise<Reply> {
   if (id === undefined && !query) throw new FhirError(400, 'HAPI-0967: Can not perform delete, no ID provided');
   const target = id ?? records.findOne(type, query, 'DELETE')?.id;
   await request.wait?.();
@@ -123,13 +150,25 @@ export async function del(records: FhirRecords, request: FhirRequest, type: stri
 }
 
 /** @throws FhirError 409 while another resource refers to it; `If-Match` is not looked at */
-export function deleteNow(records: FhirRecords, type: string, id: string | undefined, query: string): OperationOutcome {
+export function deleteNow(
+  records: FhirRecords,
+  type: string,
+  id: string | undefined,
+  query: string,
+  together?: Together,
+): OperationOutcome {
   const nothing = 'SUCCESSFUL_DELETE_NOT_FOUND';
-  if (id === undefined) return outcome(nothing, `Unable to find resource matching URL "${type}?${query}". Nothing has been deleted.`, 'warning');
+  if (id === undefined)
+    return outcome(
+      nothing,
+      `Unable to find resource matching URL "${type}?${query}". Nothing has been deleted.`,
+      'warning',
+    );
   const [version, living] = [records.latest(type, id), records.alive(type, id)];
   if (!version) return outcome(nothing, `Not deleted, resource ${type}/${id} does not exist.`);
-  if (!living) return outcome('SUCCESSFUL_DELETE_ALREADY_DELETED', `Not deleted, resource ${type}/${id} was already deleted.`);
-  records.checkUnreferenced(type, id);
+  if (!living)
+    return outcome('SUCCESSFUL_DELETE_ALREADY_DELETED', `Not deleted, resource ${type}/${id} was already deleted.`);
+  records.checkUnreferenced(type, id, together);
   records.remove(living);
   return outcome('SUCCESSFUL_DELETE', 'Successfully deleted 1 resource(s). Took 1ms.');
 }

@@ -38,8 +38,11 @@ export function createFhirRecords(now: () => number) {
     const identifier = criteria.find(({ name, modifier }) => name === 'identifier' && !modifier);
     const tokens = identifier?.values.map(readToken) ?? [{ value: '' }];
     let candidates = ids?.values.map((id) => latest(type, id));
-    if (tokens.every(({ value }) => value)) candidates ??= tokens.flatMap(({ value }) => [...store.withIdentifier(type, value)]);
-    const living = [...new Set(candidates ?? store.all(type))].flatMap((one) => (one && !one.deleted ? [one.resource] : []));
+    if (tokens.every(({ value }) => value))
+      candidates ??= tokens.flatMap(({ value }) => [...store.withIdentifier(type, value)]);
+    const living = [...new Set(candidates ?? store.all(type))].flatMap((one) =>
+      one && !one.deleted ? [one.resource] : [],
+    );
     return living.filter((resource) => criteria.every((criterion) => matches(resource, criterion)));
   }
 
@@ -51,14 +54,22 @@ export function createFhirRecords(now: () => number) {
     const found = find(type, query);
     if (found.length <= 1) return found[0];
     const number = verb === 'DELETE' ? '0962' : '0988';
-    throw new FhirError(412, `HAPI-${number}: Failed to ${verb} ${type} with match URL "${type}?${query}" because this search matched ${found.length} resources`);
+    throw new FhirError(
+      412,
+      `HAPI-${number}: Failed to ${verb} ${type} with match URL "${type}?${query}" because this search matched ${found.length} resources`,
+    );
   }
 
   /** @throws FhirError 400 where a conditional PUT would create what its own query does not find */
   function checkSatisfies(resource: Resource, query: string): void {
-    const criteria = criteriaOf(resource.resourceType, query).filter(({ name }) => !['_id', '_lastUpdated'].includes(name));
+    const criteria = criteriaOf(resource.resourceType, query).filter(
+      ({ name }) => !['_id', '_lastUpdated'].includes(name),
+    );
     if (criteria.every((criterion) => matches(resource as WithId<Resource>, criterion))) return;
-    throw new FhirError(400, `HAPI-0929: Failed to process conditional create. The resource did not satisfy the conditional URL ${query}`);
+    throw new FhirError(
+      400,
+      `HAPI-0929: Failed to process conditional create. The resource did not satisfy the conditional URL ${query}`,
+    );
   }
 
   /** Conditional references become plain ones. */
@@ -70,19 +81,23 @@ export function createFhirRecords(now: () => number) {
     if (typeof reference !== 'string') return copy as T;
     const [, type = '', query] = /^(\w+)\?(.*)$/s.exec(reference) ?? [];
     const known = names?.get(reference);
-    if (known ?? query === undefined) return { ...copy, reference: known ?? reference } as T;
+    if (known ?? query === undefined)
+      return { ...copy, reference: known ?? reference.replace(/\/_history\/.*$/, '') } as T;
     const [one, two] = find(type, query);
     if (!one) throw new FhirError(404, `HAPI-1091: Invalid match URL "${reference}" - No resources match this search`);
-    if (two) throw new FhirError(412, `HAPI-1092: Invalid match URL "${reference}" - Multiple resources match this search`);
+    if (two)
+      throw new FhirError(412, `HAPI-1092: Invalid match URL "${reference}" - Multiple resources match this search`);
     return { ...copy, reference: `${type}/${one.id}` } as T;
   }
 
   function checkReferences(resource: Resource, together?: Together): void {
     for (const { target, path, types } of referencesOf(resource)) {
-      if (/^https?:/.test(target)) throw new FhirError(400, `HAPI-0507: Resource contains external reference to URL "${target}"`);
+      if (/^https?:/.test(target))
+        throw new FhirError(400, `HAPI-0507: Resource contains external reference to URL "${target}"`);
       const [type = '', id] = target.split('/');
       if (!id) throw new FhirError(400, `HAPI-0505: Invalid resource reference found at path[${path}] - ${target}`);
-      if (!types.includes(type)) throw new FhirError(422, `HAPI-0931: Resource type '${type}' is not valid for ${path}`);
+      if (!types.includes(type))
+        throw new FhirError(422, `HAPI-0931: Resource type '${type}' is not valid for ${path}`);
       if (alive(type, id) ? !together?.leaving.has(target) : together?.arriving.has(target)) continue;
       const [number, what] = latest(type, id) ? ['1096', 'is deleted'] : ['1094', 'not found'];
       throw new FhirError(400, `HAPI-${number}: Resource ${target} ${what}, specified in path: ${path}`);
@@ -90,21 +105,30 @@ export function createFhirRecords(now: () => number) {
   }
 
   function checkUnreferenced(type: string, id: string, together?: Together): void {
-    const holder = [...(referrers.get(`${type}/${id}`) ?? [])].find(([one]) => one !== `${type}/${id}` && !together?.leaving.has(one));
+    const holder = [...(referrers.get(`${type}/${id}`) ?? [])].find(
+      ([one]) => one !== `${type}/${id}` && !together?.leaving.has(one),
+    );
     if (!holder) return;
-    throw new FhirError(409, `Unable to delete ${type}/${id} because at least one resource has a reference to this resource. First reference found was resource ${holder[0]} in path ${holder[1]}`);
+    throw new FhirError(
+      409,
+      `Unable to delete ${type}/${id} because at least one resource has a reference to this resource. First reference found was resource ${holder[0]} in path ${holder[1]}`,
+    );
   }
 
   /** What stands in the way of a PUT by id. HAPI does not look at `If-Match` where nothing ever was. */
   function checkFence(type: string, id: string, ifMatch?: string): void {
     const before = latest(type, id);
     if (!/^[A-Za-z0-9.-]{1,64}$/.test(id)) throw new FhirError(400, `HAPI-0521: ID[${id}] is not a valid FHIR ID`);
-    if (!before && /^\d+$/.test(id)) throw new FhirError(400, `HAPI-0960: Can not create resource with ID[${id}]: all digits`);
+    if (!before && /^\d+$/.test(id))
+      throw new FhirError(400, `HAPI-0960: Can not create resource with ID[${id}]: all digits`);
     if (!before || ifMatch === undefined) return;
     const version = ifMatch.replace(/^(W\/)?"?(.*?)"?$/, '$2');
     if (!/^\d+$/.test(version)) throw new FhirError(500, `HAPI-2223: For input string: "${version}"`);
     if (version === before.resource.meta?.versionId) return;
-    throw new FhirError(409, `HAPI-0550: HAPI-0989: Trying to update ${type}/${id}/_history/${version} but this is not the current version`);
+    throw new FhirError(
+      409,
+      `HAPI-0550: HAPI-0989: Trying to update ${type}/${id}/_history/${version} but this is not the current version`,
+    );
   }
 
   function add(resource: WithId<Resource>, deleted: boolean): void {
@@ -129,7 +153,8 @@ export function createFhirRecords(now: () => number) {
     }
     const same = { ...body, id, meta: { versionId, lastUpdated, ...meta } } as WithId<Resource>;
     const living = before && !before.deleted;
-    if (living && isDeepStrictEqual(same, before.resource)) return { resource: before.resource, status: 200, changed: false };
+    if (living && isDeepStrictEqual(same, before.resource))
+      return { resource: before.resource, status: 200, changed: false };
     Object.assign(same.meta ?? {}, { versionId: String(Number(versionId) + 1), lastUpdated: timestamp() });
     add(same, false);
     return { resource: same, status: living ? 200 : 201, changed: true };

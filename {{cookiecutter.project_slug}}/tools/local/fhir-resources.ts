@@ -35,17 +35,20 @@ export function withKnownElements<T>(value: T, type: string): T {
   const kept = Object.entries(value as object).flatMap(([key, member]): [string, unknown][] => {
     if (key === 'resourceType') return [[key, member]];
     const isChoice = (name: string): boolean => name.endsWith('[x]') && key.startsWith(name.slice(0, -3));
-    const known = elements[key] && (type !== 'Meta' || OF_META.includes(key)) ? key : Object.keys(elements).find(isChoice);
+    const known =
+      elements[key] && (type !== 'Meta' || OF_META.includes(key)) ? key : Object.keys(elements).find(isChoice);
     if (!known) return elements[key.slice(1)] && key.startsWith('_') ? [[key, member]] : [];
     const types = elements[known]?.type.map(({ code }) => code) ?? [];
     const [one = ''] = known === key ? types : types.filter((code) => key.toLowerCase().endsWith(code.toLowerCase()));
     const clean = (item: unknown): unknown => {
       if (item === null || item === '') return undefined;
       if (typeof item === 'object') return withKnownElements(item, (item as Resource).resourceType ?? one);
-      const wrong = core.validationRegexes[one]?.test(String(item)) === false || (one === 'boolean' && typeof item !== 'boolean');
+      const wrong =
+        core.validationRegexes[one]?.test(String(item)) === false || (one === 'boolean' && typeof item !== 'boolean');
       if (!wrong && (key !== 'gender' || /^(male|female|other|unknown)$/.test(String(item)))) return item;
       throw new FhirError(400, `HAPI-0450: HAPI-1821: [element="${key}"] Invalid attribute value "${String(item)}"`);
     };
+    if (Array.isArray(member) !== Boolean(elements[known]?.isArray)) return [];
     const cleaned = Array.isArray(member) ? member.map(clean).filter((item) => item !== undefined) : clean(member);
     const empty = cleaned === undefined || (typeof cleaned === 'object' && core.isEmpty(cleaned));
     return empty ? [] : [[key, cleaned]];
@@ -84,7 +87,7 @@ export interface Criterion {
   parameter: SearchParameter;
 }
 
-const NOT_RESTRICTING = /^_(format|pretty|count|summary|elements|sort|total|expunge)$/;
+const NOT_RESTRICTING = /^_(format|pretty|count|summary|elements|sort|total)$/;
 
 /**
  * What of a query restricts its result. An empty value and parameters like `_format` restrict nothing: on a
@@ -99,8 +102,12 @@ export function criteriaOf(type: string, query: string, search = false): Criteri
     const parameter = core.getSearchParameter(type, name);
     if (!parameter) {
       const known = Object.keys(core.getSearchParameters(type) ?? {}).join(', ');
-      if (search) throw new FhirError(400, `HAPI-0524: Unknown search parameter "${name}" for "${type}". Valid: [${known}]`);
-      throw new FhirError(400, `HAPI-0488: Failed to parse match URL[${type}?${query}] - no parameter with name: ${name}`);
+      if (search)
+        throw new FhirError(400, `HAPI-0524: Unknown search parameter "${name}" for "${type}". Valid: [${known}]`);
+      throw new FhirError(
+        400,
+        `HAPI-0488: Failed to parse match URL[${type}?${query}] - no parameter with name: ${name}`,
+      );
     }
     if (modifier === 'of-type') throw new FhirError(405, 'HAPI-2012: The :of-type modifier is not enabled');
     // A comma means OR, percent-encoded or not, unless a backslash stands before it.
@@ -125,7 +132,9 @@ export function matches(resource: WithId<Resource>, { name, modifier, values, pa
     const tokens = core.convertToSearchableTokens(found);
     const one = values.map(readToken).some(({ system, value }) => {
       if (system === '' && value === '') return true;
-      return tokens.some((token) => (system ?? token.system ?? '') === (token.system ?? '') && (!value || token.value === value));
+      return tokens.some(
+        (token) => (system ?? token.system ?? '') === (token.system ?? '') && (!value || token.value === value),
+      );
     });
     return one !== (modifier === 'not');
   }

@@ -7,12 +7,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createFaults, parseFault, pause } from './faults.ts';
 import type { Fault, Faults } from './faults.ts';
-import { createFhirSearch, history, processBundle } from './fhir-bundles.ts';
+import { processBundle } from './fhir-bundles.ts';
 import { del, post, put, read } from './fhir-operations.ts';
 import type { FhirRequest, Reply } from './fhir-operations.ts';
 import { createFhirRecords } from './fhir-records.ts';
 import type { FhirRecords } from './fhir-records.ts';
 import { FhirError, isResourceType } from './fhir-resources.ts';
+import { createFhirSearch, history } from './fhir-search.ts';
 import { loadDefinitions } from './search.ts';
 import type { Store } from './store.ts';
 
@@ -64,7 +65,9 @@ export async function startFhirServer(options: FhirServerOptions = {}): Promise<
     if (fault?.kind === 'reset') return void request.socket.destroy();
     if (fault?.kind === 'held') await pause(fault.ms ?? 5000);
     const wait = fault?.kind === 'latency' && { wait: (): Promise<void> => pause(fault.ms ?? 500) };
-    const given = failure(fault) ?? (await safely(route, { method, headers, body, base: origin + path, ...wait }, url.slice(path.length)));
+    const given =
+      failure(fault) ??
+      (await safely(route, { method, headers, body, base: origin + path, ...wait }, url.slice(path.length)));
     if (fault?.kind === 'lost') return void request.socket.destroy();
     reply(given);
   }
@@ -86,7 +89,8 @@ function createRouter(records: FhirRecords): Router {
     const [path = '', text = ''] = url.split(/\?(.*)/s);
     const [type = '', id, part, version] = path.split('/').filter(Boolean).map(decodeURIComponent);
     const query = new URLSearchParams(text);
-    const shape = type === '' ? '' : id === undefined ? 'type' : id === '_search' || part !== undefined ? (part ?? id) : 'id';
+    const shape =
+      type === '' ? '' : id === undefined ? 'type' : id === '_search' || part !== undefined ? (part ?? id) : 'id';
     if (type === 'metadata') return { status: 200, body: capabilities };
     if (type && !isResourceType(type)) throw new FhirError(404, `HAPI-0302: Unknown resource type '${type}'`);
     if (shape === '_history' && method === 'GET' && id) {
@@ -96,7 +100,8 @@ function createRouter(records: FhirRecords): Router {
       case 'POST ':
         return processBundle(records, request, route);
       case 'GET ':
-        if (query.has('_getpages')) return page(request, query.get('_getpages') ?? '', Number(query.get('_getpagesoffset')));
+        if (query.has('_getpages'))
+          return page(request, query.get('_getpages') ?? '', Number(query.get('_getpagesoffset')));
         throw new FhirError(400, 'HAPI-0287: This is the base URL of FHIR server. Unable to handle this request.');
       case 'GET type':
         return search(request, type, query);
@@ -113,13 +118,23 @@ function createRouter(records: FhirRecords): Router {
       case 'DELETE id':
         return del(records, request, type, id, text);
       default:
-        throw new FhirError(400, `Invalid request: does not know how to handle ${method} operation[${path}]`, 'not-supported');
+        throw new FhirError(
+          400,
+          `Invalid request: does not know how to handle ${method} operation[${path}]`,
+          'not-supported',
+        );
     }
   };
 }
 
 const capabilities = {
-  ...{ resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', date: '2026-01-01', fhirVersion: '4.0.1' },
+  ...{
+    resourceType: 'CapabilityStatement',
+    status: 'active',
+    kind: 'instance',
+    date: '2026-01-01',
+    fhirVersion: '4.0.1',
+  },
   ...{ software: { name: 'HAPI FHIR Server' }, format: ['application/fhir+json'], rest: [{ mode: 'server' }] },
 };
 
@@ -145,7 +160,8 @@ function control(faults: Faults, method: string, body: string): Reply {
 
 /** What a server or a proxy answers that has trouble. */
 function failure(fault?: Fault): Reply | undefined {
-  const headers: Record<string, string> = fault?.retryAfter === undefined ? {} : { 'Retry-After': String(fault.retryAfter) };
+  const headers: Record<string, string> =
+    fault?.retryAfter === undefined ? {} : { 'Retry-After': String(fault.retryAfter) };
   if (fault?.kind === '503') return { status: 503, headers };
   if (fault?.kind === '429') return { status: 429, headers: { 'Retry-After': '1', ...headers } };
   if (fault?.kind === 'html') return { status: 502, body: '<html><body><h1>502 Bad Gateway</h1></body></html>' };
@@ -156,7 +172,12 @@ function send(request: IncomingMessage, response: ServerResponse, { status, head
   const json = typeof body === 'object' ? JSON.stringify(body) : '';
   // HAPI shows everything as a page to whoever would accept one.
   const browser = json && request.headers.accept?.includes('text/html');
-  const page = typeof body === 'string' ? body : browser ? `<html><body><pre>${json.replaceAll('<', '&lt;')}</pre></body></html>` : '';
+  const page =
+    typeof body === 'string'
+      ? body
+      : browser
+        ? `<html><body><pre>${json.replaceAll('<', '&lt;')}</pre></body></html>`
+        : '';
   const text = page || json;
   response.writeHead(status, {
     ...(text && { 'Content-Type': page ? 'text/html;charset=utf-8' : 'application/fhir+json;charset=utf-8' }),
