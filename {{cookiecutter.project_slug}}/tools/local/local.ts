@@ -4,13 +4,14 @@ import { LOCAL } from './access.ts';
 import { parseFault } from './faults.ts';
 import type { Fault } from './faults.ts';
 import { startFhirServer } from './fhir-server.ts';
+import type { FhirServer } from './fhir-server.ts';
 import { startMedplumServer } from './medplum-server.ts';
 import type { MedplumServer } from './medplum-server.ts';
 import { addPage } from './page.ts';
 
 export interface LocalServers {
   medplum: MedplumServer;
-  fhir: Awaited<ReturnType<typeof startFhirServer>>;
+  fhir: FhirServer;
   stop(): Promise<void>;
 }
 

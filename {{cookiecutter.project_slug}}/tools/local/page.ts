@@ -1,16 +1,18 @@
 // The page at `/`: what is deployed, the patients on both sides, the latest runs; live, with buttons.
 import type { WithId } from '@medplum/core';
-import type { Bot, Patient } from '@medplum/fhirtypes';
+import type { Bot, Patient, Resource } from '@medplum/fhirtypes';
 import type { Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LOCAL, actorOf, findMembership } from './access.ts';
 import type { Run } from './bots.ts';
-import type { startFhirServer } from './fhir-server.ts';
+import { KINDS, parseFault } from './faults.ts';
+import type { FhirServer } from './fhir-server.ts';
 import type { MedplumServer } from './medplum-server.ts';
 import { LocalRepository } from './repository.ts';
 import { mapStack } from './run-bot.ts';
+import type { Store } from './store.ts';
 
 const RUNS_SHOWN = 20;
 const REFRESH_MILLISECONDS = 500;
@@ -25,7 +27,7 @@ export function readableLog({ bot, code, log }: Run): string {
   }
 }
 
-export function addPage(app: Hono, server: MedplumServer, fhir: Awaited<ReturnType<typeof startFhirServer>>): void {
+export function addPage(app: Hono, server: MedplumServer, fhir: FhirServer): void {
   const { store } = server.repository.world;
   const runs: object[] = [];
   const asClient = (): LocalRepository => {
@@ -50,29 +52,20 @@ export function addPage(app: Hono, server: MedplumServer, fhir: Awaited<ReturnTy
     runs.length = Math.min(runs.length, RUNS_SHOWN);
   });
 
-  const state = async (): Promise<string> => {
-    const bots = [...store.all('Bot')].filter(({ deleted }) => !deleted).map(({ resource }) => resource as WithId<Bot>);
-    const patients = [...store.all('Patient')]
-      .filter(({ deleted }) => !deleted)
-      .map(({ resource }) => resource as Patient);
-    const outside = await fetch(`${fhir.baseUrl}/Patient?_count=1000`, { headers: { 'Cache-Control': 'no-cache' } });
-    const { entry = [] } = (await outside.json().catch(() => ({}))) as { entry?: { resource: Patient }[] };
+  const state = (): string => {
+    const bots = living<Bot>(store, 'Bot').map(
+      ({ id, name = '', cronString: cron, runtimeVersion, executableCode }) => {
+        return { id, name, cron, runtime: runtimeVersion, code: executableCode?.title, shared: sharedModules(name) };
+      },
+    );
     return JSON.stringify({
       medplum: server.baseUrl,
       fhir: fhir.baseUrl,
-      bots: bots.map(({ id, name, cronString, runtimeVersion, executableCode }) => {
-        return {
-          id,
-          name,
-          cron: cronString,
-          runtime: runtimeVersion,
-          code: executableCode?.title,
-          shared: sharedModules(name),
-        };
-      }),
-      patients: patients.map(row),
-      outside: entry.map(({ resource }) => row(resource)),
-      faults: fhir.faults,
+      bots,
+      patients: living<Patient>(store, 'Patient').map((resource) => ({ ...row(resource), resource })),
+      outside: living<Patient>(fhir.store, 'Patient').map(row),
+      faults: fhir.faults.list(),
+      kinds: KINDS,
       runs,
     });
   };
@@ -87,7 +80,7 @@ export function addPage(app: Hono, server: MedplumServer, fhir: Awaited<ReturnTy
   app.get('/_local/events', (c) =>
     streamSSE(c, async (stream) => {
       for (let sent = ''; !stream.aborted; await stream.sleep(REFRESH_MILLISECONDS)) {
-        const data = await state();
+        const data = state();
         if (data !== sent) await stream.writeSSE({ data: (sent = data) });
       }
     }),
@@ -100,15 +93,27 @@ export function addPage(app: Hono, server: MedplumServer, fhir: Awaited<ReturnTy
     await asClient().deleteResource('Patient', c.req.param('id'));
     return c.json({});
   });
+  app.post('/_local/faults', async (c) => {
+    fhir.faults.add(parseFault(await c.req.json()));
+    return c.json({});
+  });
+  app.delete('/_local/faults', (c) => {
+    fhir.faults.clear();
+    return c.json({});
+  });
   app.post('/_local/cron/:id', async (c) => {
     void server.runCron(await server.repository.readResource<WithId<Bot>>('Bot', c.req.param('id')));
     return c.json({});
   });
 }
 
+/** @returns the resources of a type that are not deleted */
+export function living<T extends Resource>(store: Store, type: T['resourceType']): WithId<T>[] {
+  return [...store.all(type)].filter(({ deleted }) => !deleted).map(({ resource }) => resource as WithId<T>);
+}
+
 function row({ id, meta, name, birthDate }: Patient): object {
-  const text = name?.map(({ given = [], family }) => [...given, family].join(' ')).join();
-  return { id, version: meta?.versionId?.slice(0, 8), name: text ?? 'no name', birthDate };
+  return { id, version: meta?.versionId?.slice(0, 8), name: nameOf(name), birthDate };
 }
 
 function sharedModules(name: string | undefined): string[] {
@@ -120,4 +125,8 @@ function sharedModules(name: string | undefined): string[] {
   } catch {
     return []; // not built here
   }
+}
+
+export function nameOf(name: Patient['name']): string {
+  return name?.map(({ given = [], family = '' }) => [...given, family].join(' ')).join() ?? 'no name';
 }
