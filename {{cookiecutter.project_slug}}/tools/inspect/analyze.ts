@@ -29,7 +29,7 @@ interface Difference {
 }
 
 /** Builds everything as it is now, both ways, in a folder of its own. */
-async function analyze(folder: string): Promise<{ bots: BotReport[]; unused: SharedExport[]; now: Manifest }> {
+export async function analyze(folder: string): Promise<{ bots: BotReport[]; unused: SharedExport[]; now: Manifest }> {
   const plain = await bundle({ outdir: join(folder, 'plain') });
   const now = await bundle({ outdir: join(folder, 'minified'), production: true });
   const exports = sharedExports();
@@ -85,7 +85,7 @@ function markdown(bots: BotReport[], unused: SharedExport[]): string {
 }
 
 /** Builds an earlier state of the repository beside this one, with the packages that are installed here. */
-function manifestAt(ref: string, folder: string): Manifest {
+export function manifestAt(ref: string, folder: string): Manifest {
   const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8', stdio: 'pipe' }).trim();
   let commit: string, inside: string;
   try {

@@ -1,0 +1,6 @@
+// These tests are copied into a generated repository as tooling-tests/, and run there.
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: { include: ['tooling-tests/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 },
+});
