@@ -131,7 +131,13 @@ export function logExternalRequest(
   console.log(`${what}/${id} ${outcome}${numbers.join('')}`); // console.log is all that vmcontext has
 }
 
-function describeError(error: unknown): string {
+/**
+ * What may be logged of an error: status and codes.
+ *
+ * @param error - Anything thrown.
+ * @returns E.g. `HTTP 409 processing HAPI-0989`, `no answer timeout`, `see the error`.
+ */
+export function describeError(error: unknown): string {
   if (isRequestFailure(error)) {
     return [error.status === 0 ? 'no answer' : `HTTP ${error.status}`, ...error.codes].join(' ');
   }

@@ -3,8 +3,8 @@ import { badRequest, forbidden, gone, notFound, OperationOutcomeError } from '@m
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Bundle, Resource } from '@medplum/fhirtypes';
 
-type Stored = Resource & { id: string; meta: { versionId: string; lastUpdated: string }; deleted?: boolean };
 type Identified = Resource & { identifier?: { system?: string; value?: string }[] };
+type Stored = Identified & { id: string; meta: { lastUpdated: string }; deleted?: boolean; sequence: number };
 
 export interface MemorySource {
   /** What a bot gets as `medplum`. */
@@ -32,7 +32,8 @@ export function memorySource(now: () => number = Date.now): MemorySource {
 
   function write(resource: Resource & { id: string }, deleted = false): Stored {
     const meta = { ...resource.meta, versionId: `v${++versions}`, lastUpdated: new Date(source.now()).toISOString() };
-    const written = { ...JSON.parse(JSON.stringify(resource)), meta, ...(deleted && { deleted }) } as Stored;
+    const copy = JSON.parse(JSON.stringify(resource)) as Resource;
+    const written = { ...copy, meta, deleted, sequence: versions } as Stored;
     stored.delete(`${resource.resourceType}/${resource.id}`); // the last written is the last in the map, and in a search
     stored.set(`${resource.resourceType}/${resource.id}`, written);
     return written;
@@ -54,7 +55,7 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     if (found.deleted) {
       throw new OperationOutcomeError(gone);
     }
-    return JSON.parse(JSON.stringify(found)) as Stored;
+    return asRead(found) as Stored;
   }
 
   const medplum = {
@@ -69,17 +70,17 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     async createResourceIfNoneExist(resource: Identified, query: string) {
       await request(`POST ${resource.resourceType}`);
       const found = searchPage(resource.resourceType, new URLSearchParams(query)).entry?.[0]?.resource;
-      return found ?? write({ ...resource, id: `created-${versions}` });
+      return found ?? asRead(write({ ...resource, id: `created-${versions}` }));
     },
     async updateResource(resource: Resource & { id: string }) {
       await request(`PUT ${resource.resourceType}/${resource.id}`);
-      return write(resource);
+      return asRead(write(resource));
     },
     async patchResource(type: string, id: string, operations: { op: string; path: string; value: unknown }[]) {
       await request(`PATCH ${type}/${id}`);
-      const resource = living(type, id) as Stored & Identified;
+      const resource = living(type, id);
       for (const { op, path, value } of operations) {
-        if (op === 'test' && path === '/meta/versionId' && value !== resource.meta.versionId) {
+        if (op === 'test' && path === '/meta/versionId' && value !== resource.meta?.versionId) {
           throw new OperationOutcomeError(badRequest('Test failed'));
         }
         if (op !== 'test' && path === '/identifier') {
@@ -88,7 +89,7 @@ export function memorySource(now: () => number = Date.now): MemorySource {
           resource.identifier[Number(path.split('/')[2])] = value as { system: string; value: string };
         }
       }
-      return write(resource);
+      return asRead(write(resource));
     },
   };
 
@@ -96,36 +97,36 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     const since = /^ge(.+)/.exec(query.get('_lastUpdated') ?? '')?.[1] ?? '';
     const ids = query.get('_id')?.split(',');
     const [system, value] = query.get('identifier')?.split('|') ?? [];
-    const from = Number(query.get('_cursor') ?? 0);
+    const after = Number(query.get('_cursor') ?? 0);
     const count = Number(query.get('_count') ?? 20);
     const found = [...stored.values()].filter(
-      (one: Stored & Identified) =>
+      (one) =>
         source.access === 'full' &&
         one.resourceType === type &&
         Boolean(one.deleted) === (query.get('_deleted') === 'true') &&
         one.meta.lastUpdated >= since &&
+        one.sequence > after &&
         (!ids || ids.includes(one.id)) &&
-        (!system || one.identifier?.some((identifier) => identifier.system === system && identifier.value === value)),
+        (!system || one.identifier?.some((each) => each.system === system && each.value === value) === true),
     );
+    const page = found.slice(0, count);
     const next = new URLSearchParams(query);
-    next.set('_cursor', String(from + count));
-    const entry = found.slice(from, from + count).map(({ deleted: _deleted, ...resource }) => ({ resource }));
+    next.set('_cursor', String(page.at(-1)?.sequence));
     const link = [{ relation: 'next' as const, url: `https://medplum.example.org/fhir/R4/${type}?${next}` }];
-    return JSON.parse(
-      JSON.stringify({
-        resourceType: 'Bundle',
-        type: 'searchset',
-        entry,
-        ...(found.length > from + count && { link }),
-      }),
-    ) as Bundle;
+    const entry = page.map((one) => ({ resource: asRead(one) }));
+    return { resourceType: 'Bundle', type: 'searchset', entry, ...(found.length > count && { link }) };
+  }
+
+  /** A copy, without what only this source knows of it. */
+  function asRead({ deleted: _deleted, sequence: _sequence, ...resource }: Stored): Resource {
+    return JSON.parse(JSON.stringify(resource)) as Resource;
   }
 
   const source: MemorySource = {
     medplum: medplum as unknown as MedplumClient,
-    save: (resource) => ({ input: write(resource), headers: { 'X-Medplum-Interaction': 'update' } }),
+    save: (resource) => ({ input: asRead(write(resource)), headers: { 'X-Medplum-Interaction': 'update' } }),
     remove: (type, id) => {
-      const deletedResource = write(stored.get(`${type}/${id}`) as Stored, true);
+      const deletedResource = asRead(write(stored.get(`${type}/${id}`) as Stored, true));
       const headers = { 'X-Medplum-Interaction': 'delete', 'X-Medplum-Deleted-Resource': `${type}/${id}` };
       return { input: { deletedResource }, headers };
     },
@@ -135,7 +136,7 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     before: () => undefined,
     current: (type, id) => {
       const found = stored.get(`${type}/${id}`);
-      return found?.deleted ? undefined : found;
+      return found && !found.deleted ? asRead(found) : undefined;
     },
     now,
   };

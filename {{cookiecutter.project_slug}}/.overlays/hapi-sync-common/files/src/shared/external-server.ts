@@ -13,7 +13,7 @@ export interface ExternalServer {
   /**
    * Sends one request, once, signed; a token that the server no longer takes (401) is renewed once.
    *
-   * @param path - Below the server's address, e.g. `Patient/123`; empty for a Bundle.
+   * @param path - Below the server's address, e.g. `Patient/123`; empty for a Bundle, `?…` for a next page.
    * @throws RequestFailure, as sendRequest.
    */
   send: <T = unknown>(
@@ -57,7 +57,7 @@ export function connectExternalServer(secrets: Secrets, deadline: number): Exter
 
   return {
     send: async (method, path, body, headers = {}) => {
-      const url = path ? `${baseUrl}/${path}` : baseUrl;
+      const url = path && !path.startsWith('?') ? `${baseUrl}/${path}` : `${baseUrl}${path}`;
       const signed = { ...headers, ...(await authorization()) };
       try {
         return await sendRequest(url, method, body, signed, timeLeft());

@@ -37,7 +37,8 @@ export async function readSource(
       return undefined;
     }
     const message = `GET ${type}/${id} from Medplum: ${codeOf(outcome)}`;
-    throw ['not-found', 'forbidden', 'unauthorized'].includes(codeOf(outcome)) ? new Error(message) : again(message);
+    const final = ['not-found', 'forbidden', 'unauthorized'].includes(codeOf(outcome));
+    throw final ? Object.assign(new Error(message), { code: codeOf(outcome) }) : again(message);
   }
 }
 

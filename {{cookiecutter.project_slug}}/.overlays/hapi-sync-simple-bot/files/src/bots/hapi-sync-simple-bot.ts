@@ -1,7 +1,7 @@
 // The shortest sync: a conditional PUT for a patient that is there, look-up and delete for one that is not.
 //
-// It trusts its event, so it does not guard against: an older event that comes late (it overwrites newer data), events in
-// the wrong order, a write that is held up on its way (it brings a deleted patient back), parallel creates (they can
+// It trusts its event, so it does not guard against: an older event that comes late (it overwrites newer data), events
+// in the wrong order, a write that is held up on its way (it brings a deleted patient back), parallel creates (they can
 // make two patients); and it leaves all references out. hapi-sync-bot guards against all of this.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Bundle, Patient } from '@medplum/fhirtypes';

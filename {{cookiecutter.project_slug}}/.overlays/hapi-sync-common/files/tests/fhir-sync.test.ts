@@ -1,0 +1,349 @@
+// The sync algorithm, against a server with HAPI's manners and faults, and a Medplum that changes at the worst moments.
+import { randomUUID } from 'node:crypto';
+import type { Patient } from '@medplum/fhirtypes';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { connectExternalServer } from '../src/shared/external-server.ts';
+import { sync } from '../src/shared/fhir-sync.ts';
+import type { SyncResult } from '../src/shared/fhir-sync.ts';
+import { clock } from '../src/shared/retry.ts';
+import { syncConfig } from '../src/shared/sync-config.ts';
+import type { SyncConfig } from '../src/shared/sync-config.ts';
+import { startFhirServer } from '../tools/local/fhir-server.ts';
+import type { FhirServer } from '../tools/local/fhir-server.ts';
+import { memorySource } from './memory-source.ts';
+import type { MemorySource } from './memory-source.ts';
+
+let external: FhirServer;
+let source: MemorySource;
+let config: SyncConfig;
+let id: string;
+
+beforeAll(async () => {
+  external = await startFhirServer();
+});
+afterAll(() => external.stop());
+beforeEach(() => {
+  source = memorySource();
+  config = syncConfig({});
+  id = randomUUID();
+  // Waiting takes no time here; only the deadline of a request (which has a signal) is left to the real clock.
+  const sleep = clock.sleep;
+  vi.spyOn(clock, 'sleep').mockImplementation((ms, signal) => sleep(signal ? ms : 0, signal));
+});
+afterEach(() => {
+  external.faults.clear();
+  vi.restoreAllMocks();
+});
+
+function syncs(patientId = id, deleted = false, ms = 2_000): Promise<SyncResult> {
+  const deadline = clock.now() + ms;
+  const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: external.baseUrl } };
+  const server = connectExternalServer(secrets, deadline);
+  return sync({ medplum: source.medplum, server, config, deadline }, 'Patient', patientId, deleted);
+}
+
+function save(patient: Partial<Patient> = {}): void {
+  source.save({ resourceType: 'Patient', id, ...patient } as Patient & { id: string });
+}
+
+async function there(patientId = id): Promise<Patient | undefined> {
+  const response = await fetch(`${external.baseUrl}/Patient/${patientId}`);
+  return response.ok ? ((await response.json()) as Patient) : undefined;
+}
+
+/** All patients there that carry the source identifier of this one. */
+async function copies(): Promise<Patient[]> {
+  const query = `identifier=${encodeURIComponent(`https://medplum.com/patient-id|${id}`)}`;
+  const response = await fetch(`${external.baseUrl}/Patient?${query}`, { headers: { 'cache-control': 'no-cache' } });
+  const { entry = [] } = (await response.json()) as { entry?: { resource: Patient }[] };
+  return entry.map(({ resource }) => resource);
+}
+
+describe('one resource', () => {
+  test('create, update, nothing new, delete, restore', async () => {
+    save({ gender: 'female' });
+    expect(await syncs()).toMatchObject({ action: 'created', version: '1', attempts: 1 });
+    expect(await there()).toMatchObject({
+      gender: 'female',
+      identifier: [{ system: 'https://medplum.com/patient-id', value: id }],
+    });
+    save({ gender: 'other' });
+    expect(await syncs()).toMatchObject({ action: 'updated', version: '2' });
+    expect(await syncs()).toMatchObject({ action: 'unchanged', version: '2' });
+    source.remove('Patient', id);
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+    expect(await there()).toBeUndefined();
+    expect(await syncs(id, true)).toMatchObject({ action: 'absent' });
+    save({ gender: 'male' });
+    expect(await syncs()).toMatchObject({ action: 'created', version: '4' });
+    expect((await there())?.gender).toBe('male');
+  });
+
+  test('a change costs two requests to the external server and two reads on Medplum', async () => {
+    const sent = vi.spyOn(globalThis, 'fetch');
+    for (const change of [() => save(), () => save({ active: true }), () => source.remove('Patient', id)]) {
+      change();
+      sent.mockClear();
+      source.requests.length = 0;
+      await syncs();
+      expect(sent).toHaveBeenCalledTimes(2);
+      expect(source.requests).toEqual([`GET Patient/${id}`, `GET Patient/${id}`]);
+    }
+  });
+
+  test('what Medplum refuses to be: only configured types, and ids', async () => {
+    const context = { medplum: source.medplum, server: undefined as never, config, deadline: 0 };
+    await expect(sync(context, 'Observation', id)).rejects.toThrow('not a type of');
+    await expect(sync(context, 'Patient', 'undefined')).rejects.toThrow('not a FHIR id');
+    await expect(sync(context, 'Patient', '')).rejects.toThrow('not a FHIR id');
+    expect(source.requests).toEqual([]);
+  });
+});
+
+describe('deleting', () => {
+  test('a 404 of Medplum deletes only when the event said so', async () => {
+    save();
+    await syncs();
+    source.expunge('Patient', id);
+    await expect(syncs()).rejects.toThrow('not-found');
+    expect(await there()).toBeDefined();
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+  });
+
+  test.each(['hidden', 'forbidden'] as const)('losing the right to read (%s) empties nothing', async (access) => {
+    save();
+    await syncs();
+    source.access = access;
+    await expect(syncs()).rejects.toThrow(/not-found|forbidden/);
+    expect(await there()).toBeDefined();
+  });
+
+  test('a patient that never arrived is not there afterwards, and a stranger still is', async () => {
+    const stranger = randomUUID();
+    const body = JSON.stringify({ resourceType: 'Patient', id: stranger });
+    const headers = { 'content-type': 'application/fhir+json' };
+    await fetch(`${external.baseUrl}/Patient/${stranger}`, { method: 'PUT', headers, body });
+    expect(await syncs(id, true)).toMatchObject({ action: 'absent' });
+    expect(await there(stranger)).toBeDefined();
+  });
+
+  test('a record that stands for two of ours, because it was merged there, stays', async () => {
+    const second = { system: 'https://medplum.com/patient-id', value: 'the-other' };
+    save({ identifier: [second] });
+    await syncs();
+    source.remove('Patient', id);
+    expect(await syncs(id, true)).toMatchObject({ action: 'merged' });
+    expect(await there()).toBeDefined();
+  });
+
+  test('a patient that another one links to is an error, once the time is up', async () => {
+    const other = randomUUID();
+    save();
+    source.save({
+      resourceType: 'Patient',
+      id: other,
+      link: [{ other: { reference: `Patient/${id}` }, type: 'refer' }],
+    });
+    await syncs(other);
+    source.remove('Patient', id);
+    await expect(syncs(id, true, 60)).rejects.toMatchObject({ status: 409, method: 'DELETE' });
+  });
+
+  test('deactivate instead: fenced, and undone by the next update', async () => {
+    config.onDelete = 'deactivate';
+    save({ active: true });
+    await syncs();
+    source.remove('Patient', id);
+    expect(await syncs(id, true)).toMatchObject({ action: 'deactivated', version: '2' });
+    expect((await there())?.active).toBe(false);
+    expect(await syncs(id, true)).toMatchObject({ action: 'absent' });
+    save({ active: true });
+    await syncs();
+    expect((await there())?.active).toBe(true);
+  });
+
+  test('what is not in scope (any more) is not there', async () => {
+    config.inScope = (resource) => (resource as Patient).active === true;
+    save({ active: false });
+    expect(await syncs()).toMatchObject({ action: 'absent' });
+    save({ active: true });
+    await syncs();
+    expect(await there()).toBeDefined();
+    save({ active: false });
+    expect(await syncs()).toMatchObject({ action: 'deleted' });
+    expect(await there()).toBeUndefined();
+  });
+});
+
+describe('races and faults', () => {
+  test('8 events of a new patient at once make one', async () => {
+    save({ gender: 'female' });
+    await Promise.all(Array.from({ length: 8 }, () => syncs()));
+    expect(await copies()).toHaveLength(1);
+    expect((await there())?.gender).toBe('female');
+  });
+
+  test('a change between reading and writing is seen: the sync begins anew', async () => {
+    save({ gender: 'male' });
+    let reads = 0;
+    source.before = () => {
+      if (++reads === 2) {
+        save({ gender: 'other' });
+      }
+    };
+    expect(await syncs()).toMatchObject({ attempts: 2 });
+    expect((await there())?.gender).toBe('other');
+  });
+
+  test('a deletion while the update is written is seen', async () => {
+    save();
+    let reads = 0;
+    source.before = () => {
+      if (++reads === 2) {
+        source.remove('Patient', id);
+      }
+    };
+    expect(await syncs()).toMatchObject({ action: 'deleted', attempts: 2 });
+    expect(await there()).toBeUndefined();
+  });
+
+  test('a write of somebody else between looking and writing is not overwritten unseen', async () => {
+    save({ gender: 'male' });
+    await syncs();
+    save({ gender: 'female' });
+    let reads = 0;
+    source.before = async () => {
+      if (++reads === 1) {
+        const body = JSON.stringify({ resourceType: 'Patient', id, gender: 'unknown' });
+        const headers = { 'content-type': 'application/fhir+json' };
+        await fetch(`${external.baseUrl}/Patient/${id}`, { method: 'PUT', headers, body });
+      }
+    };
+    expect(await syncs()).toMatchObject({ attempts: 2, version: '3' });
+    expect((await there())?.gender).toBe('female');
+  });
+
+  test.each(['503', '429', 'html', 'reset', 'lost'] as const)('%s is survived', async (kind) => {
+    external.faults.add({ kind, times: 1 }, { kind, times: 1, method: 'PUT' });
+    save({ gender: 'female' });
+    expect((await syncs()).attempts).toBeGreaterThan(1);
+    expect(await copies()).toHaveLength(1);
+  });
+
+  test('a server that hangs is left alone after the deadline', async () => {
+    external.faults.add({ kind: 'hang' });
+    save();
+    await expect(syncs(id, false, 40)).rejects.toMatchObject({ status: 0, codes: ['timeout'] });
+  });
+
+  test('a Medplum that is busy is asked again', async () => {
+    save();
+    let reads = 0;
+    source.before = () => {
+      if (++reads < 3) {
+        throw new TypeError('fetch failed');
+      }
+    };
+    expect(await syncs()).toMatchObject({ action: 'created', attempts: 3 });
+  });
+
+  test('what trying again cannot cure fails at once', async () => {
+    save({ birthDate: 'not a date' });
+    const sent = vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response('{}', { status: 403 }));
+    await expect(syncs()).rejects.toMatchObject({ status: 403 });
+    expect(sent).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('references among synced types', () => {
+  const linkTo = (...ids: string[]): Pick<Patient, 'link'> => ({
+    link: ids.map((other) => ({ other: { reference: `Patient/${other}` }, type: 'seealso' })),
+  });
+
+  test('a target that is not there yet comes along, circles and all', async () => {
+    const [second, third] = [randomUUID(), randomUUID()];
+    save(linkTo(second));
+    source.save({ resourceType: 'Patient', id: second, ...linkTo(third) });
+    source.save({ resourceType: 'Patient', id: third, ...linkTo(id, third) });
+    expect(await syncs()).toMatchObject({ action: 'created', leftOut: 0 });
+    expect(await there()).toMatchObject(linkTo(second));
+    expect(await there(second)).toMatchObject(linkTo(third));
+    expect(await there(third)).toMatchObject(linkTo(id, third));
+  });
+
+  test('a target that is gone, out of scope or unreadable is left out and counted', async () => {
+    config.inScope = (resource) => (resource as Patient).active !== false;
+    const [gone, out, unknown, good] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+    source.save({ resourceType: 'Patient', id: gone });
+    source.remove('Patient', gone);
+    source.save({ resourceType: 'Patient', id: out, active: false });
+    source.save({ resourceType: 'Patient', id: good });
+    save({ ...linkTo(gone, out, unknown, good), managingOrganization: { reference: 'Organization/1' } });
+    expect(await syncs()).toMatchObject({ action: 'created', leftOut: 4 });
+    expect((await there())?.link).toEqual(linkTo(good).link);
+  });
+});
+
+describe('identity: identifier', () => {
+  beforeEach(() => {
+    config.identity = 'identifier';
+  });
+
+  test('the server gives the id; it is written back once, and causes no loop', async () => {
+    save({ gender: 'female' });
+    expect(await syncs()).toMatchObject({ action: 'created' });
+    const [copy] = await copies();
+    expect(copy?.id).toMatch(/^\d+$/);
+    const written = source.current('Patient', id) as Patient;
+    expect(written.identifier).toEqual([{ system: config.targetSystem, value: copy?.id }]);
+    expect(await syncs()).toMatchObject({ action: 'unchanged' });
+    expect((source.current('Patient', id) as Patient).meta?.versionId).toBe(written.meta?.versionId);
+    source.save({ ...written, id, gender: 'male' });
+    expect(await syncs()).toMatchObject({ action: 'updated' });
+    source.remove('Patient', id);
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+    expect(await copies()).toEqual([]);
+  });
+
+  test('a change of the patient during the write-back is not lost', async () => {
+    save({ gender: 'female', identifier: [{ system: 'urn:mrn', value: '1' }] });
+    source.before = (request) => {
+      if (request.startsWith('PATCH') && (source.current('Patient', id) as Patient).gender === 'female') {
+        save({ gender: 'male', identifier: [{ system: 'urn:mrn', value: '2' }] });
+      }
+    };
+    await syncs();
+    const written = source.current('Patient', id) as Patient;
+    expect(written.gender).toBe('male');
+    expect(written.identifier?.map(({ system }) => system)).toEqual(['urn:mrn', config.targetSystem]);
+    expect(await copies()).toMatchObject([{ gender: 'male' }]);
+  });
+
+  test('duplicates that parallel creates made are gone after the next run', async () => {
+    save();
+    const body = { resourceType: 'Patient', identifier: [{ system: 'https://medplum.com/patient-id', value: id }] };
+    for (let n = 0; n < 3; n++) {
+      const headers = { 'content-type': 'application/fhir+json' };
+      await fetch(`${external.baseUrl}/Patient`, { method: 'POST', headers, body: JSON.stringify(body) });
+    }
+    await syncs();
+    expect(await copies()).toHaveLength(1);
+  });
+
+  test('references become conditional, or go along in one transaction', async () => {
+    const second = randomUUID();
+    save({ link: [{ other: { reference: `Patient/${second}` }, type: 'seealso' }] });
+    source.save({
+      resourceType: 'Patient',
+      id: second,
+      link: [{ other: { reference: `Patient/${id}` }, type: 'seealso' }],
+    });
+    await syncs();
+    const [copy] = await copies();
+    const reference = copy?.link?.[0]?.other.reference;
+    expect(reference).toMatch(/^Patient\/\d+$/);
+    const partner = await there(reference?.split('/')[1]);
+    expect(partner?.link?.[0]?.other.reference).toBe(`Patient/${copy?.id}`);
+    expect(await syncs(second)).toMatchObject({ leftOut: 0 });
+  });
+});
