@@ -116,7 +116,15 @@ async function putBatch(
   }));
   const bundle: Bundle = { resourceType: 'Bundle', type: 'batch', entry };
   const headers = { ...WHOLE_META, prefer: 'return=minimal' };
-  const { body } = await context.server.send<Bundle>(HTTP_VERBS.POST, '', bundle, headers);
+  const body = await context.server.send<Bundle>(HTTP_VERBS.POST, '', bundle, headers).then(
+    (answer) => answer.body,
+    (error: unknown) => {
+      if (isRequestFailure(error) && [400, 413, 422].includes(error.status)) {
+        return undefined; // HAPI refuses a whole batch for one resource that it cannot parse: one by one, then
+      }
+      throw error;
+    },
+  );
   const written = differing.filter((_, index) => body?.entry?.[index]?.response?.status?.startsWith('2'));
   const now = await readMany(
     context,

@@ -2,8 +2,9 @@
 import type { MedplumClient } from '@medplum/core';
 import type { Basic } from '@medplum/fhirtypes';
 
-/** Two runs of different bots must not share it; the value is the bot's name. */
+/** The value is the bot's name: two bots must not share it. */
 const IDENTIFIER = { system: 'urn:medplum-bots:reconcile-progress', value: 'hapi-reconcile-bot' };
+const QUERY = `identifier=${IDENTIFIER.system}|${IDENTIFIER.value}`;
 const EXTENSION = 'urn:medplum-bots:reconcile-progress';
 
 export interface Progress {
@@ -25,35 +26,33 @@ export interface Progress {
 }
 
 /**
- * Reads the progress; creates it where there is none.
+ * Reads the progress.
  *
- * @param medplum - Must be allowed to create and update Basic.
- * @returns The Basic resource, and the progress in it.
+ * @param medplum - Must be allowed to read Basic.
+ * @returns The progress, and the Basic resource that holds it; undefined before the first run.
  */
-export async function loadProgress(
-  medplum: MedplumClient,
-): Promise<{ basic: Basic & { id: string }; progress: Progress }> {
-  const empty: Basic = { resourceType: 'Basic', identifier: [IDENTIFIER], code: { text: 'Progress of a bot' } };
-  const query = `identifier=${IDENTIFIER.system}|${IDENTIFIER.value}`;
-  const basic = await medplum.createResourceIfNoneExist<Basic>(empty, query);
-  const text = basic.extension?.find(({ url }) => url === EXTENSION)?.valueString;
+export async function loadProgress(medplum: MedplumClient): Promise<{ basic: Basic | undefined; progress: Progress }> {
+  const { entry } = await medplum.search('Basic', QUERY, { cache: 'reload' });
+  const basic = entry?.[0]?.resource;
+  const text = basic?.extension?.find(({ url }) => url === EXTENSION)?.valueString;
   return { basic, progress: text ? (JSON.parse(text) as Progress) : { failed: [] } };
 }
 
 /**
  * Saves the progress.
  *
- * @param medplum - The client.
- * @param basic - The resource to keep it in, from loadProgress.
+ * @param medplum - Must be allowed to create and update Basic.
+ * @param basic - The resource to keep it in, from loadProgress or the last saveProgress.
  * @param progress - What to keep; no more than ids and times.
+ * @returns The resource that holds it now.
  */
 export async function saveProgress(
   medplum: MedplumClient,
-  basic: Basic & { id: string },
+  basic: Basic | undefined,
   progress: Progress,
-): Promise<void> {
-  await medplum.updateResource<Basic>({
-    ...basic,
-    extension: [{ url: EXTENSION, valueString: JSON.stringify(progress) }],
-  });
+): Promise<Basic> {
+  const extension = [{ url: EXTENSION, valueString: JSON.stringify(progress) }];
+  const base: Basic = { resourceType: 'Basic', identifier: [IDENTIFIER], code: { text: 'Progress of a bot' } };
+  const { id } = basic ?? (await medplum.createResourceIfNoneExist<Basic>(base, QUERY));
+  return medplum.updateResource<Basic>({ ...base, id, extension });
 }

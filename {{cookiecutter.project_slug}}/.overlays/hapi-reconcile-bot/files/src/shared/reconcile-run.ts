@@ -46,7 +46,8 @@ export async function runReconcile(
   mode: 'changes' | 'full',
   dryRun: boolean,
 ): Promise<RunResult> {
-  const { basic, progress } = await loadProgress(context.medplum);
+  const loaded = await loadProgress(context.medplum);
+  const { progress } = loaded;
   const goOn = !dryRun && (mode === 'changes' || progress.run?.mode === 'full');
   const run = (goOn ? progress.run : undefined) ?? begin(mode, progress.watermark);
   const steps = stepsOf(context, run.mode, run.since);
@@ -68,7 +69,7 @@ export async function runReconcile(
   for (let step = steps[run.step]; step; step = steps[++run.step]) {
     do {
       if (clock.now() + PAGE_MS > context.deadline) {
-        return { mode: run.mode, dryRun, complete: false, counts };
+        return { mode: run.mode, dryRun, complete: false, counts: { ...counts, failed: failed.size } };
       }
       const { ids, next } = await step.list(run.page ?? step.query);
       await look(step.type, ids);
@@ -77,14 +78,14 @@ export async function runReconcile(
     } while (run.page);
   }
   await save({ watermark: run.started, failed: [...failed] });
-  return { mode: run.mode, dryRun, complete: true, counts };
+  return { mode: run.mode, dryRun, complete: true, counts: { ...counts, failed: failed.size } };
 
   async function save(state: Progress): Promise<void> {
     if (failed.size > MOST_FAILED) {
       throw new Error(`More than ${MOST_FAILED} resources cannot be synced: see the log`);
     }
     if (!dryRun) {
-      await saveProgress(context.medplum, basic, state);
+      loaded.basic = await saveProgress(context.medplum, loaded.basic, state);
     }
   }
 }

@@ -1,0 +1,239 @@
+// The reconcile bot: what it repairs, what it leaves alone, and how it goes on where it stopped.
+import { readFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import type { BotEvent } from '@medplum/core';
+import type { Bundle, Patient } from '@medplum/fhirtypes';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { handler, TIME_BUDGET_MS } from '../src/bots/hapi-reconcile-bot.ts';
+import type { RunResult } from '../src/shared/reconcile-run.ts';
+import { clock } from '../src/shared/retry.ts';
+import { syncConfig } from '../src/shared/sync-config.ts';
+import { startFhirServer } from '../tools/local/fhir-server.ts';
+import type { FhirServer } from '../tools/local/fhir-server.ts';
+import { memorySource } from './memory-source.ts';
+import type { MemorySource } from './memory-source.ts';
+
+const SYSTEM = 'https://medplum.com/patient-id';
+
+let external: FhirServer;
+let source: MemorySource;
+let now: number;
+let lines: string[];
+
+beforeEach(async () => {
+  external = await startFhirServer();
+  now = Date.parse('2026-01-01T00:00:00Z');
+  source = memorySource(() => now);
+  lines = [];
+  vi.spyOn(clock, 'now').mockImplementation(() => now);
+  const sleep = clock.sleep;
+  vi.spyOn(clock, 'sleep').mockImplementation(async (ms, signal) => {
+    now += signal ? 0 : ms;
+    await (signal ? sleep(10_000, signal) : undefined);
+  });
+  vi.spyOn(console, 'log').mockImplementation((line: string) => void lines.push(line));
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await external.stop();
+});
+
+function run(input: unknown = { resourceType: 'Bot' }): Promise<RunResult> {
+  const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: external.baseUrl } };
+  return handler(source.medplum, { contentType: 'application/fhir+json', input, secrets } as unknown as BotEvent);
+}
+
+function save(id: string, patient: Partial<Patient> = {}): void {
+  source.save({ resourceType: 'Patient', id, ...patient } as Patient & { id: string });
+}
+
+async function put(id: string, patient: Partial<Patient>): Promise<void> {
+  const body = JSON.stringify({ resourceType: 'Patient', id, ...patient });
+  const headers = { 'content-type': 'application/fhir+json' };
+  const answer = await fetch(`${external.baseUrl}/Patient/${id}`, { method: 'PUT', headers, body });
+  expect(answer.ok).toBe(true);
+}
+
+/** What is there: `id gender`, sorted. */
+async function there(): Promise<string[]> {
+  const found: string[] = [];
+  for (let url: string | undefined = `${external.baseUrl}/Patient?_count=200`; url;) {
+    const answer = await fetch(url, { headers: { 'cache-control': 'no-cache' } });
+    const { entry = [], link = [] } = (await answer.json()) as Bundle<Patient>;
+    found.push(...entry.map(({ resource }) => `${resource?.id} ${resource?.gender ?? '-'}`));
+    url = link.find(({ relation }) => relation === 'next')?.url;
+  }
+  return found.toSorted();
+}
+
+const hours = (n: number): number => n * 60 * 60 * 1000;
+
+describe('changes', () => {
+  test('missed creates, updates, deletes and restores, in one complete run', async () => {
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((letter) => `${letter}${randomUUID()}`) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    save(a, { gender: 'female' });
+    save(b, { gender: 'female' });
+    save(c, { gender: 'female' });
+    expect(await run()).toMatchObject({
+      mode: 'changes',
+      complete: true,
+      counts: { checked: 3, differing: 3, failed: 0 },
+    });
+    now += hours(10);
+    save(a, { gender: 'male' });
+    source.remove('Patient', b);
+    source.remove('Patient', c);
+    save(c, { gender: 'other' });
+    save(d);
+    expect((await run()).complete).toBe(true);
+    expect(await there()).toEqual([`${a} male`, `${c} other`, `${d} -`]);
+    expect(lines).toContainEqual(expect.stringMatching(/^reconcile changes complete checked=4 /));
+  });
+
+  test('looks at what changed since, and a while before, not at everything', async () => {
+    save('old');
+    now += hours(5);
+    await run();
+    now += hours(5);
+    save('new');
+    expect((await run()).counts.checked).toBe(1);
+    now += hours(0.5);
+    expect((await run()).counts.checked, 'looks back further than the last run began').toBe(1);
+  });
+
+  test('a DELETE that landed late on a restored patient is undone', async () => {
+    save('p', { gender: 'female' });
+    await run();
+    await fetch(`${external.baseUrl}/Patient/p`, { method: 'DELETE' });
+    now += hours(0.2);
+    await run();
+    expect(await there()).toEqual(['p female']);
+  });
+
+  test('a second copy with our identifier goes; a merged one, and strangers, stay', async () => {
+    save('p');
+    const ours = { system: SYSTEM, value: 'p' };
+    await put('copy', { identifier: [ours] });
+    await put('merged', { identifier: [ours, { system: SYSTEM, value: 'q' }] });
+    await put('stranger', { identifier: [{ system: 'urn:x', value: 'p' }] });
+    expect((await run()).counts.duplicates).toBe(1);
+    expect(await there()).toEqual(['merged -', 'p -', 'stranger -']);
+  });
+
+  test('patients that link to each other', async () => {
+    save('a', { link: [{ other: { reference: 'Patient/b' }, type: 'seealso' }] });
+    save('b', { link: [{ other: { reference: 'Patient/a' }, type: 'seealso' }] });
+    expect((await run()).counts.failed).toBe(0);
+    expect(await there()).toEqual(['a -', 'b -']);
+  });
+
+  test('what cannot be repaired is logged, an error, and tried again by each run', async () => {
+    save('good');
+    save('bad', { gender: 'robot' as never });
+    await expect(run()).rejects.toThrow('1 resources could not be synced');
+    expect(await there()).toEqual(['good -']);
+    expect(lines).toContainEqual(expect.stringMatching(/^SYNC Patient\/bad failed: HTTP 4/));
+    now += hours(100);
+    await expect(run()).rejects.toThrow('1 resources');
+    save('bad', { gender: 'male' });
+    now += hours(100);
+    expect((await run()).counts.failed).toBe(0);
+    expect(await there()).toEqual(['bad male', 'good -']);
+  });
+
+  test('an outage ends the run; the next one does what it did not', async () => {
+    for (let n = 0; n < 450; n++) {
+      save(`p${n}`);
+    }
+    let pages = 0;
+    source.before = (request) => {
+      pages += request.includes('_sort') ? 1 : 0;
+      if (pages === 2) {
+        throw new TypeError('fetch failed');
+      }
+    };
+    await expect(run()).rejects.toThrow('fetch failed');
+    expect(await there()).toHaveLength(400);
+    source.before = () => undefined;
+    expect((await run()).counts.checked, 'goes on after the first page').toBe(50);
+    expect(await there()).toHaveLength(450);
+  });
+
+  test('stops in time, and goes on there', async () => {
+    for (let n = 0; n < 450; n++) {
+      save(`p${n}`);
+    }
+    source.before = (request) => {
+      now += request.includes('_sort') ? TIME_BUDGET_MS - 10_000 : 0;
+    };
+    expect(await run()).toMatchObject({ complete: false, counts: { checked: 400 } });
+    source.before = () => undefined;
+    expect(await run()).toMatchObject({ complete: true, counts: { checked: 50 } });
+  });
+});
+
+describe('full', () => {
+  test('finds what no search of changes can: expunged, unreadable, changed there', async () => {
+    save('same', { gender: 'male', meta: { tag: [{ code: 'b' }, { code: 'a' }] } });
+    save('changed-there', { gender: 'male' });
+    save('expunged');
+    save('deleted-long-ago');
+    await run();
+    await put('changed-there', { gender: 'female', identifier: [{ system: SYSTEM, value: 'changed-there' }] });
+    await put('stranger', { identifier: [{ system: 'urn:x', value: 'p' }] });
+    source.remove('Patient', 'deleted-long-ago');
+    source.expunge('Patient', 'expunged');
+    const result = await run({ mode: 'full' });
+    expect(result).toMatchObject({ mode: 'full', complete: true, counts: { differing: 1, unreadable: 1, failed: 0 } });
+    expect(await there()).toEqual(['changed-there male', 'expunged -', 'same male', 'stranger -']);
+    expect(lines).toContainEqual('SYNC Patient/expunged failed: see the error');
+  });
+
+  test('losing the right to read deletes nothing', async () => {
+    save('p');
+    await run();
+    source.access = 'hidden';
+    expect((await run({ mode: 'full' })).counts).toMatchObject({ unreadable: 1 });
+    expect(await there()).toEqual(['p -']);
+  });
+
+  test('a dry run counts, and changes nothing on either side', async () => {
+    save('same');
+    await run();
+    save('missing');
+    await put('copy', { identifier: [{ system: SYSTEM, value: 'same' }] });
+    await put('orphan', { identifier: [{ system: SYSTEM, value: 'orphan' }] });
+    const before = [await there(), source.requests.length];
+    const counts = { differing: 1, leftover: 1, duplicates: 1, failed: 0 };
+    expect(await run({ mode: 'full', dryRun: true })).toMatchObject({ dryRun: true, complete: true, counts });
+    expect(await there()).toEqual(before[0]);
+    expect(source.requests.slice(before[1] as number).filter((request) => !request.startsWith('GET'))).toEqual([]);
+  });
+
+  test('a full run is gone on with before anything else', async () => {
+    for (let n = 0; n < 450; n++) {
+      save(`p${n}`);
+    }
+    source.before = (request) => {
+      now += request.includes('_sort') ? TIME_BUDGET_MS - 10_000 : 0;
+    };
+    await run({ mode: 'full' });
+    source.before = () => undefined;
+    expect(await run()).toMatchObject({ mode: 'full', complete: true });
+  });
+});
+
+test('medplum.config.json lets the bot read what is synced, and gives it time', () => {
+  const { bots } = JSON.parse(readFileSync('medplum.config.json', 'utf8')) as {
+    bots: { name: string; timeout: number; accessPolicy: { resourceType: string; criteria?: string }[] }[];
+  };
+  const bot = bots.find(({ name }) => name === 'hapi-reconcile-bot');
+  const readable = bot?.accessPolicy.filter(({ criteria }) => !criteria).map(({ resourceType }) => resourceType);
+  expect(readable).toEqual(expect.arrayContaining([...syncConfig({}).types, 'Basic']));
+  expect(TIME_BUDGET_MS).toBeLessThan((bot?.timeout ?? 10) * 1000);
+});
