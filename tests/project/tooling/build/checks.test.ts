@@ -58,22 +58,55 @@ describe('the JSDoc of shared functions', () => {
   test.each([
     ['all is said', `${DOCUMENTED}export function add(a: number, b = 1): number { return a + b; }`, []],
     ['an arrow', `${DOCUMENTED}export const add = (a: number, ...b: number[]): number => a + b.length;`, []],
-    ['exported by a list', `${DOCUMENTED}function add(a: number, b: number): number { return a + b; }\nexport { add };`, []],
-    ['nothing is returned', '/** Logs.\n * @param a - what */\nexport function log(a: string): void { console.log(a); }', []],
+    [
+      'exported by a list',
+      `${DOCUMENTED}function add(a: number, b: number): number { return a + b; }\nexport { add };`,
+      [],
+    ],
+    [
+      'nothing is returned',
+      '/** Logs.\n * @param a - what */\nexport function log(a: string): void { console.log(a); }',
+      [],
+    ],
     ['a promise of nothing', '/** Waits. */\nexport async function wait(): Promise<void> {}', []],
     ['no function', 'export const LIMIT = 3;\nexport interface A { b: string }\nexport type C = A;', []],
     ['not exported', 'function add(a: number): number { return a; }\nexport const three = add(3);', []],
-    ['taken apart', `/** X.\n * @param both - a and b\n * @returns a */\nexport function f({ a }: { a: 1 }): number { return a; }`, []],
-    ['taken apart, not said', '/** X.\n * @returns a */\nexport function f({ a }: { a: 1 }): number { return a; }',
-      ['src/shared/x.ts:3: the JSDoc of f lacks @param <name>']],
-    ['one parameter is missing', `${DOCUMENTED}export function add(a: number, c: number): number { return a + c; }`,
-      ['src/shared/x.ts:8: the JSDoc of add lacks @param c']],
-    ['the result is missing', '/** X. */\nexport function f() { return 1; }', ['src/shared/x.ts:2: the JSDoc of f lacks @returns']],
-    ['an arrow without', 'export const f = async (a: string): Promise<string> => a;', ['src/shared/x.ts:1: f has no JSDoc']],
+    [
+      'taken apart',
+      `/** X.\n * @param both - a and b\n * @returns a */\nexport function f({ a }: { a: 1 }): number { return a; }`,
+      [],
+    ],
+    [
+      'taken apart, not said',
+      '/** X.\n * @returns a */\nexport function f({ a }: { a: 1 }): number { return a; }',
+      ['src/shared/x.ts:3: the JSDoc of f lacks @param <name>'],
+    ],
+    [
+      'one parameter is missing',
+      `${DOCUMENTED}export function add(a: number, c: number): number { return a + c; }`,
+      ['src/shared/x.ts:8: the JSDoc of add lacks @param c'],
+    ],
+    [
+      'the result is missing',
+      '/** X. */\nexport function f() { return 1; }',
+      ['src/shared/x.ts:2: the JSDoc of f lacks @returns'],
+    ],
+    [
+      'an arrow without',
+      'export const f = async (a: string): Promise<string> => a;',
+      ['src/shared/x.ts:1: f has no JSDoc'],
+    ],
     ['a plain comment', '// Adds.\nexport function f(): void {}', ['src/shared/x.ts:2: f has no JSDoc']],
-    ['that of something else', '/** Three. */\nexport const three = 3;\nexport function f(): void {}', ['src/shared/x.ts:3: f has no JSDoc']],
-    ['after text that is not ASCII', "export const x = 'ä€😀';\n\n/** X. */\nexport function f(): number { return 1; }",
-      ['src/shared/x.ts:4: the JSDoc of f lacks @returns']],
+    [
+      'that of something else',
+      '/** Three. */\nexport const three = 3;\nexport function f(): void {}',
+      ['src/shared/x.ts:3: f has no JSDoc'],
+    ],
+    [
+      'after text that is not ASCII',
+      "export const x = 'ä€😀';\n\n/** X. */\nexport function f(): number { return 1; }",
+      ['src/shared/x.ts:4: the JSDoc of f lacks @returns'],
+    ],
   ])('%s', (_, text, lines) => {
     expect(lacks(text)).toEqual(lines);
   });

@@ -42,7 +42,8 @@ const REFUSED: [string, string][] = [
 const OBJECTS = ['setTimeout', 'AbortController', 'Buffer', 'crypto', 'structuredClone', 'Headers', 'performance'];
 const CONSOLE = ['error', 'warn', 'info', 'debug', 'trace', 'table'];
 
-const file = (code: string): string => `export const f = (): void => undefined;\nexport const g = (): unknown => ${code};\n`;
+const file = (code: string): string =>
+  `export const f = (): void => undefined;\nexport const g = (): unknown => ${code};\n`;
 const GOOD = `// What a bot may use on both runtimes.
 import { Buffer } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
@@ -75,11 +76,14 @@ beforeAll(async () => {
     'src/shared/taken-out.ts': 'const { setTimeout: later } = globalThis;\nlater(() => undefined, 1);\n',
     ...Object.fromEntries(CONSOLE.map((name) => [`src/shared/console-${name}.ts`, file(`console.${name}('x')`)])),
     'src/shared/console-of-this.ts': file(`globalThis.console.error('x')`),
-    'src/shared/instance.ts': 'export const isError = (e: unknown): boolean => e instanceof Error || e instanceof TypeError;\n',
+    'src/shared/instance.ts':
+      'export const isError = (e: unknown): boolean => e instanceof Error || e instanceof TypeError;\n',
     'src/shared/imports-bot.ts': "import { handler } from '../bots/one.ts';\nexport const x = handler;\n",
     'src/shared/imports-tools.ts': "import { bold } from '../../tools/cli.ts';\nexport const x = bold;\n",
-    'src/shared/floating.ts': 'const go = async (): Promise<void> => undefined;\nexport const f = (): void => {\n  go();\n};\n',
-    'src/shared/misused.ts': 'export const f = async (l: string[]): Promise<void> => {\n  l.forEach(async (s) => console.log(await s));\n};\n',
+    'src/shared/floating.ts':
+      'const go = async (): Promise<void> => undefined;\nexport const f = (): void => {\n  go();\n};\n',
+    'src/shared/misused.ts':
+      'export const f = async (l: string[]): Promise<void> => {\n  l.forEach(async (s) => console.log(await s));\n};\n',
     'src/shared/awaits-nothing.ts': 'export const f = async (): Promise<number> => await 1;\n',
     'src/shared/throws-text.ts': "export const f = (): void => {\n  throw 'x';\n};\n",
     'src/bots/one.ts': BOT,
@@ -92,7 +96,9 @@ beforeAll(async () => {
   rmSync(join(project.root, 'tools'), { recursive: true });
   project.write({ 'tools/cli.ts': 'export const bold = console.error;\n' });
   const { stdout } = await project.node('node_modules/oxlint/bin/oxlint', '--type-aware', '-f', 'json');
-  const { diagnostics } = JSON.parse(stdout) as { diagnostics: { filename: string; code: string; message: string; help?: string }[] };
+  const { diagnostics } = JSON.parse(stdout) as {
+    diagnostics: { filename: string; code: string; message: string; help?: string }[];
+  };
   findings = diagnostics.map(({ filename, code, message, help }) => {
     return { filename: filename.replaceAll('\\', '/'), code, text: `${message} ${help ?? ''}` };
   });
@@ -116,7 +122,9 @@ describe('refused in src, with the replacement named', () => {
   test.each(OBJECTS)('globalThis.%s, also by its name in brackets', (name) => {
     const instead = REFUSED.find(([code]) => code.includes(name))![1];
     for (const place of [`src/shared/this-${name}.ts`, `src/shared/key-${name}.ts`]) {
-      expect(found(place)).toMatchObject([{ code: 'eslint(no-restricted-properties)', text: expect.stringContaining(instead) }]);
+      expect(found(place)).toMatchObject([
+        { code: 'eslint(no-restricted-properties)', text: expect.stringContaining(instead) },
+      ]);
     }
   });
 
@@ -125,15 +133,21 @@ describe('refused in src, with the replacement named', () => {
   });
 
   test.each(CONSOLE)('console.%s', (name) => {
-    expect(found(`src/shared/console-${name}.ts`)).toMatchObject([{ text: expect.stringContaining('use console.log') }]);
+    expect(found(`src/shared/console-${name}.ts`)).toMatchObject([
+      { text: expect.stringContaining('use console.log') },
+    ]);
   });
 
   test('console by way of globalThis', () => {
-    expect(found('src/shared/console-of-this.ts')).toMatchObject([{ text: expect.stringContaining('Write console.log') }]);
+    expect(found('src/shared/console-of-this.ts')).toMatchObject([
+      { text: expect.stringContaining('Write console.log') },
+    ]);
   });
 
   test('instanceof with errors', () => {
-    expect(found('src/shared/instance.ts').map(({ code }) => code)).toEqual(Array(2).fill('unicorn(no-instanceof-builtins)'));
+    expect(found('src/shared/instance.ts').map(({ code }) => code)).toEqual(
+      Array(2).fill('unicorn(no-instanceof-builtins)'),
+    );
   });
 
   test.each([

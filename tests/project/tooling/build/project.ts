@@ -9,7 +9,9 @@ import { onTestFinished } from 'vitest';
 const GENERATED = join(import.meta.dirname, '../..');
 
 /** What building needs of it. */
-const PARTS = ['cli.ts', 'config.ts', 'build', 'inspect/analyze.ts', 'inspect/new-bot.ts'].map((file) => `tools/${file}`);
+const PARTS = ['cli.ts', 'config.ts', 'env.ts', 'build', 'inspect/analyze.ts', 'inspect/new-bot.ts'].map(
+  (file) => `tools/${file}`,
+);
 PARTS.push('esbuild-script.mjs', 'package.json', 'tsconfig.json', '.oxlintrc.json', '.prettierrc.json');
 
 export const BOT = `export async function handler(): Promise<{ ok: boolean }> {
@@ -55,8 +57,15 @@ export function makeProject(files: Record<string, string>): Project {
       }
     },
     configure: (names, settings = {}) => {
-      const bots = names.map((name) => ({ name, source: `src/bots/${name}.ts`, dist: `dist/bots/${name}.js`, ...settings }));
-      project.write({ 'medplum.config.json': JSON.stringify({ identifierSystem: 'urn:medplum-bots:test', bots }, null, 2) });
+      const bots = names.map((name) => ({
+        name,
+        source: `src/bots/${name}.ts`,
+        dist: `dist/bots/${name}.js`,
+        ...settings,
+      }));
+      project.write({
+        'medplum.config.json': JSON.stringify({ identifierSystem: 'urn:medplum-bots:test', bots }, null, 2),
+      });
     },
     node: (...args) => run(process.execPath, args, root),
     remove: () => rmSync(root, { recursive: true, force: true }),
@@ -79,6 +88,8 @@ export async function run(command: string, args: string[], cwd: string, variable
   const outcome: Outcome = { code: null, stdout: '', stderr: '' };
   child.stdout.on('data', (data) => (outcome.stdout += data));
   child.stderr.on('data', (data) => (outcome.stderr += data));
-  await new Promise((resolve, reject) => child.on('close', (code) => resolve((outcome.code = code))).on('error', reject));
+  await new Promise((resolve, reject) =>
+    child.on('close', (code) => resolve((outcome.code = code))).on('error', reject),
+  );
   return outcome;
 }
