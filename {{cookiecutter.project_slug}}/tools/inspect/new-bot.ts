@@ -114,14 +114,15 @@ await main(async () => {
     const [criteria, interactions] = on.split(/:(?=[a-z,]*$)/);
     return { criteria, ...(interactions === undefined ? {} : { interactions: interactions.split(',') }) };
   });
-  const reads = subscriptions?.map(({ criteria }) => ({ resourceType: criteria!.split('?')[0], readonly: true }));
+  const types = new Set(subscriptions?.map(({ criteria }) => criteria!.split('?')[0]));
+  const accessPolicy = [...types].map((resourceType) => ({ resourceType, readonly: true }));
   const entry = {
     name,
     source: `src/bots/${name}.ts`,
     dist: `dist/bots/${name}.js`,
     ...(bots[0]?.runtimeVersion ? { runtimeVersion: bots[0].runtimeVersion } : {}),
     ...(values.cron === undefined ? {} : { cron: values.cron }),
-    ...(subscriptions ? { subscriptions, accessPolicy: reads } : {}),
+    ...(subscriptions ? { subscriptions, accessPolicy } : {}),
   };
   const raw = JSON.parse(readFileSync(CONFIG_FILE, 'utf8')) as { bots: object[] };
   raw.bots.push(entry);
