@@ -69,7 +69,8 @@ function readEvent(file: string | undefined): Pick<BotEvent, 'input'> {
 /** A client of the local server, and its project's secrets; variables and .env.local win over these. */
 async function connect(bot: Bot): Promise<{ medplum: MedplumClient; secrets: BotEvent['secrets'] }> {
   const { baseUrl, clientId, clientSecret, projectId } = readEnvironment('local');
-  const medplum = new MedplumClient({ baseUrl });
+  // Late, so that its requests are noted too.
+  const medplum = new MedplumClient({ baseUrl, fetch: (url: string, options?: RequestInit) => fetch(url, options) });
   const secrets: BotEvent['secrets'] = {};
   try {
     await medplum.startClientLogin(clientId, clientSecret);

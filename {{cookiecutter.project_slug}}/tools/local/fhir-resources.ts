@@ -42,7 +42,10 @@ export function withKnownElements<T>(value: T, type: string): T {
     const [one = ''] = known === key ? types : types.filter((code) => key.toLowerCase().endsWith(code.toLowerCase()));
     const clean = (item: unknown): unknown => {
       if (item === null || item === '') return undefined;
-      if (typeof item === 'object') return withKnownElements(item, (item as Resource).resourceType ?? one);
+      if (typeof item === 'object') {
+        const inner = withKnownElements(item, (item as Resource).resourceType ?? one);
+        return core.isEmpty(inner) ? undefined : inner;
+      }
       const wrong =
         core.validationRegexes[one]?.test(String(item)) === false || (one === 'boolean' && typeof item !== 'boolean');
       if (!wrong && (key !== 'gender' || /^(male|female|other|unknown)$/.test(String(item)))) return item;

@@ -174,7 +174,9 @@ describe('awslambda', () => {
     expect(error?.message).toBe('boom');
     const refused = await run(
       'awslambda',
-      handler("const { OperationOutcomeError, notFound } = require('@medplum/core'); throw new OperationOutcomeError(notFound);"),
+      handler(
+        "const { OperationOutcomeError, notFound } = require('@medplum/core'); throw new OperationOutcomeError(notFound);",
+      ),
     );
     expect(refused.log).toEqual([]);
     expect(refused.error?.outcome).toMatchObject({ issue: [{ code: 'not-found' }] });
@@ -183,7 +185,10 @@ describe('awslambda', () => {
 
 describe.each(['vmcontext', 'awslambda'] as const)('%s', (runtime) => {
   it('calls the handler with the client and every key of an event', async () => {
-    const { result } = await run(runtime, handler('return [medplum.marker, Object.keys(event).sort(), event.input.id];'));
+    const { result } = await run(
+      runtime,
+      handler('return [medplum.marker, Object.keys(event).sort(), event.input.id];'),
+    );
     const keys = ['bot', 'contentType', 'headers', 'input', 'requester', 'secrets', 'traceId'];
     if (runtime === 'vmcontext') keys.push('responseStream');
     expect(result).toEqual([true, keys.sort(), '1']);
