@@ -1,6 +1,7 @@
 // `npm run dev`: both local servers, all bots deployed, and each again as soon as its bundle changes.
-import { readFileSync, watch } from 'node:fs';
-import { bold, dim, green, main, red, yellow, UserError } from '../cli.ts';
+import { existsSync, globSync, readFileSync, watch } from 'node:fs';
+import { bold, dim, green, main, red, yellow } from '../cli.ts';
+import { CONFIG_FILE } from '../config.ts';
 import { deploy } from '../deploy/deploy.ts';
 import type { Run } from './bots.ts';
 import { describe, startFromCommandLine } from './local.ts';
@@ -29,8 +30,7 @@ export async function update(): Promise<boolean> {
     if (changed.length + failed.length === 0) console.log(dim(`no bundle changed ${time}`));
     return failed.length === 0;
   } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    console.error(withSourceLines(error.message));
+    console.error(withSourceLines((error as Error).message));
     console.error(yellow('The last good version keeps running.'));
     return false;
   }
@@ -62,12 +62,22 @@ function tell(run: Run): void {
 function watchSources(changed: () => Promise<unknown>): void {
   let timer: NodeJS.Timeout | undefined;
   let work = Promise.resolve<unknown>(undefined);
+  // Folders, one by one: a watched file is lost when an editor puts a new one in its place, also below `recursive`.
+  const folders = new Set<string>();
+  const watchFolders = (): void => {
+    for (const folder of ['src', ...globSync('src/**/').map((path) => path.replace(/[\\/]$/, ''))]) {
+      if (folders.has(folder) || !existsSync(folder)) continue;
+      folders.add(folder);
+      watch(folder, later).on('error', () => folders.delete(folder));
+    }
+  };
   const later = (): void => {
+    watchFolders();
     clearTimeout(timer);
     timer = setTimeout(() => (work = work.then(changed)), SETTLE);
   };
-  watch('src', { recursive: true }, later);
-  watch('medplum.config.json', later);
+  watchFolders();
+  watch('.', (_event, file) => file === CONFIG_FILE && later());
 }
 
 if (import.meta.main) {
