@@ -45,13 +45,25 @@ export async function readActual(server: Server): Promise<Actual> {
 }
 
 /** Its features, and the names of its secrets; undefined without an admin's right. */
-async function readProject(server: Server): Promise<Project | undefined> {
+export async function readProject(server: Server): Promise<Stored<Project> | undefined> {
   try {
-    return await server.send<Project>('GET', `Project/${server.environment.projectId}`);
+    return await server.send<Stored<Project>>('GET', `Project/${server.environment.projectId}`);
   } catch (error) {
     if (error instanceof RequestError && error.status === 403) return undefined;
     throw error;
   }
+}
+
+/** The bots of one repository and environment, by the name in their identifier. */
+export function ownBots(
+  bots: Stored<Bot>[],
+  system: string,
+  environment: string,
+): { name: string; bot: Stored<Bot> }[] {
+  return bots.flatMap((bot) => {
+    const own = bot.identifier?.find((one) => one.system === system && one.value?.startsWith(`${environment}/`));
+    return own ? [{ name: own.value!.slice(environment.length + 1), bot }] : [];
+  });
 }
 
 /** The code of the tag with this system, where there is one. */

@@ -11,7 +11,7 @@ import { RequestError } from './server.ts';
 import type { Fields, Server } from './server.ts';
 
 /** Someone else wrote a resource between our reading and our writing it. */
-class ChangedMeanwhile extends Error {
+export class ChangedMeanwhile extends Error {
   now: Stored<Resource>;
   constructor(now: Stored<Resource>) {
     super(

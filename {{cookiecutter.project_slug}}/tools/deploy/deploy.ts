@@ -51,7 +51,8 @@ export async function prepare(options: DeployOptions): Promise<Prepared> {
   const environment = readEnvironment(options.environment);
   const desired = loadDesired(options.root ?? process.cwd(), environment.name, options.only);
   const server = await connect(environment);
-  return { server, desired, plan: plan(desired, await readActual(server), options) };
+  const { force = false, prune = false } = options;
+  return { server, desired, plan: plan(desired, await readActual(server), { force, prune }) };
 }
 
 /**
@@ -72,7 +73,7 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
   if (writes.length > 0) {
     await confirm(options, server, `write ${writes.length === 1 ? 'this' : `these ${writes.length}`}`);
     await applyAll(writes, options, server, desired, failures);
-    const after = plan(desired, await readActual(server), { prune: options.prune ?? false });
+    const after = plan(desired, await readActual(server), { force: false, prune: options.prune ?? false });
     for (const { name, reasons } of after.changes.filter(isWrite)) {
       if (!failures.has(name))
         failures.set(name, `is not as it should be after the deployment (${reasons.join(', ')})`);

@@ -3,9 +3,9 @@ import type { AccessPolicy, Coding, Extension, Subscription } from '@medplum/fhi
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { createRequire, isBuiltin } from 'node:module';
 import { join } from 'node:path';
 import { compileFunction } from 'node:vm';
+import type { Manifest } from '../build/bundles.ts';
 import { UserError } from '../cli.ts';
 import { loadConfig } from '../config.ts';
 import type { BotConfig, SubscriptionConfig } from '../config.ts';
@@ -47,10 +47,6 @@ export interface Desired {
   /** Every name that the configuration holds, also where only some bots are to be deployed. */
   names: string[];
   only: string | undefined;
-}
-
-interface Manifest {
-  bots: Record<string, { file: string; sha256: string; shared: Record<string, { sha256: string }> }>;
 }
 
 export const INTERACTION = 'https://medplum.com/fhir/StructureDefinition/subscription-supported-interaction';
@@ -137,7 +133,7 @@ function readManifest(root: string): Manifest {
   }
 }
 
-/** A bundle that is there, is the one the build wrote, parses and exports a handler. */
+/** A bundle that is there, is the one the build has checked, parses and has a handler. */
 function checkedCode(root: string, { name, dist, source }: BotConfig, manifest: Manifest): Code {
   const built = manifest.bots[name];
   let text: string;
@@ -150,45 +146,27 @@ function checkedCode(root: string, { name, dist, source }: BotConfig, manifest: 
   if (built?.sha256 !== sha256) {
     throw new UserError(`${dist} is not what dist/manifest.json tells of: the build is incomplete. Run: npm run build`);
   }
-  const mistake = loadingMistake(root, dist, text);
-  if (mistake) throw new UserError(`${dist} ${mistake}. Mend ${source} and run: npm run build`);
+  const cure = `Mend ${source} and run: npm run build`;
+  try {
+    compileFunction(text, ['exports', 'module', 'require']);
+  } catch (error) {
+    throw new UserError(`${dist} does not parse (${(error as Error).message}). ${cure}`);
+  }
+  if (!/\bhandler\b/.test(text)) throw new UserError(`${dist} exports no handler. ${cure}`);
   const shared = new Map(Object.entries(built.shared).map(([path, module]) => [path, version(path, module.sha256)]));
   const own = join(root, source);
   const sources = existsSync(own) ? [[source, version(source, hash(readFileSync(own, 'utf8')))] as const] : [];
-  return { file: join(root, dist), sha256, title: titleOf(name, sha256), shared, source: new Map(sources) };
+  return {
+    file: join(root, dist),
+    sha256,
+    title: `${name}.${sha256.slice(0, 16)}.cjs`,
+    shared,
+    source: new Map(sources),
+  };
 }
 
-/** Loads a bundle as Node would. Packages of the bot layer that are not installed here are replaced by a stand-in. */
-function loadingMistake(root: string, file: string, text: string): string | undefined {
-  const require = createRequire(join(root, 'package.json'));
-  const module = { exports: {} as { handler?: unknown } };
-  try {
-    const load = compileFunction(text, ['exports', 'module', 'require'], { filename: file });
-    load(module.exports, module, (id: string) => (isBuiltin(id) || id === '@medplum/core' ? require(id) : standIn()));
-  } catch (error) {
-    const { name, message } = error as Error;
-    return name === 'SyntaxError' ? `does not parse (${message})` : `throws while it is loaded (${name}: ${message})`;
-  }
-  return typeof module.exports.handler === 'function' ? undefined : 'exports no function named handler';
-}
-
-/** Whatever is asked of it is itself: enough for code that runs while a module is loaded. */
-function standIn(): unknown {
-  const anything: unknown = new Proxy(function () {}, {
-    get: (_, key) => (key === Symbol.toPrimitive ? () => '' : anything),
-    apply: () => anything,
-    construct: () => anything as object,
-  });
-  return anything;
-}
-
-/** Hex; the first 16 digits are enough to tell versions apart, and short enough to read out. */
-export function hash(text: string): string {
+function hash(text: string): string {
   return createHash('sha256').update(text).digest('hex');
-}
-
-export function titleOf(name: string, sha256: string): string {
-  return `${name}.${sha256.slice(0, 16)}.cjs`;
 }
 
 function version(path: string, sha256: string): string {

@@ -14,7 +14,8 @@ export function planRights(system: string, bot: DesiredBot, actual: Actual, chan
   const member = actual.memberships?.find(
     ({ profile }) => change.existing && profile.reference === `Bot/${change.existing.id}`,
   );
-  const attached = policy && member?.accessPolicy?.reference === `AccessPolicy/${policy.id}`;
+  // Unknown without an admin's right: then it is taken as it should be.
+  const attached = !actual.memberships || (policy && member?.accessPolicy?.reference === `AccessPolicy/${policy.id}`);
   if (bot.policy && actual.policies) {
     const tags = withTags(policy, `${system}/policy`, [bot.key]);
     const fields = differences(policy, { name: bot.key, resource: bot.policy, 'meta.tag': tags });
@@ -120,6 +121,6 @@ function why(existing: Subscription | undefined, wanted: Subscription, fields: F
   if (!existing) return `new: ${describe(wanted)}`;
   if ('criteria' in fields || 'extension' in fields) return `${describe(existing)} -> ${describe(wanted)}`;
   if (existing.status !== 'active') return `switched on again: ${describe(wanted)}`;
-  const members = Object.keys(fields).filter((member) => member !== 'meta.tag');
-  return `${describe(wanted)}: ${members.length > 0 ? `${members.join(', ')} changed` : 'adopted'}`;
+  if (!existing.meta?.tag) return `adopted: ${describe(wanted)}`;
+  return `${describe(wanted)}: ${Object.keys(fields).join(', ')} changed`;
 }

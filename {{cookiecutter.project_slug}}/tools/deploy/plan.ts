@@ -1,8 +1,8 @@
 // The plan: from what is wanted and what is there, what has to be done and why. A pure function: no request, no file.
-import type { AccessPolicy, Bot, ProjectMembership, Resource, Subscription } from '@medplum/fhirtypes';
-import { differences, tagOf, tagsOf } from './actual.ts';
+import type { AccessPolicy, Bot, Identifier, ProjectMembership, Resource, Subscription } from '@medplum/fhirtypes';
+import { differences, ownBots, tagOf, tagsOf } from './actual.ts';
 import type { Actual, Stored } from './actual.ts';
-import type { Desired, DesiredBot } from './desired.ts';
+import type { Code, Desired, DesiredBot } from './desired.ts';
 import { planRights, planSubscriptions } from './plan-attached.ts';
 import type { Fields } from './server.ts';
 
@@ -46,17 +46,22 @@ export const MAX_ACTIVE_SUBSCRIPTIONS = 1000;
 /** Members of a Bot that reach an AWS Lambda only through `$deploy`. */
 const NEEDS_DEPLOY = ['timeout', 'runtimeVersion'];
 
+export interface PlanOptions {
+  /** Deploy code that is unchanged too. */
+  force: boolean;
+  /** Remove what the configuration no longer has. */
+  prune: boolean;
+}
+
 /**
  * @param desired - what the repository wants
  * @param actual - what is on the server
- * @param options - `force`: deploy code that is unchanged too; `prune`: remove what the configuration no longer has
  */
-export function plan(desired: Desired, actual: Actual, options: { force?: boolean; prune?: boolean } = {}): Plan {
-  const { force = false, prune = false } = options;
+export function plan(desired: Desired, actual: Actual, options: PlanOptions): Plan {
   const warnings = warningsOf(desired, actual);
-  const changes = desired.bots.map((bot) => planBot(desired, bot, actual, { force, prune }, warnings));
+  const changes = desired.bots.map((bot) => planBot(desired, bot, actual, options, warnings));
   const taken = new Set(changes.flatMap(({ existing }) => existing?.id ?? []));
-  if (!desired.only) changes.push(...planOrphans(desired, actual, taken, prune));
+  if (!desired.only) changes.push(...planOrphans(desired, actual, taken, options.prune));
   return { changes, problems: problemsOf(desired, actual, changes.filter(isWrite)), warnings };
 }
 
@@ -66,165 +71,147 @@ export function isWrite({ action }: Change): boolean {
 }
 
 function planBot(
-  { system }: Desired,
-  bot: DesiredBot,
+  { system, environment }: Desired,
+  wanted: DesiredBot,
   actual: Actual,
-  { force, prune }: { force: boolean; prune: boolean },
+  options: PlanOptions,
   warnings: string[],
 ): Change {
-  const change: Change = {
-    name: bot.name,
-    action: 'unchanged',
-    reasons: [],
-    desired: bot,
-    subscriptions: [],
-    removals: [],
-  };
-  const found = findBot(system, bot, actual);
-  if (typeof found === 'string') return { ...change, action: 'blocked', reasons: [found] };
-  const existing = (change.existing = found);
+  const { name } = wanted;
+  const change: Change = { name, action: 'unchanged', reasons: [], desired: wanted, subscriptions: [], removals: [] };
+  const blocked = (reason: string): Change => ({ ...change, action: 'blocked', reasons: [reason] });
+  const existing = findBot(system, wanted, actual);
+  if (typeof existing === 'string') return blocked(existing);
+  change.existing = existing;
   const held = tagOf(existing, `${system}/held`);
+  const version = held?.slice(0, 16);
+  if (held && tagOf(existing, `${system}/deployed`) !== held) {
+    return blocked(`its rollback did not finish; run again: npm run rollback -- ${name} --to ${version}`);
+  }
   if (held) {
-    if (tagOf(existing, `${system}/deployed`) !== held) {
-      const reason = `its rollback did not finish; run again: npm run rollback -- ${bot.name} --to ${held.slice(0, 16)}`;
-      return { ...change, action: 'blocked', reasons: [reason] };
-    }
-    const reason = `at ${held.slice(0, 16)} by a rollback; to let go: npm run rollback -- ${bot.name} --release`;
+    const reason = `at ${version} by a rollback; to let go: npm run rollback -- ${name} --release`;
     return { ...change, action: 'held', reasons: [reason] };
   }
   if (!existing && !actual.memberships) {
-    const reason = 'new, but these credentials are no project admin, and a bot without a membership never runs';
-    return { ...change, action: 'blocked', reasons: [reason] };
+    return blocked('new, but these credentials are no project admin, and a bot without a membership never runs');
   }
+  // What belongs to another bot that still has a previous name is that bot's.
+  const others = ownBots(actual.bots, system, environment).filter((one) => one.bot !== existing);
+  const free = (key: string): boolean => !others.some((one) => one.name === nameIn(key));
+  const bot = { ...wanted, previousKeys: wanted.previousKeys.filter(free) };
   planSettings(system, bot, change);
-  planCode(system, bot, change, force);
-  planRights(system, bot, actual, change, prune);
-  planSubscriptions(system, bot, actual, change, prune, warnings);
-  if (!existing) {
-    const twin = actual.bots.find(({ name }) => name === bot.name);
-    const adopt = `To adopt it instead: npm run import -- ${bot.name}`;
-    if (twin)
-      warnings.push(`${bot.name}: Bot/${twin.id} has this name too, but not this repository's identifier. ${adopt}`);
-    return { ...change, action: 'new', reasons: [] };
-  }
-  const { policy, bot: settings, code, membership, subscriptions, removals } = change;
-  const sum = Object.keys(policy?.fields ?? {}).length + subscriptions.length + removals.length;
-  return settings || code || membership || sum > 0 ? { ...change, action: 'change' } : change;
+  planCode(system, bot, change, options.force);
+  planRights(system, bot, actual, change, options.prune);
+  planSubscriptions(system, bot, actual, change, options.prune, warnings);
+  if (existing) return { ...change, action: isEmpty(change) ? 'unchanged' : 'change' };
+  const twin = actual.bots.find((one) => one.name === name);
+  const adopt = `To adopt it instead: npm run import -- ${name}`;
+  if (twin) warnings.push(`${name}: Bot/${twin.id} has this name too, but not this repository's identifier. ${adopt}`);
+  return { ...change, action: 'new', reasons: [] };
 }
 
-/** By identifier, else by `id`, else under a previous name. A string says why the bot cannot be told. */
-function findBot(system: string, bot: DesiredBot, { bots }: Actual): Stored<Bot> | string | undefined {
-  const withKey = (key: string) =>
-    bots.filter(({ identifier }) => identifier?.some((i) => i.system === system && i.value === key));
-  const byKey = withKey(bot.key);
-  if (byKey.length > 1) {
-    const which = byKey.map(({ id }) => `Bot/${id}`).join(' and ');
-    return `${which} both carry the identifier ${system}|${bot.key}: remove it from the wrong one`;
-  }
-  const byId = bot.id && bots.find(({ id }) => id === bot.id);
-  if (bot.id && !byId) return `Bot/${bot.id} ("id" in medplum.config.json) is not in this project`;
-  if (byId && byKey[0] && byKey[0].id !== byId.id) {
-    return `"id" in medplum.config.json says Bot/${byId.id}, but Bot/${byKey[0].id} carries its identifier ${bot.key}`;
-  }
-  return byKey[0] ?? (byId || undefined) ?? bot.previousKeys.flatMap(withKey)[0];
-}
-
-function planSettings(system: string, bot: DesiredBot, change: Change): void {
-  const { existing } = change;
-  const identifier = [
-    ...(existing?.identifier ?? []).filter(
-      (i) => i.system !== system || ![bot.key, ...bot.previousKeys].includes(i.value ?? ''),
-    ),
-    { system, value: bot.key },
-  ];
-  const fields = differences(existing, { ...bot.settings, identifier });
-  // A Lambda without a timeout is given one by `$deploy`, which writes the Bot for it, over edits made meanwhile.
-  if (!existing && fields['timeout'] === undefined) fields['timeout'] = 10;
-  if (Object.keys(fields).length === 0) return;
-  change.bot = fields;
-  if (!existing) return;
-  const { identifier: renamed, ...settings } = fields;
-  const previous = existing.identifier?.find((i) => i.system === system)?.value?.split('/')[1];
-  if (renamed) change.reasons.push(previous ? `renamed (was ${previous})` : 'adopted (identifier added)');
-  const show = (value: unknown) =>
-    value === undefined ? 'none' : typeof value === 'string' ? value : JSON.stringify(value);
-  const said = Object.entries(settings).map(
-    ([key, value]) => `${key}: ${show(existing[key as keyof Bot])} -> ${show(value)}`,
+function isEmpty({ policy, bot, code, membership, subscriptions, removals }: Change): boolean {
+  return (
+    !bot &&
+    !code &&
+    !membership &&
+    !Object.keys(policy?.fields ?? {}).length &&
+    !subscriptions.length &&
+    !removals.length
   );
-  if (said.length > 0) change.reasons.push(`settings (${said.join(', ')})`);
+}
+
+/** By identifier, else by `id`, else under a previous name. A string says why it cannot be told which one it is. */
+function findBot(
+  system: string,
+  { key, previousKeys, id }: DesiredBot,
+  { bots }: Actual,
+): Stored<Bot> | string | undefined {
+  const withKey = (value: string): Stored<Bot>[] =>
+    bots.filter(({ identifier }) => identifier?.some((one) => one.system === system && one.value === value));
+  const [byKey, second] = withKey(key);
+  if (second)
+    return `Bot/${byKey?.id} and Bot/${second.id} both carry the identifier ${key}: remove it from the wrong one`;
+  if (!id) return byKey ?? previousKeys.flatMap(withKey)[0];
+  if (byKey && byKey.id !== id)
+    return `medplum.config.json gives it the id ${id}, but Bot/${byKey.id} its identifier ${key}`;
+  return bots.find((bot) => bot.id === id) ?? `Bot/${id}, as medplum.config.json has it, is not in this project`;
+}
+
+function planSettings(system: string, { key, previousKeys, settings }: DesiredBot, change: Change): void {
+  const { existing } = change;
+  const isOurs = (one: Identifier): boolean =>
+    one.system === system && [key, ...previousKeys].includes(one.value ?? '');
+  const previous = existing?.identifier?.find(isOurs)?.value;
+  const identifier = [...(existing?.identifier ?? []).filter((one) => !isOurs(one)), { system, value: key }];
+  const fields = differences(existing, { ...settings, ...(previous !== key && { identifier }) });
+  // A Lambda without a timeout is given one by `$deploy`, which writes the Bot for it, over edits made meanwhile.
+  if (!existing) fields['timeout'] ??= 10;
+  if (Object.keys(fields).length > 0) change.bot = fields;
+  if (fields['identifier'])
+    change.reasons.push(previous ? `renamed (was ${nameIn(previous)})` : 'adopted (identifier added)');
+  const show = (value: unknown): string => (typeof value === 'string' ? value : (JSON.stringify(value) ?? 'none'));
+  const said = Object.keys(fields).filter((member) => member !== 'identifier');
+  const changes = said.map(
+    (member) => `${member}: ${show(existing?.[member as keyof Bot])} -> ${show(fields[member])}`,
+  );
+  if (said.length > 0) change.reasons.push(`settings (${changes.join(', ')})`);
 }
 
 function planCode(system: string, { code }: DesiredBot, change: Change, force: boolean): void {
   const { existing } = change;
-  const deployed = tagOf(existing, `${system}/deployed`);
   // Both have to agree: a `$deploy` that failed leaves the new title too.
-  const unchanged = deployed === code.sha256 && existing?.executableCode?.title?.includes(code.sha256.slice(0, 16));
-  const moved = NEEDS_DEPLOY.filter((member) => existing && change.bot && member in change.bot);
+  const isThere = existing?.executableCode?.title?.includes(code.sha256.slice(0, 16));
+  const unchanged = isThere && tagOf(existing, `${system}/deployed`) === code.sha256;
+  const moved = NEEDS_DEPLOY.filter((member) => change.bot && member in change.bot);
   if (unchanged && !force && moved.length === 0) return;
   change.code = true;
-  if (!existing) return;
-  if (!unchanged) change.reasons.push(`code (${whyCode(system, existing, change.desired!, deployed)})`);
-  else change.reasons.push(`code (deployed again: ${force ? '--force' : `${moved.join(', ')} changed`})`);
+  const again = `deployed again: ${force ? '--force' : `${moved.join(', ')} changed`}`;
+  if (existing) change.reasons.push(`code (${unchanged ? again : whyCode(system, existing, code)})`);
 }
 
-function whyCode(system: string, existing: Bot, { code }: DesiredBot, deployed: string | undefined): string {
-  if (!deployed) {
-    const ours =
-      existing.executableCode?.title?.includes(code.sha256.slice(0, 16)) || tagsOf(existing, `${system}/source`).length;
-    if (ours) return 'its last deployment did not finish';
-    return existing.executableCode ? 'deployed from elsewhere so far' : 'it has none yet';
-  }
-  const there = new Set([...tagsOf(existing, `${system}/shared`), ...tagsOf(existing, `${system}/source`)]);
-  const sources = [...code.source, ...code.shared];
-  const changed = sources.filter(([, version]) => !there.has(version)).map(([path]) => path);
-  const names = new Set(sources.map(([, version]) => version.split('@')[0]));
-  const dropped = [...there].map((version) => version.split('@')[0]!).filter((name) => !names.has(name));
+function whyCode(system: string, bot: Bot, code: Code): string {
+  const title = bot.executableCode?.title;
+  const deployed = tagOf(bot, `${system}/deployed`);
+  if (!bot.executableCode) return 'it has none yet';
+  if (deployed && !title?.includes(deployed.slice(0, 16))) return `something else has deployed ${title} since`;
+  if (!deployed)
+    return /\.[0-9a-f]{16}\.cjs$/.test(title ?? '') ? 'its last deployment did not finish' : `instead of ${title}`;
+  const there = [...tagsOf(bot, `${system}/shared`), ...tagsOf(bot, `${system}/source`)];
+  const wanted = [...code.shared, ...code.source];
+  const changed = wanted.filter(([, version]) => !there.includes(version)).map(([path]) => path);
   if (changed.length > 0) return `${changed.join(', ')} changed`;
-  return dropped.length > 0 ? `${dropped.join(', ')} no longer in it` : 'built differently from the same sources';
+  return there.length > wanted.length ? 'imports less' : 'the same sources, built differently';
 }
 
-/** Bots, subscriptions and policies of this repository and environment that the configuration no longer has. */
-function planOrphans(
-  { system, environment, names, bots }: Desired,
-  actual: Actual,
-  taken: Set<string>,
-  prune: boolean,
-): Change[] {
-  const known = new Set([...names, ...bots.flatMap(({ previousKeys }) => previousKeys.map(nameIn))]);
-  const orphans = new Map<string, Change>();
-  const orphan = (key: string): Change => {
-    const change = orphans.get(key) ?? {
-      name: nameIn(key),
-      action: 'orphan',
-      reasons: [],
-      subscriptions: [],
-      removals: [],
-    };
-    orphans.set(key, change);
-    return change;
-  };
-  const mine = (key: string | undefined): key is string => key?.startsWith(`${environment}/`) === true;
-  const add = (resource: Stored<Resource>, key: string | undefined): void => {
-    if (mine(key) && (orphans.has(key) || !known.has(nameIn(key)))) orphan(key).removals.push(resource);
-  };
-  const keyOf = (bot: Bot): string | undefined =>
-    bot.identifier?.find((i) => i.system === system && mine(i.value))?.value;
-  const gone = actual.bots.filter(
-    (bot) => mine(keyOf(bot)) && !taken.has(bot.id) && !names.includes(nameIn(keyOf(bot)!)),
+/** What is left on the server of bots that the configuration no longer has. */
+function planOrphans(desired: Desired, actual: Actual, taken: Set<string>, prune: boolean): Change[] {
+  const { system, environment, names, bots } = desired;
+  const gone = ownBots(actual.bots, system, environment).filter(
+    ({ name, bot }) => !taken.has(bot.id) && !names.includes(name),
   );
-  for (const bot of gone) orphan(keyOf(bot)!);
-  for (const one of actual.subscriptions) add(one, tagOf(one, `${system}/subscription`)?.replace(/\/\d+$/, ''));
-  for (const bot of gone) {
-    const member = actual.memberships?.filter(({ profile }) => profile.reference === `Bot/${bot.id}`) ?? [];
-    orphan(keyOf(bot)!).removals.push(...member);
-  }
-  for (const one of actual.policies ?? []) add(one, tagOf(one, `${system}/policy`));
-  // The Bot last: while it is there, an interrupted removal is found and finished by the next run.
-  for (const bot of gone) orphan(keyOf(bot)!).removals.push(bot);
-  return [...orphans.values()].map((change) => {
-    const what = change.removals.map(({ resourceType }) => resourceType).join(', ');
+  const known = [...names, ...bots.flatMap(({ previousKeys }) => previousKeys.map(nameIn))];
+  const isLeft = (name: string): boolean => gone.some((one) => one.name === name) || !known.includes(name);
+  const tagged = <T extends Resource>(resources: Stored<T>[], kind: string): [string, Stored<Resource>][] =>
+    resources.flatMap((one) => {
+      const tag = tagOf(one, `${system}/${kind}`);
+      return tag?.startsWith(`${environment}/`) && isLeft(nameIn(tag)) ? [[nameIn(tag), one as Stored<Resource>]] : [];
+    });
+  const left = [
+    ...tagged(actual.subscriptions, 'subscription'),
+    ...gone.flatMap(({ name, bot }) => {
+      const members = actual.memberships?.filter(({ profile }) => profile.reference === `Bot/${bot.id}`) ?? [];
+      return members.map((one): [string, Stored<Resource>] => [name, one]);
+    }),
+    ...tagged(actual.policies ?? [], 'policy'),
+    // The Bot last: while it is there, a removal that was interrupted is found and finished by the next run.
+    ...gone.map(({ name, bot }): [string, Stored<Resource>] => [name, bot]),
+  ];
+  return [...new Set(left.map(([name]) => name))].map((name) => {
+    const removals = left.filter((one) => one[0] === name).map(([, resource]) => resource);
+    const what = removals.map(({ resourceType }) => resourceType).join(', ');
     const reason = `no longer in medplum.config.json (${what})${prune ? '' : '; --prune removes it'}`;
-    return { ...change, action: prune ? 'remove' : 'orphan', reasons: [reason] };
+    return { name, action: prune ? 'remove' : 'orphan', reasons: [reason], subscriptions: [], removals };
   });
 }
 
@@ -235,32 +222,29 @@ function nameIn(key: string): string {
 
 function problemsOf({ bots, environment }: Desired, { project, subscriptions }: Actual, changes: Change[]): string[] {
   const problems: string[] = [];
-  const names = new Set([...(project?.secret ?? []), ...(project?.systemSecret ?? [])].map(({ name }) => name));
-  const required = bots.flatMap(({ name, secrets }) =>
-    secrets.filter((s) => !s.optional).map((s) => ({ bot: name, secret: s.name })),
+  const there = [...(project?.secret ?? []), ...(project?.systemSecret ?? [])].map(({ name }) => name);
+  const needed = new Set(
+    bots.flatMap(({ secrets }) => secrets.filter(({ optional }) => !optional).map(({ name }) => name)),
   );
-  for (const secret of project ? new Set(required.map((use) => use.secret)) : []) {
-    if (names.has(secret)) continue;
-    const users = required.filter((use) => use.secret === secret).map(({ bot }) => bot);
+  for (const secret of project ? needed : []) {
+    if (there.includes(secret)) continue;
+    const users = bots.filter(({ secrets }) => secrets.some(({ name, optional }) => name === secret && !optional));
     const file = `.env.${environment}.secrets`;
     const cure = `Write ${secret}=<value> into ${file} and run: npm run secrets -- push ${file}`;
-    problems.push(`The project has no secret ${secret}, which ${users.join(', ')} needs. ${cure}`);
+    problems.push(
+      `The project has no secret ${secret}, which ${users.map(({ name }) => name).join(', ')} needs. ${cure}`,
+    );
   }
   if (project && !project.features?.includes('bots')) {
     problems.push('The project lacks the feature "bots", so none would run. A server admin switches it on.');
   }
-  const active = subscriptions.filter(({ status }) => status === 'active').length;
-  const more = changes
-    .flatMap((change) => change.subscriptions)
-    .filter(({ existing }) => existing?.status !== 'active').length;
-  const fewer = changes
-    .flatMap((change) => change.removals)
-    .filter((one) => 'status' in one && one.status === 'active').length;
-  if (more > 0 && active + more - fewer > MAX_ACTIVE_SUBSCRIPTIONS) {
-    const sum = `${active} active subscriptions and would have ${active + more - fewer}`;
-    problems.push(
-      `The project has ${sum}; Medplum looks at ${MAX_ACTIVE_SUBSCRIPTIONS} only. Remove some: npm run doctor`,
-    );
+  const isActive = (one: Partial<Subscription> | undefined): boolean => one?.status === 'active';
+  const now = subscriptions.filter(isActive).length;
+  const more = changes.flatMap((change) => change.subscriptions).filter(({ existing }) => !isActive(existing)).length;
+  const fewer = changes.flatMap((change) => change.removals as Partial<Subscription>[]).filter(isActive).length;
+  if (more > 0 && now + more - fewer > MAX_ACTIVE_SUBSCRIPTIONS) {
+    const limit = `Medplum looks at ${MAX_ACTIVE_SUBSCRIPTIONS} only. Remove some: npm run doctor`;
+    problems.push(`The project has ${now} active subscriptions and would have ${now + more - fewer}; ${limit}`);
   }
   return problems;
 }

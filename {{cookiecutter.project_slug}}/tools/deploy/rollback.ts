@@ -4,39 +4,29 @@ import type { Bot, Bundle } from '@medplum/fhirtypes';
 import { UserError, main, readArgs, table } from '../cli.ts';
 import { loadConfig } from '../config.ts';
 import { readEnvironment } from '../env.ts';
-import { tagOf, tagsOf, withTags } from './actual.ts';
+import { ownBots, readActual, tagOf, tagsOf, withTags } from './actual.ts';
 import type { Stored } from './actual.ts';
 import { deployStored, patch } from './apply.ts';
 import { confirm } from './deploy.ts';
 import { connect } from './server.ts';
 
 const USAGE = 'npm run rollback -- <bot> [--to <version>] [--list] [--release] [--env <name>] [--yes]';
+const TEXT = { type: 'string' } as const;
+const FLAG = { type: 'boolean' } as const;
 
 await main(async () => {
-  const { values, positionals } = readArgs({
-    allowPositionals: true,
-    options: {
-      env: { type: 'string' },
-      to: { type: 'string' },
-      list: { type: 'boolean' },
-      release: { type: 'boolean' },
-      yes: { type: 'boolean' },
-    },
-  });
+  const options = { env: TEXT, to: TEXT, list: FLAG, release: FLAG, yes: FLAG };
+  const { values, positionals } = readArgs({ allowPositionals: true, options });
   const [name, ...more] = positionals;
   if (!name || more.length > 0) throw new UserError(`Name one bot: ${USAGE}`);
   const { identifierSystem: system } = loadConfig();
   const environment = readEnvironment(values.env);
   const server = await connect(environment);
-  const query = `identifier=${encodeURIComponent(system)}|${environment.name}/${name}`;
-  const bots = ((await server.send<Bundle<Bot>>('GET', `Bot?${query}`)).entry ?? []).map(
-    (entry) => entry.resource as Stored<Bot>,
-  );
-  const [bot] = bots;
-  if (!bot || bots.length > 1)
-    throw new UserError(`${environment.name} has ${bots.length || 'no'} ${name} of this repository.`);
+  const own = ownBots((await readActual(server)).bots, system, environment.name).filter((one) => one.name === name);
+  const bot = own[0]?.bot;
+  if (!bot || own.length > 1)
+    throw new UserError(`${environment.name} has ${own.length || 'no'} ${name} of this repository.`);
   const held = tagOf(bot, `${system}/held`);
-
   if (values.release) {
     if (!held) throw new UserError(`${name} is not held.`);
     await confirm(values, server, `let ${name} go`);
@@ -45,80 +35,57 @@ await main(async () => {
   }
 
   const history = await server.send<Bundle<Bot>>('GET', `Bot/${bot.id}/_history?_count=1000`);
-  const versions = finishedVersions(
-    system,
-    (history.entry ?? []).map((entry) => entry.resource as Stored<Bot>),
-  );
-  const carries = (one: Bot) => tagsOf(one, `${system}/shared`).join(' ');
+  const versions = finishedVersions(system, history);
+  const isNow = (one: Bot): boolean => one.executableCode?.title === bot.executableCode?.title;
+  const carries = (one: Bot): string => tagsOf(one, `${system}/shared`).join(' ');
   if (values.list) {
-    const rows = [...versions].map(([version, one]) => {
-      const now = one.executableCode?.title === bot.executableCode?.title ? (held ? 'now, held' : 'now') : '';
+    const rows = versions.map(({ version, old }) => {
+      const commit = tagOf(old, `${system}/commit`)?.slice(0, 12) ?? '';
       return [
         short(version),
-        one.meta?.lastUpdated ?? '',
-        tagOf(one, `${system}/commit`)?.slice(0, 12) ?? '',
-        carries(one),
-        now,
+        old.meta?.lastUpdated ?? '',
+        commit,
+        carries(old),
+        isNow(old) ? `now${held ? ', held' : ''}` : '',
       ];
     });
     return console.log(table(['version', 'last', 'commit', 'shared modules', ''], rows));
   }
-
-  const isTarget = ([version, one]: [string, Bot]): boolean =>
-    values.to
-      ? version.startsWith(values.to)
-      : held
-        ? version === held
-        : one.executableCode?.title !== bot.executableCode?.title;
-  const [target, ambiguous] = [...versions].filter(isTarget);
-  if (!target || (values.to && ambiguous)) {
-    const what = values.to
-      ? `${ambiguous ? 'several versions begin' : 'no version begins'} with ${values.to}`
+  // A rollback that did not finish is finished; else --to, or the newest that is not the present one.
+  const wanted = values.to ?? held;
+  const [target, second] = versions.filter(({ version, old }) => (wanted ? version.startsWith(wanted) : !isNow(old)));
+  if (!target || (wanted && second)) {
+    const which = wanted
+      ? `${second ? 'several versions' : 'no version'} beginning with ${wanted}`
       : 'no earlier version';
-    throw new UserError(`${name} has ${what}. See: npm run rollback -- ${name} --list`);
+    throw new UserError(`${name} has ${which}. See: npm run rollback -- ${name} --list`);
   }
-  const [version, old] = target;
+  const { version, old } = target;
   await confirm(values, server, `put ${name} back to ${short(version)}`);
-  // As of that version; what it is held at is written along with it, so that an interrupted rollback is known as one.
-  const code = ['shared', 'source', 'commit'].map((kind) => `${system}/${kind}`);
-  const tags = [
-    ...(bot.meta?.tag ?? []).filter(
-      (tag) => ![...code, `${system}/deployed`, `${system}/held`].includes(tag.system ?? ''),
-    ),
-    ...(old.meta?.tag ?? []).filter((tag) => code.includes(tag.system ?? '')),
-    { system: `${system}/held`, code: version },
-  ];
-  const executableCode = { ...old.executableCode, url: binaryOf(old.executableCode?.url ?? '') };
-  await deployStored(
-    server,
-    system,
-    (await patch(server, bot, { executableCode, 'meta.tag': tags })) as Stored<Bot>,
-    version,
-  );
+  // The hold is written along with the code, so that a rollback that is interrupted is known as one.
+  const isOfCode = ({ system: kind }: { system?: string }): boolean =>
+    ['shared', 'source', 'commit', 'deployed', 'held'].some((one) => kind === `${system}/${one}`);
+  const tags = (bot.meta?.tag ?? []).filter((tag) => !isOfCode(tag));
+  tags.push(...(old.meta?.tag ?? []).filter((tag) => isOfCode(tag) && !/\/(deployed|held)$/.test(tag.system ?? '')));
+  tags.push({ system: `${system}/held`, code: version });
+  const put = await patch(server, bot, { executableCode: old.executableCode, 'meta.tag': tags });
+  await deployStored(server, system, put as Stored<Bot>, version);
   const shared = carries(old) && `, with ${carries(old)}`;
   console.log(
     `${name} runs ${short(version)} again${shared}. It is held there until: npm run rollback -- ${name} --release`,
   );
 });
 
-/** The versions whose `$deploy` worked, newest first, by the hash of their code (or by their id, if deployed by another tool). */
-function finishedVersions(system: string, history: Stored<Bot>[]): Map<string, Stored<Bot>> {
-  const versions = new Map<string, Stored<Bot>>();
-  for (const one of history) {
-    if (!one?.executableCode) continue;
-    const mark = tagOf(one, `${system}/deployed`);
-    const ours = /\.[0-9a-f]{16}\.cjs$/.test(one.executableCode.title ?? '');
-    const version = mark ?? (ours ? undefined : one.meta?.versionId);
-    if (version && !versions.has(version)) versions.set(version, one);
+/** Those whose `$deploy` worked, newest first: by the hash of their code, or by id where something else deployed them. */
+function finishedVersions(system: string, { entry = [] }: Bundle<Bot>): { version: string; old: Bot }[] {
+  const versions = new Map<string, Bot>();
+  for (const { resource: old } of entry) {
+    if (!old?.executableCode) continue;
+    const ours = /\.[0-9a-f]{16}\.cjs$/.test(old.executableCode.title ?? '');
+    const version = ours ? tagOf(old, `${system}/deployed`) : old.meta?.versionId;
+    if (version && !versions.has(version)) versions.set(version, old);
   }
-  return versions;
-}
-
-/** Medplum answers with a presigned address, `…/<id of the Binary>/<its version>?…`, and stores a reference. */
-function binaryOf(url: string): string {
-  const id = /^Binary\/([^/?]+)/.exec(url)?.[1] ?? /\/([0-9a-f-]{36})\/[0-9a-f-]{36}(?:\?|$)/.exec(url)?.[1];
-  if (!id) throw new UserError('The code of that version has an address of an unknown form, so it cannot be put back.');
-  return `Binary/${id}`;
+  return [...versions].map(([version, old]) => ({ version, old }));
 }
 
 function short(version: string): string {

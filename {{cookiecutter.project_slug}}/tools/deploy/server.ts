@@ -102,9 +102,9 @@ async function exchange(
     // Two minutes: `$deploy` waits for AWS.
     const answer = await fetch(url, { ...init, signal: AbortSignal.timeout(120_000) }).catch((error: Error) => error);
     if (answer instanceof Error) {
-      const code = (answer.cause as { code?: string } | undefined)?.code ?? answer.name;
+      const { code, message } = (answer.cause ?? answer) as NodeJS.ErrnoException;
       // Nobody listens at this address: hardly a hiccup.
-      if (tries === (/ECONNREFUSED|ENOTFOUND/.test(code) ? 3 : TRIES)) throw unreachable(url, code);
+      if (tries === (/ECONNREFUSED|ENOTFOUND/.test(code ?? '') ? 3 : TRIES)) throw unreachable(url, code ?? message);
     } else if (!PASSING.includes(answer.status) || tries === TRIES) {
       return answer;
     }

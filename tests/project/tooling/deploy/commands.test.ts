@@ -2,7 +2,7 @@
 import type { Bot, Project } from '@medplum/fhirtypes';
 import { build } from 'esbuild';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ADMIN, DOCTOR, IMPORT, LOGS, NO_ADMIN, PLAN, PROJECT, ROLLBACK, SECRETS, SETUP } from './harness.ts';
@@ -102,11 +102,12 @@ describe('npm run setup:bots', () => {
   });
 
   it('says where a server cannot be reached', async () => {
-    signIn({ baseUrl: 'http://localhost:9/' }, ADMIN);
+    const gone = await startWorld();
+    await gone.stop();
     const { code, stderr } = await call(writeRepository([version(1)]), SETUP);
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: 'Error: http://localhost:9 cannot be reached (ECONNREFUSED). Start the local server: npm run local\n',
+      stderr: `Error: ${gone.baseUrl.slice(0, -1)} cannot be reached (ECONNREFUSED). Start the local server: npm run local\n`,
     });
   });
 });
@@ -153,7 +154,7 @@ describe('npm run rollback', () => {
     expect((await bot()).executableCode?.title).toBe(`sync-bot.${hash(1)}.cjs`);
     expect(await call(root, ROLLBACK, 'sync-bot', '--to', 'ffff')).toMatchObject({
       code: 1,
-      stderr: 'Error: sync-bot has no version that begins with ffff. See: npm run rollback -- sync-bot --list\n',
+      stderr: 'Error: sync-bot has no version beginning with ffff. See: npm run rollback -- sync-bot --list\n',
     });
   });
 
@@ -189,7 +190,7 @@ describe('npm run secrets', () => {
     file(root, 'HAPI_BASE_URL=https://one.example\nTOKEN="topsecret2 = #"\nMORE=x\n');
     const { code, stdout, stderr } = await call(root, SECRETS, 'push', '.env.local.secrets');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toContain('  HAPI_BASE_URL  unchanged\n~ TOKEN  replaced\n+ MORE  new\n');
+    expect(stdout).toContain('  HAPI_BASE_URL  unchanged\n+ MORE  new\n~ TOKEN  replaced\n');
     expect(stdout).not.toContain('topsecret');
     expect(await secretsOf()).toEqual({ HAPI_BASE_URL: 'https://one.example', TOKEN: 'topsecret2 = #', MORE: 'x' });
     expect((await call(root, SECRETS, 'push', '.env.local.secrets')).stdout).toContain('Nothing to do.');
@@ -232,7 +233,7 @@ describe('npm run import', () => {
     const root = writeRepository([]);
     const { code, stdout, stderr } = await call(root, IMPORT, 'Legacy Sync');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toContain('legacy-sync added, with 1 subscription.');
+    expect(stdout).toContain(`Bot/${made.id} is local/legacy-sync from now on, with 1 subscriptions in medplum.config.json.`);
     const { bots } = JSON.parse(readFileSync(join(root, 'medplum.config.json'), 'utf8'));
     expect(bots).toEqual([
       {
@@ -244,7 +245,7 @@ describe('npm run import', () => {
     expect(now.identifier).toEqual([{ system: 'urn:medplum-bots:test', value: 'local/legacy-sync' }]);
     writeRepository([...bots], root);
     const { lines } = await run(world, root);
-    expect(lines[1]).toMatch(/^~ legacy-sync {2}settings \(name: Legacy Sync -> legacy-sync\), code \(it has none yet\), membership.*adopted\)$/);
+    expect(lines[1]).toMatch(/^~ legacy-sync {2}settings \(name: Legacy Sync -> legacy-sync\), code \(it has none yet\), membership.*subscription \(adopted: Patient\)$/);
     expect(await all(world, 'Subscription')).toHaveLength(1);
   });
 
@@ -263,7 +264,7 @@ describe('npm run doctor', () => {
     const first = world.requests.length;
     const { code, stdout } = await call(root, DOCTOR);
     expect(code).toBe(0);
-    expect(stdout).toContain('✓ sync-bot is as this repository says');
+    expect(stdout).toContain('✓ sync-bot is as it should be');
     expect(stdout).not.toMatch(/^[x!]/m);
     expect(world.requests.slice(first).filter(({ method, path }) => method !== 'GET' && path !== '' && path !== 'oauth2/token')).toEqual([]);
   });
@@ -278,10 +279,10 @@ describe('npm run doctor', () => {
     const { code, stdout } = await call(root, DOCTOR);
     expect(code).toBe(1);
     expect(stdout).toMatch(/^x The project has no secret TOKEN, which sync-bot needs\. .*npm run secrets -- push/m);
-    expect(stdout).toMatch(/^! Subscription\/\S+ starts Bot\/nobody, which is not there/m);
-    expect(stdout).toMatch(/^x Subscription\/\S+ never fires: "Patiend" is no resource type/m);
-    expect(stdout).toMatch(/^! sync-bot differs \(code .*npm run setup:bots$/m);
-    expect(stdout).toMatch(/^! old-bot is no longer in medplum\.config\.json.*--prune/m);
+    expect(stdout).toMatch(/^! Subscription\/\S+ starts Bot\/nobody, which is gone/m);
+    expect(stdout).toMatch(/^x Subscription\/\S+ never fires, as "Patiend" is no resource type/m);
+    expect(stdout).toMatch(/^! sync-bot: code \(.*npm run setup:bots$/m);
+    expect(stdout).toMatch(/^! old-bot: no longer in medplum\.config\.json.*--prune/m);
   });
 
   it('still looks at the server where dist/ is missing', async () => {
@@ -299,7 +300,6 @@ describe('npm run logs', () => {
     const root = writeRepository([{ name: 'sync-bot', runtimeVersion, subscriptions: [{ criteria: 'Patient' }] }]);
     const source = `import { fail } from '../shared/fail.ts';\n\nexport async function handler(): Promise<void> {\n  fail('${message}');\n}\n`;
     writeFileSync(join(root, 'src/bots/sync-bot.ts'), source);
-    const { mkdirSync } = await import('node:fs');
     mkdirSync(join(root, 'src/shared'), { recursive: true });
     writeFileSync(join(root, 'src/shared/fail.ts'), '// a comment\nexport function fail(text: string): never {\n  throw new Error(text);\n}\n');
     const footer = { js: 'Object.assign(exports, module.exports);' };

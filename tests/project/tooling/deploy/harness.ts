@@ -8,10 +8,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { vi } from 'vitest';
 import { deploy } from '../../tools/deploy/deploy.ts';
 import type { DeployOptions, DeployResult } from '../../tools/deploy/deploy.ts';
 import { startMedplumServer } from '../../tools/local/medplum-server.ts';
 import type { MedplumServer } from '../../tools/local/medplum-server.ts';
+
+// Commands are processes, and a machine may be busy with others.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 export const PROJECT = 'a0a0a0a0-0000-4000-8000-000000000001';
 export const ADMIN = { id: 'a0a0a0a0-0000-4000-8000-000000000002', secret: 'local-only-not-a-secret' };
