@@ -8,8 +8,9 @@ import type { Progress } from './reconcile-progress.ts';
 import { stepsOf } from './reconcile-steps.ts';
 import { clock } from './retry.ts';
 
-/** A page of ids is worked on in batches of this size, side by side. */
-const BATCH = 50;
+/** A page of ids is worked on in batches of this size, this many at a time. */
+const BATCH = 25;
+const AT_ONCE = 8;
 
 /** A run looks back further than the last one began: for clocks that differ, and for writes that landed late. */
 const LOOK_BACK_MS = 60 * 60 * 1000;
@@ -57,10 +58,14 @@ export async function runReconcile(
     const batches = Array.from({ length: Math.ceil(ids.length / BATCH) }, (_, n) =>
       ids.slice(n * BATCH, (n + 1) * BATCH),
     );
-    for (const result of await Promise.all(batches.map((batch) => reconcile(context, type, batch, dryRun)))) {
-      result.failed.forEach((reference) => failed.add(reference));
-      Object.entries(result.counts).forEach(([name, count]) => (counts[name as keyof Counts] += count));
-    }
+    const worker = async (): Promise<void> => {
+      for (let batch = batches.pop(); batch; batch = batches.pop()) {
+        const result = await reconcile(context, type, batch, dryRun);
+        result.failed.forEach((reference) => failed.add(reference));
+        Object.entries(result.counts).forEach(([name, count]) => (counts[name as keyof Counts] += count));
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
   };
   for (const reference of dryRun ? [] : progress.failed) {
     const [type, id] = reference.split('/') as [ResourceType, string];

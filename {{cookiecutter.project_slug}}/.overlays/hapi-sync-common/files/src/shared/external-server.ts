@@ -6,8 +6,9 @@ import { clock } from './retry.ts';
 import { optionalSecret, requiredSecret } from './secrets.ts';
 import type { Secrets } from './secrets.ts';
 
-/** One request may take this long; a server that hangs must not use up the time for a second try. */
+/** One request may take this long, a Bundle longer; a server that hangs must not use up the time for a second try. */
 const REQUEST_MS = 10_000;
+const BUNDLE_MS = 60_000;
 
 export interface ExternalServer {
   /**
@@ -48,7 +49,7 @@ export function connectExternalServer(secrets: Secrets, deadline: number): Exter
   const baseUrl = requiredSecret(secrets, 'HAPI_BASE_URL').replace(/\/+$/, '');
   const tokenUrl = optionalSecret(secrets, 'HAPI_TOKEN_URL');
   const fixedToken = optionalSecret(secrets, 'HAPI_BEARER_TOKEN');
-  const timeLeft = (): number => Math.max(1, Math.min(REQUEST_MS, deadline - clock.now()));
+  const timeLeft = (atMost = REQUEST_MS): number => Math.max(1, Math.min(atMost, deadline - clock.now()));
 
   async function authorization(): Promise<Record<string, string>> {
     const token = tokenUrl ? await clientCredentialsToken(tokenUrl, secrets, timeLeft()) : fixedToken;
@@ -58,15 +59,16 @@ export function connectExternalServer(secrets: Secrets, deadline: number): Exter
   return {
     send: async (method, path, body, headers = {}) => {
       const url = path && !path.startsWith('?') ? `${baseUrl}/${path}` : `${baseUrl}${path}`;
+      const atMost = path ? REQUEST_MS : BUNDLE_MS;
       const signed = { ...headers, ...(await authorization()) };
       try {
-        return await sendRequest(url, method, body, signed, timeLeft());
+        return await sendRequest(url, method, body, signed, timeLeft(atMost));
       } catch (error) {
         if (!tokenUrl || !isRequestFailure(error) || error.status !== 401) {
           throw error;
         }
         lastToken = undefined;
-        return await sendRequest(url, method, body, { ...headers, ...(await authorization()) }, timeLeft());
+        return await sendRequest(url, method, body, { ...headers, ...(await authorization()) }, timeLeft(atMost));
       }
     },
   };

@@ -1,0 +1,327 @@
+// The built bots against a real HAPI FHIR JPA server: every row of its facts that a sync can meet, races, held writes.
+import { randomUUID } from 'node:crypto';
+import type { Patient } from '@medplum/fhirtypes';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { identifierQuery } from '../src/shared/fhir-identifier.ts';
+import { HTTP_VERBS, makeConditionalFhirRequest } from '../src/shared/http-helpers.ts';
+import { carriers, HAPI, read, said, startWorld, stranger, SYSTEM } from './world.ts';
+import type { World } from './world.ts';
+
+const SYNC = 'hapi-sync-bot';
+const SIMPLE = 'hapi-sync-simple-bot';
+const PHI = { name: [{ family: 'Lovelace', given: ['Augusta'] }], birthDate: '1815-12-10' } as const;
+const MRN = { system: 'urn:mrn', value: 'MRN-77x' };
+
+let world: World;
+let id: string;
+
+beforeEach(async () => {
+  world = await startWorld();
+  id = randomUUID();
+});
+afterEach(() => world.stop());
+afterAll(() => {
+  expect(said.length).toBeGreaterThan(50);
+  for (const line of said) {
+    expect(line).not.toMatch(/Lovelace|Augusta|1815|MRN-77x/);
+  }
+});
+
+function save(patient: Partial<Patient> = {}, patientId = id): object {
+  return world.source.save({ resourceType: 'Patient', id: patientId, ...PHI, identifier: [MRN], ...patient } as never);
+}
+
+/** HAPI has exactly what Medplum has, and once. */
+async function expectSame(patientId = id): Promise<void> {
+  const here = world.source.current('Patient', patientId) as Patient | undefined;
+  const there = await carriers(patientId);
+  expect(there).toHaveLength(here ? 1 : 0);
+  expect(there[0]?.gender).toBe(here?.gender);
+  expect(there[0]?.id).toBe(here && patientId);
+}
+
+describe.each(['vmcontext', 'awslambda'] as const)('on %s', (runtime) => {
+  const result = async (bot: string, event: object): Promise<unknown> => {
+    const { error, result: value } = await world.run(bot, event, runtime);
+    expect(error).toBeUndefined();
+    return value;
+  };
+
+  test('hapi-sync-bot: create, no-op, update, delete, delete again, restore', async () => {
+    const event = save({ gender: 'female' });
+    expect(await result(SYNC, event)).toMatchObject({ action: 'created', version: '1' });
+    expect(world.requests).toHaveLength(2);
+    expect(world.source.requests).toHaveLength(2);
+    expect(await result(SYNC, event)).toMatchObject({ action: 'unchanged', version: '1' });
+    expect(await result(SYNC, save({ gender: 'other' }))).toMatchObject({ action: 'updated', version: '2' });
+    await expectSame();
+    const deletion = world.source.remove('Patient', id);
+    expect(await result(SYNC, deletion)).toMatchObject({ action: 'deleted' });
+    expect(await result(SYNC, deletion)).toMatchObject({ action: 'absent' });
+    expect((await read(`Patient/${id}`)).status).toBe(410);
+    expect(await result(SYNC, save({ gender: 'male' }))).toMatchObject({ action: 'created', version: '4' });
+    await expectSame();
+  });
+
+  test('hapi-sync-simple-bot: create, no-op, update, delete', async () => {
+    const event = save({ gender: 'female' });
+    for (let n = 0; n < 2; n++) {
+      expect(await result(SIMPLE, event)).toBe(true);
+    }
+    expect(await carriers(id)).toMatchObject([{ gender: 'female', meta: { versionId: '1' } }]);
+    await result(SIMPLE, save({ gender: 'other' }));
+    expect(await carriers(id)).toMatchObject([{ gender: 'other', meta: { versionId: '2' } }]);
+    await result(SIMPLE, world.source.remove('Patient', id));
+    expect(await carriers(id)).toEqual([]);
+  });
+});
+
+describe('harms nobody', () => {
+  test.each([SYNC, SIMPLE])('%s: deleting a patient that never arrived, while a stranger is there', async (bot) => {
+    const innocent = await stranger({ identifier: [{ system: 'urn:x', value: id }] });
+    save();
+    const { error } = await world.run(bot, world.source.remove('Patient', id));
+    expect(error).toBeUndefined();
+    expect((await read(`Patient/${innocent}`)).status).toBe(200);
+  });
+
+  test.each([SYNC, SIMPLE])('%s: a record that was merged there is not deleted for one of its two', async (bot) => {
+    await world.run(bot, save());
+    const [copy] = await carriers(id);
+    const merged = { ...copy, identifier: [...(copy?.identifier ?? []), { system: SYSTEM, value: randomUUID() }] };
+    const headers = { 'content-type': 'application/fhir+json' };
+    await fetch(`${HAPI}/Patient/${copy?.id}`, { method: 'PUT', headers, body: JSON.stringify(merged) });
+    await world.run(bot, world.source.remove('Patient', id));
+    expect((await read(`Patient/${copy?.id}`)).status).toBe(200);
+  });
+
+  test.each(['a|b', 'a,b', 'a&b', 'a b', 'a+b', 'a$b', 'a\\b', 'a=b', '100%', '日本 é', 'x?y#z'])(
+    'an identifier of %j is one identifier',
+    async (text) => {
+      const value = `${text} ${id}`;
+      const parts = await Promise.all(
+        text.split(/[,|]/).map((part) => stranger({ identifier: [{ system: SYSTEM, value: part }] })),
+      );
+      const patient: Patient = { resourceType: 'Patient', identifier: [{ system: SYSTEM, value }] };
+      const query = identifierQuery(SYSTEM, value);
+      await makeConditionalFhirRequest(HAPI, 'Patient', query, HTTP_VERBS.PUT, patient);
+      await makeConditionalFhirRequest(HAPI, 'Patient', query, HTTP_VERBS.PUT, { ...patient, active: true });
+      expect(await carriers(value)).toMatchObject([{ active: true }]);
+      await makeConditionalFhirRequest(HAPI, 'Patient', query, HTTP_VERBS.DELETE);
+      expect(await carriers(value)).toEqual([]);
+      for (const part of parts) {
+        expect((await read(`Patient/${part}`)).status).toBe(200);
+      }
+    },
+  );
+
+  test('a 404 of Medplum is no deletion unless the event says so; a policy that hides everything empties nothing', async () => {
+    const event = save();
+    await world.run(SYNC, event);
+    world.source.access = 'hidden';
+    expect((await world.run(SYNC, event)).error?.message).toMatch('not-found');
+    expect((await read(`Patient/${id}`)).status).toBe(200);
+  });
+});
+
+describe('what travels', () => {
+  test('meta.security, tag and profile follow, also when they go; the rest of meta stays', async () => {
+    const label = (code: string): object => ({
+      system: 'http://terminology.hl7.org/CodeSystem/v3-Confidentiality',
+      code,
+    });
+    const project = { project: 'p', author: { reference: 'Practitioner/1' } };
+    await world.run(
+      SYNC,
+      save({ meta: { security: [label('R')], tag: [{ code: 'a' }], profile: ['http://x/p'], ...project } as never }),
+    );
+    expect((await read(`Patient/${id}`)).body.meta).toMatchObject({
+      security: [{ code: 'R' }],
+      tag: [{ code: 'a' }],
+      profile: ['http://x/p'],
+    });
+    await world.run(SYNC, save({ meta: { security: [label('N')] } as never }));
+    const { meta } = (await read(`Patient/${id}`)).body;
+    expect(meta).toMatchObject({ security: [{ code: 'N' }] });
+    expect(meta?.security).toHaveLength(1);
+    expect(meta).not.toHaveProperty('tag');
+    expect(meta).not.toHaveProperty('profile');
+  });
+
+  test('a managingOrganization that is not there is left out; the words stay', async () => {
+    const managingOrganization = { reference: `Organization/${randomUUID()}`, display: 'A clinic' };
+    expect((await world.run(SYNC, save({ managingOrganization }))).result).toMatchObject({ leftOut: 1 });
+    expect((await read(`Patient/${id}`)).body.managingOrganization).toEqual({ display: 'A clinic' });
+    expect((await world.run(SIMPLE, save({ managingOrganization }))).error).toBeUndefined();
+  });
+
+  test('patients that link to each other, and to themselves', async () => {
+    const [b, c] = [randomUUID(), randomUUID()];
+    const link = (...ids: string[]): Partial<Patient> => ({
+      link: ids.map((other) => ({ other: { reference: `Patient/${other}` }, type: 'seealso' })),
+    });
+    save(link(c, b), b);
+    save(link(id), c);
+    expect((await world.run(SYNC, save(link(b)))).result).toMatchObject({ action: 'created', leftOut: 0 });
+    for (const patient of [id, b, c]) {
+      await expectSame(patient);
+    }
+    expect((await read(`Patient/${b}`)).body.link).toHaveLength(2);
+  });
+
+  test('a link to a patient that was deleted is left out', async () => {
+    const gone = randomUUID();
+    await world.run(SYNC, save({}, gone));
+    await world.run(SYNC, world.source.remove('Patient', gone));
+    const link = [{ other: { reference: `Patient/${gone}` }, type: 'seealso' as const }];
+    expect((await world.run(SYNC, save({ link }))).result).toMatchObject({ action: 'created', leftOut: 1 });
+  });
+});
+
+describe('races', () => {
+  test.each([8, 20])('%i events of a new patient at once make one', async (events) => {
+    const event = save({ gender: 'female' });
+    const runs = await Promise.all(Array.from({ length: events }, () => world.run(SYNC, event)));
+    expect(runs.flatMap(({ error }) => error ?? [])).toEqual([]);
+    await expectSame();
+  });
+
+  test('updates during a delete, and a delete during updates', async () => {
+    for (const last of ['delete', 'update']) {
+      await world.run(SYNC, save());
+      const events: object[] = [save({ gender: 'male' }), save({ gender: 'female' })];
+      if (last === 'delete') {
+        events.push(world.source.remove('Patient', id));
+      } else {
+        events.push(world.source.remove('Patient', id), save({ gender: 'unknown' }));
+      }
+      await Promise.all([...events, ...events.toReversed()].map((event) => world.run(SYNC, event)));
+      await expectSame();
+    }
+  });
+
+  test('changes while the bots run', async () => {
+    const genders = ['male', 'female', 'other', 'unknown'] as const;
+    let n = 0;
+    world.source.before = () => {
+      if (++n < 12) {
+        save({ gender: genders[n % 4] });
+      }
+    };
+    const event = save();
+    await Promise.all([1, 2, 3].map(() => world.run(SYNC, event)));
+    await expectSame();
+  });
+});
+
+describe('a write that is held up and lands late', () => {
+  const holdFirst = (verb: string): void => {
+    let held = false;
+    world.fault = (request) => {
+      const hold = !held && request.startsWith(verb);
+      held ||= hold;
+      return hold ? 'hold' : undefined;
+    };
+  };
+
+  test('a create, after the patient was deleted', async () => {
+    holdFirst('PUT');
+    await world.run(SYNC, save());
+    await world.run(SYNC, world.source.remove('Patient', id));
+    expect(await world.release()).toEqual([409]);
+    await expectSame();
+  });
+
+  test('an update, after a newer one', async () => {
+    await world.run(SYNC, save({ gender: 'female' }));
+    holdFirst('PUT');
+    await world.run(SYNC, save({ gender: 'male' }));
+    await world.run(SYNC, save({ gender: 'other' }));
+    expect(await world.release()).toEqual([409]);
+    await expectSame();
+  });
+
+  test('an update, after the patient was deleted; and a restore, after it was deleted again', async () => {
+    await world.run(SYNC, save());
+    holdFirst('PUT');
+    await world.run(SYNC, save({ gender: 'male' }));
+    await world.run(SYNC, world.source.remove('Patient', id));
+    holdFirst('PUT');
+    await world.run(SYNC, save({ gender: 'other' }));
+    await world.run(SYNC, world.source.remove('Patient', id));
+    expect(await world.release()).toEqual([409, 409]);
+    await expectSame();
+  });
+
+  test('a transaction of patients that link to each other, after both were deleted', async () => {
+    const other = randomUUID();
+    const link = (to: string): Partial<Patient> => ({
+      link: [{ other: { reference: `Patient/${to}` }, type: 'seealso' }],
+    });
+    save(link(id), other);
+    holdFirst('POST');
+    await world.run(SYNC, save(link(other)));
+    save({}, other);
+    await world.run(SYNC, { input: { resourceType: 'Patient', id: other } });
+    await world.run(SYNC, world.source.remove('Patient', id));
+    await world.run(SYNC, world.source.remove('Patient', other));
+    expect(await world.release()).toEqual([409]);
+    await expectSame();
+    await expectSame(other);
+  });
+
+  test('a DELETE, after the patient was restored: the reconcile bot repairs it', async () => {
+    await world.run(SYNC, save());
+    holdFirst('DELETE');
+    await world.run(SYNC, world.source.remove('Patient', id));
+    await world.run(SYNC, save({ gender: 'female' }));
+    expect(await world.release()).toEqual([200]);
+    expect((await read(`Patient/${id}`)).status).toBe(410);
+    expect((await world.run('hapi-reconcile-bot', {})).error).toBeUndefined();
+    await expectSame();
+  });
+});
+
+describe('faults', () => {
+  test.each(['lost', 'reset', '503', '429', 'html'] as const)('%s on each request in turn', async (kind) => {
+    for (let nth = 1; nth <= 2; nth++) {
+      for (const event of [save({ gender: 'male' }), save({ gender: 'female' }), world.source.remove('Patient', id)]) {
+        let count = 0;
+        world.fault = () => (++count === nth ? kind : undefined);
+        expect((await world.run(SYNC, event)).error).toBeUndefined();
+        await expectSame();
+      }
+    }
+  });
+
+  test('HAPI refuses the patient: an error in codes', async () => {
+    const { error, log } = await world.run(SYNC, save({ gender: 'Lovelace' as never }));
+    expect(error?.message).toMatch(/^PUT Patient: HTTP 400 \(processing, HAPI-0450/);
+    expect(log[0]).toMatch(`SYNC Patient/${id} failed: HTTP 400 processing HAPI-0450`);
+  });
+});
+
+describe('hapi-reconcile-bot', () => {
+  test('repairs missed creates, updates, deletes, restores and duplicates; leaves strangers; then finds nothing', async () => {
+    const [changed, deleted, restored, twice] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+    for (const patient of [changed, deleted, restored, twice]) {
+      await world.run(SYNC, save({ gender: 'male' }, patient));
+    }
+    save({ gender: 'female' }, changed);
+    world.source.remove('Patient', deleted);
+    await world.run(SYNC, world.source.remove('Patient', restored));
+    save({ gender: 'other' }, restored);
+    save();
+    await stranger({ identifier: [{ system: SYSTEM, value: twice }] });
+    const innocent = await stranger({ identifier: [{ system: 'urn:x', value: twice }] });
+    const { result, error } = await world.run('hapi-reconcile-bot', { input: { resourceType: 'Bot' } });
+    expect(error).toBeUndefined();
+    expect(result).toMatchObject({ complete: true, counts: { failed: 0, duplicates: 1 } });
+    for (const patient of [changed, deleted, restored, twice, id]) {
+      await expectSame(patient);
+    }
+    expect((await read(`Patient/${innocent}`)).status).toBe(200);
+    const again = await world.run('hapi-reconcile-bot', { input: { resourceType: 'Bot' } });
+    expect(again.result).toMatchObject({ counts: { differing: 0, leftover: 0, duplicates: 0 } });
+  });
+});
