@@ -70,7 +70,7 @@ def texts(page: Browser, table: str, good: str) -> str:
 
 
 def test_a_patients_life_by_keyboard(page: Browser) -> None:
-    texts(page, "bots", r"hapi-sync-bot .*hapi-sync-bot\.\w+\.cjs .*src/shared/fhir-sync\.ts")
+    texts(page, "bots", r"hapi-sync-bot .*hapi-sync-bot\.\w+\.cjs .*fhir-sync\b")
     go_to(page, "Create a patient")
     page.press(ENTER)
     inside = texts(page, "patients", "Change Delete")

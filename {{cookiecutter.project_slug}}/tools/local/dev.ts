@@ -74,7 +74,7 @@ function watchSources(changed: () => Promise<unknown>): void {
   const later = (): void => {
     watchFolders();
     clearTimeout(timer);
-    timer = setTimeout(() => (work = work.then(changed)), SETTLE);
+    timer = setTimeout(() => void (work = work.then(changed)), SETTLE);
   };
   watchFolders();
   watch('.', (_event, file) => file === CONFIG_FILE && later());

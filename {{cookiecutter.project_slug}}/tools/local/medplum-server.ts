@@ -121,7 +121,7 @@ function addPublicRoutes(app: Hono, world: World): void {
     const content = store.contents.get(id);
     if (!content || !access.sameSecret(proof, Signature) || Number(Expires) < Date.now())
       return c.text('Unauthorized', 401);
-    return send(c, content, 200, (store.latest('Binary', id)?.resource as Binary).contentType);
+    return send(c, content, 200, (store.latest('Binary', id)!.resource as Binary).contentType);
   });
   app.post('/oauth2/token', async (c) => {
     if (!c.req.header('content-type')?.startsWith('application/x-www-form-urlencoded')) {

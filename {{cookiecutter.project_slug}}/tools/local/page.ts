@@ -4,7 +4,7 @@ import type { Bot, Patient, Resource } from '@medplum/fhirtypes';
 import type { Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { LOCAL, actorOf, findMembership } from './access.ts';
 import type { Run } from './bots.ts';
 import { KINDS, parseFault } from './faults.ts';
@@ -53,11 +53,10 @@ export function addPage(app: Hono, server: MedplumServer, fhir: FhirServer): voi
   });
 
   const state = (): string => {
-    const bots = living<Bot>(store, 'Bot').map(
-      ({ id, name = '', cronString: cron, runtimeVersion, executableCode }) => {
-        return { id, name, cron, runtime: runtimeVersion, code: executableCode?.title, shared: sharedModules(name) };
-      },
-    );
+    const all = living<Bot>(store, 'Bot').toSorted((a, b) => (a.name ?? '').localeCompare(b.name ?? ''));
+    const bots = all.map(({ id, name = '', cronString: cron, runtimeVersion, executableCode }) => {
+      return { id, name, cron, runtime: runtimeVersion, code: executableCode?.title, shared: sharedModules(name) };
+    });
     return JSON.stringify({
       medplum: server.baseUrl,
       fhir: fhir.baseUrl,
@@ -121,7 +120,7 @@ function sharedModules(name: string | undefined): string[] {
     const { bots } = JSON.parse(readFileSync('dist/manifest.json', 'utf8')) as {
       bots: Record<string, { shared: object }>;
     };
-    return Object.keys(bots[name ?? '']?.shared ?? {});
+    return Object.keys(bots[name ?? '']?.shared ?? {}).map((path) => basename(path, '.ts'));
   } catch {
     return []; // not built here
   }
