@@ -16,8 +16,8 @@ export class FhirError extends Error {
   }
 }
 
-/** Medplum's Meta has more. */
-const OF_META = ['id', 'extension', 'versionId', 'lastUpdated', 'source', 'profile', 'security', 'tag'];
+/** Medplum's Meta has more; HAPI's starter does not keep `source`. */
+const OF_META = ['id', 'extension', 'versionId', 'lastUpdated', 'profile', 'security', 'tag'];
 
 /** @returns whether FHIR R4 has the type (Medplum's own types are no part of it) */
 export function isResourceType(type: string): boolean {

@@ -56,8 +56,9 @@ export async function startFhirServer(options: FhirServerOptions = {}): Promise<
     const { method = '', url = '', headers } = request;
     const body = Buffer.concat(chunks).toString();
     const reply = (given: Reply): void => send(request, response, given);
-    // A web page that is open in the same browser must not write here.
-    if (headers.origin && URL.parse(headers.origin)?.host !== headers.host) return reply({ status: 403 });
+    // A web page of elsewhere that is open in the same browser must not read or write here, whatever its name points to.
+    const foreign = headers.origin && URL.parse(headers.origin)?.host !== headers.host;
+    if (foreign || !/^(localhost|127\.0\.0\.1|\[::1])(:\d+)?$/.test(headers.host ?? '')) return reply({ status: 403 });
     if (url === '/_faults') return reply(control(faults, method, body));
     if (!url.startsWith(path)) return reply({ status: 404 });
     const fault = faults.take(method);
