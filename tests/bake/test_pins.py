@@ -33,7 +33,7 @@ def test_direct_dependencies_are_exact(baked: Baked) -> None:
 def test_the_lock_file_agrees_with_the_packages(baked: Baked, lock: dict[str, Any]) -> None:
     for path, key in (("package.json", ""), ("tools/package.json", "tools")):
         package = json.loads((baked() / path).read_text(encoding="utf-8"))
-        for group in ("dependencies", "devDependencies", "engines", "license", "name", "version", "workspaces"):
+        for group in ("dependencies", "devDependencies", "engines", "license", "version", "workspaces"):
             assert lock[key].get(group) == package.get(group), f"{path}: {group}"
         for name, version in {**package.get("dependencies", {}), **package.get("devDependencies", {})}.items():
             assert lock[f"node_modules/{name}"]["version"] == version

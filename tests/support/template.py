@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import itertools
 import json
@@ -9,12 +10,57 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run(
+    *line: str | Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+    given: str | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line; a failure shows what it printed."""
+    done = subprocess.run(
+        [str(part) for part in line],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=given,
+        stdin=None if given is not None else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, f"{line} left with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def _listed() -> list[str]:
+    """The files of the template as they are now: what git tracks, and what it would."""
+    printed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY).stdout
+    return sorted(path for path in set(printed.split("\0")) if path and (REPOSITORY / path).is_file())
+
+
+def _snapshot() -> Path:
+    """Copy the template, uncommitted edits included, so that edits made while tests run cannot confuse them."""
+    folder = tempfile.mkdtemp(prefix="medplum-bots-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    root = Path(folder, "medplum-bots")
+    for path in _listed():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / path, root / path)
+    return root
+
+
+ROOT = _snapshot()
 SOURCE = ROOT / "{{cookiecutter.project_slug}}"
 QUESTIONS: dict[str, Any] = {
     name: value
@@ -48,30 +94,6 @@ def command(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def run(
-    *line: str | Path,
-    cwd: Path,
-    env: Mapping[str, str] | None = None,
-    check: bool = True,
-    given: str | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run a command line; a failure shows what it printed."""
-    done = subprocess.run(
-        [str(part) for part in line],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        input=given,
-        stdin=None if given is not None else subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-    if check:
-        assert done.returncode == 0, f"{line} left with {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
 def cookiecutter(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     return run(command("cookiecutter"), *arguments, cwd=cwd, **options)
 
@@ -95,17 +117,14 @@ def files(project: Path, *leave_out: str) -> dict[str, bytes]:
 
 
 def template_files() -> list[str]:
-    """The files of the template as they are now: what git tracks, and what it would."""
-    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
-    return sorted(path for path in set(listed) if path and (ROOT / path).is_file())
+    """The template's files, as a clone would have them."""
+    hidden = {"__pycache__"}
+    paths = [path.relative_to(ROOT) for path in sorted(ROOT.rglob("*")) if path.is_file()]
+    return [path.as_posix() for path in paths if not hidden & set(path.parts)]
 
 
 def copy_template(to: Path) -> Path:
-    """Copy the template as a clone would have it, uncommitted edits included."""
-    for path in template_files():
-        target = to / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, target)
+    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns("__pycache__"))
     return to
 
 
