@@ -17,7 +17,12 @@ describe('$execute', () => {
     ['a list', 'return [1, 2];', 200, [1, 2]],
     ['a string, without quotes', 'return "text";', 200, 'text'],
     ['nothing', 'return;', 200, { resourceType: 'OperationOutcome', id: 'ok' }],
-    ['an outcome', 'return { resourceType: "OperationOutcome", id: "not-found", issue: [] };', 404, { id: 'not-found' }],
+    [
+      'an outcome',
+      'return { resourceType: "OperationOutcome", id: "not-found", issue: [] };',
+      404,
+      { id: 'not-found' },
+    ],
     ['what the client threw', `return medplum.readResource("Patient", "${UNKNOWN_ID}");`, 404, { id: 'not-found' }],
   ])('answers with %s', async (_what, body, status, expected) => {
     const answer = await desk.execute(await desk.bot(handler(body)));
@@ -71,7 +76,9 @@ describe('$execute', () => {
     const id = await desk.bot(handler('return { found: true };'));
     const identifier = [{ system: 'urn:bots', value: 'mine' }];
     await desk.call('PATCH', `fhir/R4/Bot/${id}`, [{ op: 'add', path: '/identifier', value: identifier }]);
-    expect((await desk.call('POST', 'fhir/R4/Bot/$execute?identifier=urn:bots|mine', {})).body).toEqual({ found: true });
+    expect((await desk.call('POST', 'fhir/R4/Bot/$execute?identifier=urn:bots|mine', {})).body).toEqual({
+      found: true,
+    });
     expect((await desk.call('POST', 'fhir/R4/Bot/$execute?identifier=urn:bots|other', {})).status).toBe(404);
     expect((await desk.call('POST', 'fhir/R4/Bot/$execute', {})).status).toBe(400);
     expect((await desk.execute(UNKNOWN_ID)).status).toBe(404);

@@ -18,14 +18,35 @@ describe('bad input', () => {
     ['malformed JSON', 'POST', 'Patient', '{"resourceType":', 400, 'Content could not be parsed'],
     ['a JSON string', 'POST', 'Patient', '"x"', 400, 'Content could not be parsed'],
     ['no body', 'POST', 'Patient', '', 400, 'Incorrect resource type: expected Patient, but found <EMPTY>'],
-    ['another type', 'POST', 'Patient', '{"resourceType":"Bot"}', 400, 'Incorrect resource type: expected Patient, but found Bot'],
+    [
+      'another type',
+      'POST',
+      'Patient',
+      '{"resourceType":"Bot"}',
+      400,
+      'Incorrect resource type: expected Patient, but found Bot',
+    ],
     ['an unknown type to create', 'POST', 'Foo', '{"resourceType":"Foo"}', 400, 'Unknown data type: Foo'],
     ['an unknown type to search', 'GET', 'Foo', undefined, 400, 'Unknown resource type'],
     ['an unknown type to read', 'GET', `Foo/${UNKNOWN_ID}`, undefined, 400, 'Unknown resource type'],
-    ['an unknown element', 'POST', 'Patient', '{"resourceType":"Patient","foo":1}', 400, 'Invalid additional property "foo"'],
+    [
+      'an unknown element',
+      'POST',
+      'Patient',
+      '{"resourceType":"Patient","foo":1}',
+      400,
+      'Invalid additional property "foo"',
+    ],
     ['an unknown search parameter', 'GET', 'Patient?foo=1', undefined, 400, 'Unknown search parameter: foo'],
     ['a search for half a date', 'GET', 'Patient?birthdate=2020', undefined, 400, 'Invalid date value: 2020'],
-    ['an offset that is too large', 'GET', 'Patient?_offset=10001', undefined, 400, 'Search offset exceeds maximum (got 10001, max 10000)'],
+    [
+      'an offset that is too large',
+      'GET',
+      'Patient?_offset=10001',
+      undefined,
+      400,
+      'Search offset exceeds maximum (got 10001, max 10000)',
+    ],
     ['an id that is none', 'GET', 'Patient/abc', undefined, 404, 'Not found'],
     ['an unknown operation', 'POST', 'Patient/$nope', '{}', 404, 'Not found'],
   ])('refuses %s', async (_what, method, path, body, status, message) => {
@@ -102,7 +123,11 @@ describe('versions', () => {
     expect((await desk.call('GET', url)).status).toBe(410);
     expect((await desk.call('PATCH', url, [{ op: 'add', path: '/active', value: true }])).status).toBe(410);
     const history = (await desk.call('GET', `${url}/_history`)).body;
-    expect(history.entry.map((entry: { response: { status: string } }) => entry.response.status)).toEqual(['410', '200', '200']);
+    expect(history.entry.map((entry: { response: { status: string } }) => entry.response.status)).toEqual([
+      '410',
+      '200',
+      '200',
+    ]);
     expect((await desk.call('GET', `${url}/_history/${first}`)).body.meta.versionId).toBe(first);
     expect((await desk.call('PUT', url, made.body)).status).toBe(200);
     expect((await desk.call('GET', url)).status).toBe(200);
@@ -145,8 +170,13 @@ describe('searches', () => {
   });
 
   it('find names by the beginnings of their words', async () => {
-    await desk.call('POST', 'fhir/R4/Patient', patient('name', { name: [{ family: 'Smithson', given: ['Ann Marie'] }] }));
-    const count = async (query: string) => (await desk.call('GET', `fhir/R4/Patient?${query}&_summary=count`)).body.total;
+    await desk.call(
+      'POST',
+      'fhir/R4/Patient',
+      patient('name', { name: [{ family: 'Smithson', given: ['Ann Marie'] }] }),
+    );
+    const count = async (query: string) =>
+      (await desk.call('GET', `fhir/R4/Patient?${query}&_summary=count`)).body.total;
     expect(await count('name=smith')).toBe(1);
     expect(await count('name=marie')).toBe(1);
     expect(await count('name=mithson')).toBe(0);
@@ -207,8 +237,9 @@ describe('rights', () => {
       resourceType: 'AccessPolicy',
       resource: [{ resourceType: 'Patient', criteria: 'Patient?active=true', readonly: true }],
     });
-    const membership = (await desk.call('GET', `fhir/R4/ProjectMembership?profile=ClientApplication/${LOCAL.noAdminId}`)).body
-      .entry[0].resource;
+    const membership = (
+      await desk.call('GET', `fhir/R4/ProjectMembership?profile=ClientApplication/${LOCAL.noAdminId}`)
+    ).body.entry[0].resource;
     const url = `fhir/R4/ProjectMembership/${membership.id}`;
     await desk.call('PUT', url, { ...membership, accessPolicy: { reference: `AccessPolicy/${policy.body.id}` } });
     const active = (await desk.call('POST', 'fhir/R4/Patient', patient('rights-1', { active: true }))).body.id;
@@ -277,7 +308,9 @@ describe('browsers', () => {
     const { port } = new URL(desk.server.baseUrl);
     const status = await new Promise((resolve, reject) => {
       const options = { host: '127.0.0.1', port, path: '/healthcheck', headers: { Host: `evil.example:${port}` } };
-      request(options, (response) => resolve(response.statusCode)).on('error', reject).end();
+      request(options, (response) => resolve(response.statusCode))
+        .on('error', reject)
+        .end();
     });
     expect(status).toBe(403);
   });

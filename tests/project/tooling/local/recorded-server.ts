@@ -6,7 +6,11 @@ import { LOCAL } from '../../tools/local/access.ts';
 import { startMedplumServer } from '../../tools/local/medplum-server.ts';
 
 interface Recording {
-  steps: { name: string; request: { body?: { code?: string; executableCode?: { url: string } } }; response: { body: unknown } }[];
+  steps: {
+    name: string;
+    request: { body?: { code?: string; executableCode?: { url: string } } };
+    response: { body: unknown };
+  }[];
 }
 
 const { steps } = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as Recording;
@@ -16,7 +20,10 @@ const { repository } = server;
 
 const described = named('who am I')?.response.body as { profile: { description: string } } | undefined;
 const client = await repository.readResource('ClientApplication', LOCAL.clientId);
-await repository.updateResource({ ...client, ...(described && { description: described.profile.description }) } as never);
+await repository.updateResource({
+  ...client,
+  ...(described && { description: described.profile.description }),
+} as never);
 
 const id = named('PUT with identifier, tag, timeout')?.request.body?.executableCode?.url.replace('Binary/', '');
 if (id) {

@@ -19,18 +19,29 @@ afterEach(async () => {
 
 async function subscribe(bot: string, more: Record<string, unknown> = {}, header?: string[]): Promise<string> {
   const channel = { type: 'rest-hook', endpoint: `Bot/${bot}`, ...(header ? { header } : {}) };
-  const body = { resourceType: 'Subscription', status: 'active', reason: 'test', criteria: 'Patient', channel, ...more };
+  const body = {
+    resourceType: 'Subscription',
+    status: 'active',
+    reason: 'test',
+    criteria: 'Patient',
+    channel,
+    ...more,
+  };
   const { id } = (await desk.call('POST', 'fhir/R4/Subscription', body)).body;
   subscriptions.push(id);
   return id;
 }
 const interaction = (valueCode: string) => ({ url: `${EXTENSION}/subscription-supported-interaction`, valueCode });
-const create = async (more: object = {}) => (await desk.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient', ...more })).body;
+const create = async (more: object = {}) =>
+  (await desk.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient', ...more })).body;
 const put = (body: { id: string }) => desk.call('PUT', `fhir/R4/Patient/${body.id}`, body);
 
 /** What an echoing bot was told, newest first, once it ran as often as said. */
 async function told(bot: string, times: number): Promise<{ input: any; headers: any }[]> {
-  const audits = await eventually(() => desk.audits(bot), (list) => list.length >= times);
+  const audits = await eventually(
+    () => desk.audits(bot),
+    (list) => list.length >= times,
+  );
   expect(audits).toHaveLength(times);
   return audits.map(({ outcomeDesc }) => JSON.parse(outcomeDesc!));
 }
@@ -109,7 +120,10 @@ describe('a subscription', () => {
     ['whose criteria name no type', { criteria: '???' }],
     ['whose criteria name an unknown type', { criteria: 'Foo?bar=1' }],
     ['whose criteria have an unknown parameter', { criteria: 'Patient?nope=1' }],
-    ['whose expression does not evaluate', { extension: [{ url: `${EXTENSION}/fhir-path-criteria-expression`, valueString: '((' }] }],
+    [
+      'whose expression does not evaluate',
+      { extension: [{ url: `${EXTENSION}/fhir-path-criteria-expression`, valueString: '((' }] },
+    ],
     ['that is off', { status: 'off' }],
   ])('%s is accepted and never fires', async (_what, fields) => {
     const bot = await desk.bot(ECHO);
@@ -122,7 +136,9 @@ describe('a subscription', () => {
   it('of a bot without a membership, or of no bot, never runs and says so here', async () => {
     const warnings: string[] = [];
     desk.server.events.on('warning', (line) => warnings.push(line));
-    const { id } = (await desk.call('POST', 'fhir/R4/Bot', { resourceType: 'Bot', name: 'alone', runtimeVersion: 'vmcontext' })).body;
+    const { id } = (
+      await desk.call('POST', 'fhir/R4/Bot', { resourceType: 'Bot', name: 'alone', runtimeVersion: 'vmcontext' })
+    ).body;
     await desk.call('POST', `fhir/R4/Bot/${id}/$deploy`, { code: ECHO });
     await subscribe(id);
     await subscribe(UNKNOWN_ID);
@@ -134,10 +150,15 @@ describe('a subscription', () => {
   });
 
   it('does not run a bot again that throws', async () => {
-    const bot = await desk.bot(`exports.handler = async () => { console.log('about to fail'); throw new Error('boom'); };`);
+    const bot = await desk.bot(
+      `exports.handler = async () => { console.log('about to fail'); throw new Error('boom'); };`,
+    );
     await subscribe(bot);
     await create();
-    const [audit] = await eventually(() => desk.audits(bot), (list) => list.length > 0);
+    const [audit] = await eventually(
+      () => desk.audits(bot),
+      (list) => list.length > 0,
+    );
     expect(audit!.outcome).toBe('4');
     expect(audit!.outcomeDesc).toMatch(/^about to fail\nUnhandled error: boom\nError: boom\n/);
     await settled();
@@ -160,7 +181,10 @@ describe('a subscription', () => {
     await subscribe(two);
     await create();
     for (const bot of [one, two]) {
-      const [audit] = await eventually(() => desk.audits(bot), (list) => list.length > 0);
+      const [audit] = await eventually(
+        () => desk.audits(bot),
+        (list) => list.length > 0,
+      );
       expect(audit!.outcome).toBe('0');
     }
   });
@@ -176,7 +200,10 @@ describe('a pre-commit bot', () => {
     };`);
     await subscribe(bot, { extension });
     const refused = await desk.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient', gender: 'unknown' });
-    expect({ status: refused.status, text: refused.body.issue[0].details.text }).toEqual({ status: 400, text: 'vetoed' });
+    expect({ status: refused.status, text: refused.body.issue[0].details.text }).toEqual({
+      status: 400,
+      text: 'vetoed',
+    });
     const made = await create();
     expect(made.gender).toBe('female');
     await desk.call('DELETE', `fhir/R4/Patient/${made.id}`);
@@ -199,7 +226,9 @@ describe('cron', () => {
 
   it.each(['not a cron', '* * * * * *', '99 * * * *', '@daily'])('ignores %j', async (cronString) => {
     const id = await desk.bot(ECHO);
-    const answer = await desk.call('PATCH', `fhir/R4/Bot/${id}`, [{ op: 'add', path: '/cronString', value: cronString }]);
+    const answer = await desk.call('PATCH', `fhir/R4/Bot/${id}`, [
+      { op: 'add', path: '/cronString', value: cronString },
+    ]);
     expect(answer.status).toBe(200);
     expect((await desk.nobody('GET', 'healthcheck')).status).toBe(200);
   });

@@ -36,7 +36,8 @@ export async function openDesk(): Promise<Desk> {
   const as =
     (authorization?: string): Call =>
     async (method, path, body, headers = {}) => {
-      const raw = body === undefined || typeof body === 'string' || body instanceof Uint8Array || body instanceof URLSearchParams;
+      const raw =
+        body === undefined || typeof body === 'string' || body instanceof Uint8Array || body instanceof URLSearchParams;
       const json = method === 'PATCH' ? 'application/json-patch+json' : 'application/fhir+json';
       const response = await fetch(server.baseUrl + path, {
         method,
@@ -77,9 +78,9 @@ export async function openDesk(): Promise<Desk> {
   };
 }
 
-/** Asks until the answer satisfies, for ten seconds at most; then returns the last answer for the test to fail on. */
+/** Asks until the answer satisfies, for 30 seconds at most; then returns the last answer for the test to fail on. */
 export async function eventually<T>(ask: () => Promise<T>, good: (answer: T) => boolean): Promise<T> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   for (;;) {
     const answer = await ask();
     if (good(answer) || Date.now() > end) return answer;
