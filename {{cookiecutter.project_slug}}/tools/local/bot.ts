@@ -34,11 +34,18 @@ await main(async () => {
   });
   const time = Math.round(performance.now() - started);
   const map = `${bot.dist}.map`;
+  // What the runtime adds to the log of a bot that throws is told below; its own frames help nobody.
+  const own = log.filter(
+    (line) => !error || (!line.startsWith('Unhandled error: ') && line !== `Error ${error.message}`),
+  );
+  const stack = error?.stack.split('\n').filter((line) => !/^ {4}at .*(\/tools\/|node:)/.test(line));
   const readable = (text: string): string => (existsSync(map) ? mapStack(text, readFileSync(map, 'utf8')) : text);
-  console.log(`${bold('log')}\n${log.map(readable).join('\n') || dim('(nothing)')}\n`);
+  console.log(`${bold('log')}\n${own.join('\n') || dim('(nothing)')}\n`);
   if (requests.length > 0) console.log(`${table(['request', 'where', 'status', 'ms'], requests)}\n`);
   console.log(
-    error ? `${red('failed')}  ${readable(error.stack)}` : `${bold('result')}  ${JSON.stringify(result, null, 2)}`,
+    error
+      ? `${red('failed')}  ${readable(stack?.join('\n') ?? '')}`
+      : `${bold('result')}  ${JSON.stringify(result, null, 2)}`,
   );
   console.log(`${bold('time')}  ${time} ms`);
   return error ? 1 : 0;

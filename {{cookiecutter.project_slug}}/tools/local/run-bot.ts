@@ -100,7 +100,7 @@ function failure(message: string): SandboxResult {
  */
 export function mapStack(text: string, map: string): string {
   const sources = new SourceMap(JSON.parse(map) as SourceMapPayload);
-  return text.replaceAll(/evalmachine\.<anonymous>:(\d+):(\d+)|\S*user\.cjs:(\d+):(\d+)/g, (place, ...numbers) => {
+  return text.replaceAll(/evalmachine\.<anonymous>:(\d+):(\d+)|[^\s(]*user\.cjs:(\d+):(\d+)/g, (place, ...numbers) => {
     const [line, column, plainLine, plainColumn] = numbers.slice(0, 4).map(Number);
     // The vmcontext runtime puts five lines and two columns before the bundle.
     const at = line ? [line - 6, column! - (line === 6 ? 3 : 1)] : [plainLine! - 1, plainColumn! - 1];
