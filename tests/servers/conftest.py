@@ -1,0 +1,32 @@
+"""One real HAPI server for all tests that ask for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import hapi_server
+from tests.support.hapi_server import HapiServer
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of the server on one worker (`--dist loadgroup`): they share its data and must not meet there."""
+    for item in items:
+        if "hapi" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("hapi"))
+
+
+@pytest.fixture(scope="session")
+def hapi(pytestconfig: pytest.Config) -> Iterator[HapiServer]:
+    """A running HAPI FHIR JPA server, with whatever earlier tests left in it: see `HapiServer.empty`."""
+    lacking = hapi_server.missing()
+    if lacking and not os.environ.get("CI"):
+        pytest.skip(lacking)
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():  # a first build takes a while, and says so
+        server = hapi_server.start()
+    with server:
+        yield server
