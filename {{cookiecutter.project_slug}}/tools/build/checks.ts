@@ -1,4 +1,5 @@
-// The first half of `npm run build`: clears dist, then lints and type checks in one pass (two would parse all twice).
+// The first half of `npm run build`: clears dist, then lints and type checks what the team writes. One pass does both, in
+// half the time of two. tools/ is left to `npm run lint` and `npm run typecheck`: checking it would double the time again.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
@@ -9,7 +10,9 @@ import { sharedExports, undocumented } from './shared-exports.ts';
 await main(async () => {
   rmSync('dist', { recursive: true, force: true });
   const oxlint = fileURLToPath(new URL('../bin/oxlint', import.meta.resolve('oxlint')));
-  const linter = spawn(process.execPath, [oxlint, '--type-aware', '--type-check'], { stdio: 'inherit' });
+  const linter = spawn(process.execPath, [oxlint, '--type-aware', '--type-check', '--ignore-pattern=tools'], {
+    stdio: 'inherit',
+  });
   const ended = once(linter, 'close');
   const mistakes = undocumented(sharedExports());
   const [code] = (await ended) as [number | null];
