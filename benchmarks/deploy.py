@@ -8,10 +8,25 @@ from pathlib import Path
 
 from benchmarks.measure import ROUNDS, Paired, Row, Side, Size, compare, execute, in_turns, same_or_fail
 from benchmarks.projects import generated, scratch, starter
-from benchmarks.servers import Servers
+from benchmarks.servers import Medplum, Servers
 
 DELAY_MS = 10
 CLI = f"medplum bot deploy '*', {DELAY_MS} ms of latency"
+
+
+def create_bots(server: Medplum, project: Path) -> None:
+    """Create the bots of a configuration: the CLI deploys to ids that stand in it."""
+    file = project / "medplum.config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    for bot in config["bots"]:
+        bot["id"] = server.ask("fhir/R4/Bot", {"resourceType": "Bot", "name": bot["name"]})["id"]
+    file.write_text(json.dumps(config), encoding="utf-8")
+
+
+def deploy_by_cli(server: Medplum, project: Path) -> None:
+    """`npx medplum bot deploy '*'`, without npx."""
+    cli = "node_modules/@medplum/cli/dist/cjs/index.cjs"
+    execute("node", cli, "bot", "deploy", "*", cwd=project, env={**server.env, "HOME": str(project)})
 
 
 class Deployments:
@@ -20,7 +35,6 @@ class Deployments:
     def __init__(self, work: Path, bots: int) -> None:
         self.ours = generated(work, bots)
         self.theirs = starter(work, self.ours)
-        self.config = self.theirs / "medplum.config.json"
         self.servers: dict[str, Servers] = {}
         self.megabytes = 0.0
         execute("node", "esbuild-script.mjs", "--production", cwd=self.ours)
@@ -34,12 +48,8 @@ class Deployments:
         return self.servers[side]
 
     def fresh_with_bots(self) -> None:
-        """An empty server with bots in it but no code: the CLI deploys to ids that stand in the configuration."""
-        server = self.fresh("theirs")
-        config = json.loads(self.config.read_text(encoding="utf-8"))
-        for bot in config["bots"]:
-            bot["id"] = server.ask("fhir/R4/Bot", {"resourceType": "Bot", "name": bot["name"]})["id"]
-        self.config.write_text(json.dumps(config), encoding="utf-8")
+        """An empty server with bots in it but no code."""
+        create_bots(self.fresh("theirs"), self.theirs)
 
     def deploy(self) -> None:
         script = "scripts/setup-bots-and-subscriptions.ts"
@@ -47,8 +57,7 @@ class Deployments:
         self.megabytes = max(self.megabytes, done.megabytes)
 
     def deploy_by_cli(self) -> None:
-        env = {**self.servers["theirs"].env, "HOME": str(self.theirs)}
-        execute("node", "node_modules/@medplum/cli/dist/cjs/index.cjs", "bot", "deploy", "*", cwd=self.theirs, env=env)
+        deploy_by_cli(self.servers["theirs"], self.theirs)
 
     def first(self, rounds: int) -> Paired:
         """Deploy everything to servers that have no code."""
@@ -76,9 +85,10 @@ def measure(bots: int, rounds: int) -> tuple[Paired, Paired, str, int, float]:
             first = both.first(rounds)
             again = both.again(rounds)
             same = both.check()
-            before = both.servers["ours"].requests()
+            server = both.servers["ours"]
+            before = len(server.requests()["medplum"])
             both.deploy()
-            return first, again, same, both.servers["ours"].requests() - before, both.megabytes
+            return first, again, same, len(server.requests()["medplum"]) - before, both.megabytes
         finally:
             both.stop()
 

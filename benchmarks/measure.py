@@ -106,6 +106,10 @@ class Paired:
         return statistics.median(a / b for a, b in zip(self.ours, self.theirs, strict=True))
 
     @property
+    def medians(self) -> tuple[float, float]:
+        return statistics.median(self.ours), statistics.median(self.theirs)
+
+    @property
     def texts(self) -> tuple[str, str]:
         return seconds(self.ours), seconds(self.theirs)
 

@@ -20,53 +20,27 @@ def credentials(project: Path) -> dict[str, str]:
     return dict(re.findall(r"^(\w+)=(.*)$", (project / ".env.local").read_text(encoding="utf-8"), re.MULTILINE))
 
 
-class Servers:
-    """Both servers, empty at the start; they end with the `with` block or with `stop`."""
+def resident_megabytes(pid: int) -> float:
+    """What a process occupies now (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    found = re.search(r"^VmRSS:\s*(\d+)", status, re.MULTILINE)
+    assert found
+    return int(found[1]) / 1e3
 
-    def __init__(self, project: Path, delay_ms: int = 0) -> None:
-        self.process = subprocess.Popen(
-            ["node", str(BASELINE / "servers.mjs"), str(project), str(delay_ms)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        if not line:
-            raise CommandError("the local servers did not start")
-        addresses = json.loads(line)
-        self.medplum: str = addresses["medplum"]
-        self.fhir: str = addresses["fhir"]
-        self.env = {**credentials(project), "MEDPLUM_BASE_URL": self.medplum}
 
-    def stop(self) -> None:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait(timeout=10)
+class Medplum:
+    """A running Medplum server, asked as the local project's admin."""
 
-    def __enter__(self) -> Servers:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def requests(self) -> int:
-        """How many requests Medplum got so far."""
-        return int(self.ask("_requests")["requests"])
-
-    def megabytes(self) -> float:
-        """What the servers' process occupies now (resident; Linux)."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        found = re.search(r"^VmRSS:\s*(\d+)", status, re.MULTILINE)
-        assert found
-        return int(found[1]) / 1e3
+    def __init__(self, project: Path, address: str) -> None:
+        self.medplum = address
+        self.env = {**credentials(project), "MEDPLUM_BASE_URL": address}
 
     def ask(self, path: str, body: object = None, method: str | None = None) -> Any:
-        """Send a request to Medplum as the local project's admin; return the answer's JSON."""
+        """Send a request; return the answer's JSON."""
+        return self.ask_url(self.medplum + path, body, method)
+
+    def ask_url(self, url: str, body: object = None, method: str | None = None) -> Any:
+        """The same with the whole address, of either server."""
         given = f"{self.env['MEDPLUM_CLIENT_ID']}:{self.env['MEDPLUM_CLIENT_SECRET']}"
         headers = {
             "Authorization": f"Basic {base64.b64encode(given.encode()).decode()}",
@@ -74,10 +48,10 @@ class Servers:
         }
         data = None if body is None else json.dumps(body).encode()
         try:
-            with urlopen(Request(self.medplum + path, data, headers, method=method)) as answer:  # noqa: S310
+            with urlopen(Request(url, data, headers, method=method)) as answer:  # noqa: S310
                 return json.load(answer)
         except HTTPError as error:
-            raise CommandError(f"{path}: {error.status} {error.read().decode()[:500]}") from error
+            raise CommandError(f"{url}: {error.status} {error.read().decode()[:500]}") from error
 
     def bots(self) -> list[dict[str, Any]]:
         """All bots, page by page."""
@@ -97,3 +71,42 @@ class Servers:
             with urlopen(bot["executableCode"]["url"]) as answer:  # noqa: S310
                 code[bot["name"]] = answer.read().decode()
         return code
+
+
+class Servers(Medplum):
+    """Both servers, empty at the start; they end with the `with` block or with `stop`."""
+
+    def __init__(self, project: Path, delay_ms: int = 0) -> None:
+        self.process = subprocess.Popen(
+            ["node", str(BASELINE / "servers.mjs"), str(project), str(delay_ms)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise CommandError("the local servers did not start")
+        addresses = json.loads(line)
+        super().__init__(project, addresses["medplum"])
+        self.fhir: str = addresses["fhir"]
+        """Of the external server; every request to it is written down."""
+        self.uncounted_fhir: str = addresses["uncounted"]
+
+    def stop(self) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(timeout=10)
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.stop()
+
+    def requests(self) -> dict[str, list[str]]:
+        """What both servers were asked so far, as `GET /fhir/R4/Bot`: by `medplum` and `fhir`."""
+        written: dict[str, list[str]] = self.ask("_requests")
+        return written

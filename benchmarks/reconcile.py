@@ -1,0 +1,134 @@
+"""Reconciliation of many patients on a real HAPI server, against what the same server takes as plain PUTs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from benchmarks.local_servers import load, patients
+from benchmarks.measure import ROUNDS, CommandError, Done, Row, Side, Size, execute, in_turns, seconds
+from benchmarks.projects import BASELINE, generate, installed, scratch
+from benchmarks.servers import Servers
+from tests.support import hapi_server
+
+FULL = json.dumps({"input": {"mode": "full"}})
+
+
+class Both:
+    """Medplum with many patients, and a HAPI server that the reconcile bot brings into step with it."""
+
+    def __init__(self, work: Path, project: Path, servers: Servers, hapi: str, count: int) -> None:
+        self.project, self.servers, self.hapi = project, servers, hapi
+        self.file = work / "patients.ndjson"
+        self.round = 0
+        self._to_medplum(patients(count))
+        self.patients = self._read_medplum(count)
+        self.last = Done(0, 0, "")
+
+    def _to_medplum(self, resources: list[dict[str, object]]) -> None:
+        self.file.write_text("\n".join(map(json.dumps, resources)), encoding="utf-8")
+        load("write", f"{self.servers.medplum}fhir/R4", self.file, env=self.servers.env)
+
+    def _read_medplum(self, count: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        url = f"{self.servers.medplum}fhir/R4/Patient?_sort=_lastUpdated&_count=1000"
+        while url:
+            page = self.servers.ask_url(url)
+            found += [entry["resource"] for entry in page.get("entry", [])]
+            url = next((link["url"] for link in page["link"] if link["relation"] == "next"), "")
+        if len(found) != count:
+            raise CommandError(f"Medplum holds {len(found)} patients, not {count}")
+        return found
+
+    def change(self, count: int) -> None:
+        """Change this many patients on Medplum: other birth dates than any round before."""
+        self.round += 1
+        for patient in self.patients[:count]:
+            patient["birthDate"] = f"19{10 + self.round}-01-01"
+        self._to_medplum(self.patients[:count])
+
+    def reconcile(self) -> None:
+        """Run the bot over everything, in the sandbox, as long as it says that it is not complete."""
+        bundle = self.project / "dist" / "bots" / "hapi-reconcile-bot.js"
+        line = ("node", BASELINE / "run-bot.mjs", self.project, bundle, self.hapi, FULL)
+        self.last = execute(*line, cwd=self.project, env=self.servers.env)
+
+    def prepare_puts(self) -> None:
+        """Write down what the bot would PUT, changed once more."""
+        self.round += 1
+        identifier = {"system": "https://medplum.com/patient-id"}
+        bodies = []
+        for patient in self.patients:
+            body = {name: value for name, value in patient.items() if name != "meta"}
+            body["identifier"] = [*patient["identifier"], {**identifier, "value": patient["id"]}]
+            body["birthDate"] = f"19{10 + self.round}-01-01"
+            bodies.append(json.dumps(body))
+        self.file.write_text("\n".join(bodies), encoding="utf-8")
+
+    def put(self) -> None:
+        load("write", self.hapi, self.file, env={"MEDPLUM_CLIENT_ID": ""})
+
+    def check(self) -> str:
+        """All patients there have the birth date of the last round; nobody else is there."""
+        with urlopen(f"{self.hapi}/Patient?birthdate=19{10 + self.round}&_summary=count") as answer:  # noqa: S310
+            there = json.load(answer)["total"]
+        with urlopen(f"{self.hapi}/Patient?_summary=count") as answer:  # noqa: S310
+            everybody = json.load(answer)["total"]
+        if (there, everybody) != (len(self.patients), len(self.patients)):
+            raise CommandError(f"HAPI has {there} patients as they should be of {everybody}, not {len(self.patients)}")
+        return "every patient on HAPI as last written, and no other"
+
+
+def measure(count: int, few: int, rounds: int) -> tuple[list[Row], float]:
+    """Rows for this many patients, and the memory of the largest run."""
+    with scratch() as work, hapi_server.start() as hapi:
+        project = generate(work)
+        (project / "node_modules").symlink_to(installed(project))
+        execute("node", "esbuild-script.mjs", cwd=project)
+        with Servers(project) as servers:
+            both = Both(work, project, servers, hapi.base_url, count)
+            both.reconcile()
+            first = both.last
+            times = in_turns(
+                Side(both.reconcile, lambda: both.change(count)), Side(both.put, both.prepare_puts), rounds
+            )
+            both.change(count)
+            both.reconcile()
+            same = both.check()
+            megabytes = max(first.megabytes, both.last.megabytes)
+            some = []
+            for _ in range(rounds):
+                both.change(few)
+                both.reconcile()
+                some.append(both.last.seconds)
+    ratio = 1 / times.ratio
+    ours, theirs = (
+        f"{count / middle:,.0f} a second, {text}" for middle, text in zip(times.medians, times.texts, strict=True)
+    )
+    rows = [
+        Row(
+            f"reconciling {count:,} patients, all differ",
+            "the same HAPI, plain PUTs, 8 at a time",
+            ours,
+            theirs,
+            ratio,
+            "at least 0.8x of its speed",
+            ratio >= 0.8,
+            "with the patients; not with the bots.",
+            same,
+        ),
+        Row(f"reconciling {count:,} patients, {few} differ", "", seconds(some)),
+    ]
+    return rows, megabytes
+
+
+def run(size: Size) -> list[Row]:
+    if size == "smallest":
+        return measure(50, 5, rounds=1)[0]
+    rows, megabytes = measure(10_000, 100, ROUNDS)
+    small_rows, small_megabytes = measure(1000, 100, 1)
+    texts = f"{megabytes:.0f} MB", f"{small_megabytes:.0f} MB"
+    memory = Row("memory of the bot's process, 10,000", "1,000", *texts, megabytes / small_megabytes)
+    return [*rows, small_rows[0], memory]

@@ -1,0 +1,32 @@
+"""How long tests take: a generated repository's own, and those of the template."""
+
+from __future__ import annotations
+
+import statistics
+
+from benchmarks.measure import ROUNDS, Row, Size, execute, seconds
+from benchmarks.projects import generate, installed, scratch
+from tests.support.template import REPOSITORY
+
+
+def in_a_generated_repository(rounds: int) -> list[float]:
+    """`npm test` after a first run."""
+    with scratch() as work:
+        project = generate(work)
+        (project / "node_modules").symlink_to(installed(project))
+        execute("npm", "run", "build", cwd=project)
+        execute("npm", "test", cwd=project)
+        return [execute("npm", "test", cwd=project).seconds for _ in range(rounds)]
+
+
+def run(size: Size) -> list[Row]:
+    own = in_a_generated_repository(1 if size == "smallest" else ROUNDS)
+    growth = "with the team's tests; tests/bundles.test.ts loads every bot twice."
+    row = Row("npm test of a generated repository", "", seconds(own), goal="under 3 s", met=statistics.median(own) < 3)
+    rows = [Row(**{**vars(row), "growth": growth})]
+    if size == "full":  # from inside `make test` this would never end
+        for target, limit, rounds in (("test-fast", 30, ROUNDS), ("test", 600, 1)):
+            taken = [execute("make", target, cwd=REPOSITORY).seconds for _ in range(rounds)]
+            met = statistics.median(taken) < limit
+            rows.append(Row(f"make {target}", "", seconds(taken), goal=f"under {limit} s", met=met))
+    return rows
