@@ -23,5 +23,5 @@ await main(async () => {
     concurrency: Number(concurrency),
   });
   if (failed.length > 0) throw new UserError(failed.map(({ name, message }) => `${name}: ${message}.`).join('\n'));
-  console.log(changed.length > 0 ? `Deployed: ${changed.join(', ')}.` : 'Nothing to do.');
+  console.log(changed.length > 0 ? `Done: ${changed.join(', ')}.` : 'Nothing to do.');
 });

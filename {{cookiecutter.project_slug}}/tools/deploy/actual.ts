@@ -66,6 +66,11 @@ export function ownBots(
   });
 }
 
+/** `staging/hapi-sync-bot` -> `hapi-sync-bot` */
+export function nameIn(key: string): string {
+  return key.split('/')[1] ?? key;
+}
+
 /** The code of the tag with this system, where there is one. */
 export function tagOf(resource: Resource | undefined, system: string): string | undefined {
   return resource?.meta?.tag?.find((tag) => tag.system === system)?.code;

@@ -1,9 +1,9 @@
-// The plan's part on what belongs to a bot: its access policy, its membership and its subscriptions.
-import type { Subscription } from '@medplum/fhirtypes';
+// The plan's part on what belongs to a bot: its access policy, membership and subscriptions, and what outlives it.
+import type { Resource, Subscription } from '@medplum/fhirtypes';
 import { isDeepStrictEqual } from 'node:util';
-import { differences, tagOf, withTags } from './actual.ts';
+import { differences, nameIn, ownBots, tagOf, withTags } from './actual.ts';
 import type { Actual, Stored } from './actual.ts';
-import type { DesiredBot } from './desired.ts';
+import type { Desired, DesiredBot } from './desired.ts';
 import type { Change } from './plan.ts';
 import type { Fields } from './server.ts';
 
@@ -122,5 +122,37 @@ function why(existing: Subscription | undefined, wanted: Subscription, fields: F
   if ('criteria' in fields || 'extension' in fields) return `${describe(existing)} -> ${describe(wanted)}`;
   if (existing.status !== 'active') return `switched on again: ${describe(wanted)}`;
   if (!existing.meta?.tag) return `adopted: ${describe(wanted)}`;
-  return `${describe(wanted)}: ${Object.keys(fields).join(', ')} changed`;
+  const members = Object.keys(fields).filter((member) => member !== 'meta.tag' && member !== 'reason');
+  return members.length > 0 ? `${describe(wanted)}: ${members.join(', ')} changed` : `named anew: ${describe(wanted)}`;
+}
+
+/** What is on the server of bots that the configuration no longer has. */
+export function planOrphans(desired: Desired, actual: Actual, taken: Set<string>, prune: boolean): Change[] {
+  const { system, environment, names, bots } = desired;
+  const own = ownBots(actual.bots, system, environment);
+  const gone = own.filter(({ name, bot }) => !taken.has(bot.id) && !names.includes(name));
+  const known = [...names, ...bots.flatMap(({ previousKeys }) => previousKeys.map(nameIn))];
+  const ofGone = (reference = ''): string | undefined => gone.find(({ bot }) => reference === `Bot/${bot.id}`)?.name;
+  const ofTag = (tag: string | undefined): string | undefined => {
+    const name = tag?.startsWith(`${environment}/`) ? nameIn(tag) : undefined;
+    return name && (gone.some((one) => one.name === name) || !known.includes(name)) ? name : undefined;
+  };
+  const left: { name: string | undefined; resource: Stored<Resource> }[] = [
+    ...actual.subscriptions.map((resource) => {
+      const tag = tagOf(resource, `${system}/subscription`);
+      return { name: tag ? ofTag(tag) : ofGone(resource.channel?.endpoint), resource };
+    }),
+    ...(actual.memberships ?? []).map((resource) => ({ name: ofGone(resource.profile.reference), resource })),
+    ...(actual.policies ?? []).map((resource) => ({ name: ofTag(tagOf(resource, `${system}/policy`)), resource })),
+    // The Bot last: while it is there, a removal that was interrupted is found and finished by the next run.
+    ...gone.map(({ name, bot }) => ({ name, resource: bot })),
+  ];
+  return [...new Set(left.flatMap(({ name }) => name ?? []))].map((name) => {
+    const removals = left.filter((one) => one.name === name).map(({ resource }) => resource);
+    const what = removals.map(({ resourceType }) => resourceType).join(', ');
+    const cure = !actual.memberships ? '; only a project admin can remove it' : prune ? '' : '; --prune removes it';
+    const action = prune && actual.memberships ? 'remove' : 'orphan';
+    const reasons = [`no longer in medplum.config.json (${what})${cure}`];
+    return { name, action, reasons, subscriptions: [], removals };
+  });
 }

@@ -1,9 +1,9 @@
 // The plan: from what is wanted and what is there, what has to be done and why. A pure function: no request, no file.
 import type { AccessPolicy, Bot, Identifier, ProjectMembership, Resource, Subscription } from '@medplum/fhirtypes';
-import { differences, ownBots, tagOf, tagsOf } from './actual.ts';
+import { differences, nameIn, ownBots, tagOf, tagsOf } from './actual.ts';
 import type { Actual, Stored } from './actual.ts';
 import type { Code, Desired, DesiredBot } from './desired.ts';
-import { planRights, planSubscriptions } from './plan-attached.ts';
+import { planOrphans, planRights, planSubscriptions } from './plan-attached.ts';
 import type { Fields } from './server.ts';
 
 /** What is to be written of one resource: a new one, or new values of members of one that is there. */
@@ -104,9 +104,10 @@ function planBot(
   planRights(system, bot, actual, change, options.prune);
   planSubscriptions(system, bot, actual, change, options.prune, warnings);
   if (existing) return { ...change, action: isEmpty(change) ? 'unchanged' : 'change' };
-  const twin = actual.bots.find((one) => one.name === name);
-  const adopt = `To adopt it instead: npm run import -- ${name}`;
-  if (twin) warnings.push(`${name}: Bot/${twin.id} has this name too, but not this repository's identifier. ${adopt}`);
+  const isDeployed = (one: Bot): boolean => one.meta?.tag?.some((tag) => tag.system?.endsWith('/deployed')) === true;
+  const twin = actual.bots.find((one) => one.name === name && !isDeployed(one));
+  if (twin)
+    warnings.push(`${name}: Bot/${twin.id} has this name too. To adopt it instead: npm run import -- ${twin.id}`);
   return { ...change, action: 'new', reasons: [] };
 }
 
@@ -182,42 +183,6 @@ function whyCode(system: string, bot: Bot, code: Code): string {
   const changed = wanted.filter(([, version]) => !there.includes(version)).map(([path]) => path);
   if (changed.length > 0) return `${changed.join(', ')} changed`;
   return there.length > wanted.length ? 'imports less' : 'the same sources, built differently';
-}
-
-/** What is left on the server of bots that the configuration no longer has. */
-function planOrphans(desired: Desired, actual: Actual, taken: Set<string>, prune: boolean): Change[] {
-  const { system, environment, names, bots } = desired;
-  const gone = ownBots(actual.bots, system, environment).filter(
-    ({ name, bot }) => !taken.has(bot.id) && !names.includes(name),
-  );
-  const known = [...names, ...bots.flatMap(({ previousKeys }) => previousKeys.map(nameIn))];
-  const isLeft = (name: string): boolean => gone.some((one) => one.name === name) || !known.includes(name);
-  const tagged = <T extends Resource>(resources: Stored<T>[], kind: string): [string, Stored<Resource>][] =>
-    resources.flatMap((one) => {
-      const tag = tagOf(one, `${system}/${kind}`);
-      return tag?.startsWith(`${environment}/`) && isLeft(nameIn(tag)) ? [[nameIn(tag), one as Stored<Resource>]] : [];
-    });
-  const left = [
-    ...tagged(actual.subscriptions, 'subscription'),
-    ...gone.flatMap(({ name, bot }) => {
-      const members = actual.memberships?.filter(({ profile }) => profile.reference === `Bot/${bot.id}`) ?? [];
-      return members.map((one): [string, Stored<Resource>] => [name, one]);
-    }),
-    ...tagged(actual.policies ?? [], 'policy'),
-    // The Bot last: while it is there, a removal that was interrupted is found and finished by the next run.
-    ...gone.map(({ name, bot }): [string, Stored<Resource>] => [name, bot]),
-  ];
-  return [...new Set(left.map(([name]) => name))].map((name) => {
-    const removals = left.filter((one) => one[0] === name).map(([, resource]) => resource);
-    const what = removals.map(({ resourceType }) => resourceType).join(', ');
-    const reason = `no longer in medplum.config.json (${what})${prune ? '' : '; --prune removes it'}`;
-    return { name, action: prune ? 'remove' : 'orphan', reasons: [reason], subscriptions: [], removals };
-  });
-}
-
-/** `staging/hapi-sync-bot` -> `hapi-sync-bot` */
-function nameIn(key: string): string {
-  return key.split('/')[1] ?? key;
 }
 
 function problemsOf({ bots, environment }: Desired, { project, subscriptions }: Actual, changes: Change[]): string[] {

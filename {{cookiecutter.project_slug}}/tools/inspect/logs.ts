@@ -85,8 +85,10 @@ function inSource(text: string, map: SourceMap): string {
   return text.replace(FRAME, (place, file: string, line: string, column: string) => {
     // vmcontext puts five lines and two spaces before the bundle [Medplum 5.1.26, bots/vmcontext.ts].
     const [lines, spaces] = file.startsWith('evalmachine') ? [5, line === '6' ? 2 : 0] : [0, 0];
-    const entry = map.findEntry(Number(line) - 1 - lines, Number(column) - 1 - spaces);
-    if (!('originalSource' in entry)) return place;
+    const row = Number(line) - 1 - lines;
+    const entry = map.findEntry(row, Number(column) - 1 - spaces);
+    // The lines around the bundle are not in the map, which then gives its nearest entry.
+    if (!('originalSource' in entry) || entry.generatedLine !== row) return place;
     return `${entry.originalSource.replace(/^(\.\.\/)+/, '')}:${entry.originalLine + 1}:${entry.originalColumn + 1}`;
   });
 }

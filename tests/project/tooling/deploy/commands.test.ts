@@ -66,7 +66,7 @@ describe('npm run setup:bots', () => {
     const root = writeRepository([version(1)]);
     const { code, stdout, stderr } = await call(root, SETUP);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toMatch(/\+ sync-bot {2}new\n1 to create\.\n✓ sync-bot\nDeployed: sync-bot\.\n$/);
+    expect(stdout).toMatch(/\+ sync-bot {2}new\n1 to create\.\n✓ sync-bot\nDone: sync-bot\.\n$/);
     expect((await call(root, SETUP)).stdout).toContain('1 unchanged.\nNothing to do.\n');
   });
 

@@ -177,6 +177,21 @@ describe('a second deployment', () => {
     expect(await state(world)).toEqual(wanted);
   });
 
+  it('takes away with a bot what starts it, whoever made that, and without an admin only shows it', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { id } = await bot('hapi-sync-bot');
+    const channel = { type: 'rest-hook' as const, endpoint: `Bot/${id}` };
+    await world.server.repository.createResource({ resourceType: 'Subscription', status: 'active', reason: 'by hand', criteria: 'Task', channel });
+    const nothing = writeRepository([]);
+    signIn(world, NO_ADMIN);
+    const shown = await run(world, nothing, { prune: true });
+    expect(lineOf(shown.lines, 'hapi-sync-bot')).toContain('only a project admin can remove it');
+    expect(shown.writes).toEqual([]);
+    signIn(world, ADMIN);
+    expect((await run(world, nothing, { prune: true })).failed).toEqual([]);
+    expect([await all(world, 'Bot'), await all(world, 'Subscription')]).toEqual([[], []]);
+  });
+
   it('with --only touches no other bot', async () => {
     const root = writeRepository([SYNC, { name: 'other-bot' }]);
     const { changed, lines } = await run(world, root, { only: 'hapi-*' });
@@ -216,7 +231,7 @@ describe('a second deployment', () => {
     const { id } = await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'hapi-sync-bot' });
     const { lines } = await run(world, writeRepository([SYNC]));
     expect(lines.join('\n')).toContain(`Bot/${id} has this name too`);
-    expect(lines.join('\n')).toContain('npm run import -- hapi-sync-bot');
+    expect(lines.join('\n')).toContain(`npm run import -- ${id}`);
   });
 
   it('keeps two repositories and two environments of one project apart', async () => {
