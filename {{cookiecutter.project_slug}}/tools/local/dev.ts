@@ -4,8 +4,8 @@ import { bold, dim, green, main, red, yellow } from '../cli.ts';
 import { CONFIG_FILE } from '../config.ts';
 import { deploy } from '../deploy/deploy.ts';
 import type { Run } from './bots.ts';
-import { describe, startFromCommandLine } from './local.ts';
-import { readableLog } from './page.ts';
+import { describe, startFromCommandLine, useLocalCredentials } from './local.ts';
+import { causeOf, readableLog } from './page.ts';
 
 /** Editors write a file in several steps: how long nothing has to happen, in milliseconds. */
 const SETTLE = 20;
@@ -49,10 +49,9 @@ function withSourceLines(message: string): string {
 }
 
 function tell(run: Run): void {
-  const { bot, milliseconds, success, request } = run;
-  const why = request.headers?.['X-Medplum-Interaction'] ?? (request.headers ? 'called' : 'cron');
+  const { bot, milliseconds, success } = run;
   console.log(
-    `${success ? green('ran') : red('threw')} ${bold(bot.name ?? '')} ${String(why)} ${dim(`${milliseconds} ms`)}`,
+    `${success ? green('ran') : red('threw')} ${bold(bot.name ?? '')} ${causeOf(run)} ${dim(`${milliseconds} ms`)}`,
   );
   const log = readableLog(run).replaceAll(/\n {4}at .*(evalmachine|node:|tools\/local).*/g, '');
   if (log) console.log(log.replaceAll(/^/gm, '  '));
@@ -83,7 +82,7 @@ function watchSources(changed: () => Promise<unknown>): void {
 if (import.meta.main) {
   await main(async () => {
     const servers = await startFromCommandLine();
-    process.env['MEDPLUM_BASE_URL'] = servers.medplum.baseUrl;
+    useLocalCredentials(servers.medplum.baseUrl);
     console.log(`${describe(servers)}\n`);
     servers.medplum.events.on('run', tell);
     await update();

@@ -65,6 +65,14 @@ function toPort(text: string, flag: string): number {
   throw new UserError(`--${flag} ${text} is no port: give a number from 0 to 65535 (0 takes a free one).`);
 }
 
+/** Commands of this process talk to the local server from now on, whatever the environment says. */
+export function useLocalCredentials(baseUrl: string): void {
+  process.env['MEDPLUM_BASE_URL'] = baseUrl;
+  process.env['MEDPLUM_PROJECT_ID'] = LOCAL.projectId;
+  process.env['MEDPLUM_CLIENT_ID'] = LOCAL.clientId;
+  process.env['MEDPLUM_CLIENT_SECRET'] = LOCAL.clientSecret;
+}
+
 /** `503:times=2`: the external server fails so (faults.ts has all of them). */
 function toFault(text: string): Fault {
   try {

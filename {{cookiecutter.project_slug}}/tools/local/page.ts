@@ -5,6 +5,7 @@ import type { Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { Manifest } from '../build/bundles.ts';
 import { LOCAL, actorOf, findMembership } from './access.ts';
 import type { Run } from './bots.ts';
 import { KINDS, parseFault } from './faults.ts';
@@ -15,6 +16,8 @@ import { mapStack } from './run-bot.ts';
 import type { Store } from './store.ts';
 
 const RUNS_SHOWN = 20;
+/** The latest, on each side. */
+const PATIENTS_SHOWN = 100;
 const REFRESH_MILLISECONDS = 500;
 
 /** @returns a run's log; stacks point into the sources where dist/ holds what ran, with its map */
@@ -27,53 +30,40 @@ export function readableLog({ bot, code, log }: Run): string {
   }
 }
 
+/** @returns create, update, delete; called (by `$execute`); cron */
+export function causeOf({ request: { headers } }: Run): string {
+  return headers ? String(headers['X-Medplum-Interaction'] ?? 'called') : 'cron';
+}
+
 export function addPage(app: Hono, server: MedplumServer, fhir: FhirServer): void {
-  const { store } = server.repository.world;
+  const { world } = server.repository;
+  const client = findMembership(world.store, `ClientApplication/${LOCAL.clientId}`)!;
+  const repo = new LocalRepository(world, actorOf(world.store, client));
   const runs: object[] = [];
-  const asClient = (): LocalRepository => {
-    return new LocalRepository(
-      server.repository.world,
-      actorOf(store, findMembership(store, `ClientApplication/${LOCAL.clientId}`)!),
-    );
-  };
   server.events.on('run', (run) => {
-    const { bot, request, startedAt, milliseconds, success } = run;
-    const why = request.headers?.['X-Medplum-Interaction'] ?? (request.headers ? 'called' : 'cron');
-    const log = readableLog(run);
-    runs.unshift({
-      id: `${startedAt.getTime()}-${Math.random()}`,
-      bot: bot.name,
-      why,
-      at: startedAt,
-      milliseconds,
-      success,
-      log,
-    });
+    const { bot, startedAt: at, milliseconds, success } = run;
+    const about = { id: `${at.getTime()}-${Math.random()}`, bot: bot.name, why: causeOf(run), log: readableLog(run) };
+    runs.unshift({ ...about, at, milliseconds, success });
     runs.length = Math.min(runs.length, RUNS_SHOWN);
   });
-
   const state = (): string => {
-    const all = living<Bot>(store, 'Bot').toSorted((a, b) => (a.name ?? '').localeCompare(b.name ?? ''));
-    const bots = all.map(({ id, name = '', cronString: cron, runtimeVersion, executableCode }) => {
-      return { id, name, cron, runtime: runtimeVersion, code: executableCode?.title, shared: sharedModules(name) };
-    });
+    const bots = living<Bot>(world.store, 'Bot').map(
+      ({ id, name = '', cronString, runtimeVersion, executableCode }) => {
+        const code = executableCode?.title;
+        return { id, name, cron: cronString, runtime: runtimeVersion, code, shared: sharedModules(name) };
+      },
+    );
     return JSON.stringify({
-      medplum: server.baseUrl,
-      fhir: fhir.baseUrl,
-      bots,
-      patients: living<Patient>(store, 'Patient').map((resource) => ({ ...row(resource), resource })),
-      outside: living<Patient>(fhir.store, 'Patient').map(row),
-      faults: fhir.faults.list(),
-      kinds: KINDS,
-      runs,
+      ...{ medplum: server.baseUrl, fhir: fhir.baseUrl, faults: fhir.faults.list(), kinds: KINDS, runs },
+      bots: bots.toSorted((a, b) => a.name.localeCompare(b.name)),
+      patients: living<Patient>(world.store, 'Patient').slice(-PATIENTS_SHOWN).map(patientRow),
+      outside: living<Patient>(fhir.store, 'Patient').slice(-PATIENTS_SHOWN).map(patientRow),
     });
   };
 
   app.get('/', (c) => {
-    c.header(
-      'Content-Security-Policy',
-      "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
-    );
+    const inline = "style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+    c.header('Content-Security-Policy', `default-src 'none'; ${inline}; connect-src 'self'`);
     return c.html(readFileSync(join(import.meta.dirname, 'page.html'), 'utf8'));
   });
   app.get('/_local/events', (c) =>
@@ -84,26 +74,18 @@ export function addPage(app: Hono, server: MedplumServer, fhir: FhirServer): voi
       }
     }),
   );
-  app.post('/_local/patients', async (c) => c.json(await asClient().createResource((await c.req.json()) as Patient)));
-  app.put('/_local/patients/:id', async (c) =>
-    c.json(await asClient().updateResource((await c.req.json()) as Patient)),
-  );
-  app.delete('/_local/patients/:id', async (c) => {
-    await asClient().deleteResource('Patient', c.req.param('id'));
-    return c.json({});
-  });
-  app.post('/_local/faults', async (c) => {
-    fhir.faults.add(parseFault(await c.req.json()));
-    return c.json({});
-  });
-  app.delete('/_local/faults', (c) => {
-    fhir.faults.clear();
-    return c.json({});
-  });
-  app.post('/_local/cron/:id', async (c) => {
-    void server.runCron(await server.repository.readResource<WithId<Bot>>('Bot', c.req.param('id')));
-    return c.json({});
-  });
+  const act = (method: string, path: string, run: (id: string, body: unknown) => unknown): void => {
+    app.on(method, `/_local/${path}`, async (c) => {
+      await run(c.req.param('id') ?? '', await c.req.json().catch(() => undefined));
+      return c.json({});
+    });
+  };
+  act('POST', 'patients', (_, body) => repo.createResource(body as Patient));
+  act('PUT', 'patients/:id', (_, body) => repo.updateResource(body as Patient));
+  act('DELETE', 'patients/:id', (id) => repo.deleteResource('Patient', id));
+  act('POST', 'faults', (_, body) => fhir.faults.add(parseFault(body)));
+  act('DELETE', 'faults', () => fhir.faults.clear());
+  act('POST', 'cron/:id', async (id) => server.runCron(await repo.readResource<WithId<Bot>>('Bot', id)));
 }
 
 /** @returns the resources of a type that are not deleted */
@@ -111,21 +93,20 @@ export function living<T extends Resource>(store: Store, type: T['resourceType']
   return [...store.all(type)].filter(({ deleted }) => !deleted).map(({ resource }) => resource as WithId<T>);
 }
 
-function row({ id, meta, name, birthDate }: Patient): object {
-  return { id, version: meta?.versionId?.slice(0, 8), name: nameOf(name), birthDate };
-}
-
-function sharedModules(name: string | undefined): string[] {
-  try {
-    const { bots } = JSON.parse(readFileSync('dist/manifest.json', 'utf8')) as {
-      bots: Record<string, { shared: object }>;
-    };
-    return Object.keys(bots[name ?? '']?.shared ?? {}).map((path) => basename(path, '.ts'));
-  } catch {
-    return []; // not built here
-  }
+function patientRow(resource: WithId<Patient>): object {
+  const { id, meta, name, birthDate } = resource;
+  return { id, version: meta?.versionId?.slice(0, 8), name: nameOf(name), birthDate, resource };
 }
 
 export function nameOf(name: Patient['name']): string {
   return name?.map(({ given = [], family = '' }) => [...given, family].join(' ')).join() ?? 'no name';
+}
+
+function sharedModules(name: string): string[] {
+  try {
+    const manifest = JSON.parse(readFileSync('dist/manifest.json', 'utf8')) as Manifest;
+    return Object.keys(manifest.bots[name]?.shared ?? {}).map((path) => basename(path, '.ts'));
+  } catch {
+    return []; // not built here
+  }
 }

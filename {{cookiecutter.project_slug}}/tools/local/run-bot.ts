@@ -100,14 +100,17 @@ function failure(message: string): SandboxResult {
  */
 export function mapStack(text: string, map: string): string {
   const sources = new SourceMap(JSON.parse(map) as SourceMapPayload);
-  return text.replaceAll(/evalmachine\.<anonymous>:(\d+):(\d+)|[^\s(]*user\.cjs:(\d+):(\d+)/g, (place, ...numbers) => {
-    const [line, column, plainLine, plainColumn] = numbers.slice(0, 4).map(Number);
-    // The vmcontext runtime puts five lines and two columns before the bundle.
-    const at = line ? [line - 6, column! - (line === 6 ? 3 : 1)] : [plainLine! - 1, plainColumn! - 1];
-    const found = sources.findEntry(at[0]!, at[1]!);
-    if (!('originalSource' in found)) return place as string;
-    return `${found.originalSource.replace(/^(\.\.\/)+/, '')}:${found.originalLine + 1}:${found.originalColumn + 1}`;
-  });
+  return text.replaceAll(
+    /evalmachine\.<anonymous>:(\d+):(\d+)|(?<=\(|at )[^()\n]*?user\.cjs:(\d+):(\d+)/g,
+    (place, ...numbers) => {
+      const [line, column, plainLine, plainColumn] = numbers.slice(0, 4).map(Number);
+      // The vmcontext runtime puts five lines and two columns before the bundle.
+      const at = line ? [line - 6, column! - (line === 6 ? 3 : 1)] : [plainLine! - 1, plainColumn! - 1];
+      const found = sources.findEntry(at[0]!, at[1]!);
+      if (!('originalSource' in found)) return place as string;
+      return `${found.originalSource.replace(/^(\.\.\/)+/, '')}:${found.originalLine + 1}:${found.originalColumn + 1}`;
+    },
+  );
 }
 
 if (!isMainThread) {

@@ -194,6 +194,6 @@ describe('npm run demo', () => {
     const { root } = repository(`throw new Error(greeting());`);
     const demo = start(root, 'demo');
     expect(await demo.ended).toBe(1);
-    expect(demo.printed).toContain('The bot did not run as it should.');
+    expect(demo.printed).toContain('The bot did not follow every step.');
   });
 });

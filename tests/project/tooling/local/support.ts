@@ -46,7 +46,7 @@ export async function openDesk(): Promise<Desk> {
           ...(authorization ? { Authorization: authorization } : {}),
           ...headers,
         },
-        body: (raw ? body : JSON.stringify(body)) as BodyInit,
+        body: (raw ? body : JSON.stringify(body)) as string,
       });
       const text = await response.text();
       let parsed: unknown = text;
