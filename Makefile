@@ -11,9 +11,10 @@ DEMO := build/demo/my-medplum-bots
 help: ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
+# A git repository of its own: this one ignores build/, and the linter would skip what git ignores.
 demo: $(READY) ## Generate a repository, build it, deploy it to local servers, watch a patient arrive
 	rm -rf build/demo
-	cookiecutter --no-input --default-config --output-dir build/demo . init_git=no install_dependencies=no
+	cookiecutter --no-input --default-config --output-dir build/demo . install_dependencies=no
 	cd $(DEMO) && npm ci && npm run build && npm run demo
 
 test: lint ## Everything CI runs
