@@ -232,6 +232,21 @@ describe('a write that is held up and lands late', () => {
     await expectSame();
   });
 
+  test('a create, after the patient was deleted before it ever arrived', async () => {
+    let held = false;
+    world.fault = (request) => {
+      if (held || !request.startsWith('PUT')) {
+        return undefined;
+      }
+      held = true;
+      world.source.remove('Patient', id);
+      return 'hold';
+    };
+    expect((await world.run(SYNC, save())).result).toMatchObject({ action: 'absent' });
+    expect(await world.release()).toEqual([409]);
+    await expectSame();
+  });
+
   test('an update, after a newer one', async () => {
     await world.run(SYNC, save({ gender: 'female' }));
     holdFirst('PUT');

@@ -207,6 +207,23 @@ describe('races and faults', () => {
     expect(await there()).toBeUndefined();
   });
 
+  test('a create that is held up does not bring a patient back that was deleted meanwhile', async () => {
+    save();
+    const { fetch } = globalThis;
+    let late = (): Promise<Response> => expect.fail('nothing was held');
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      if (init?.method === 'PUT' && source.current('Patient', id)) {
+        late = () => fetch(url, { ...init, signal: null });
+        source.remove('Patient', id);
+        throw new TypeError('fetch failed');
+      }
+      return fetch(url, init);
+    });
+    expect(await syncs()).toMatchObject({ action: 'absent', attempts: 2 });
+    expect((await late()).status).toBe(409);
+    expect(await copies()).toEqual([]);
+  });
+
   test('a write of somebody else between looking and writing is not overwritten unseen', async () => {
     save({ gender: 'male' });
     await syncs();

@@ -9,6 +9,8 @@ import type { Done } from './fhir-write.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from './http-request.ts';
 import { retry, retryDelay } from './retry.ts';
 
+const FENCE_NEVER_THERE = { 'if-match': 'W/"0"' };
+
 export interface SyncResult extends Done {
   attempts: number;
 }
@@ -42,7 +44,7 @@ export async function sync(
     throw new Error(`Refused: ${type ? 'not a FHIR id' : 'not a type of src/shared/sync-config.ts'}`);
   }
   return retry(
-    async (attempts) => ({ ...(await syncOnce(context, type, id, deleted)), attempts }),
+    async (attempts) => ({ ...(await syncOnce(context, type, id, deleted, attempts)), attempts }),
     context.deadline,
     delayAfter,
   );
@@ -56,7 +58,13 @@ function delayAfter(error: unknown, attempt: number): number | undefined {
   return (error as { again?: boolean }).again ? retryDelay(attempt) : undefined;
 }
 
-async function syncOnce(context: SyncContext, type: ResourceType, id: string, deleted: boolean): Promise<Done> {
+async function syncOnce(
+  context: SyncContext,
+  type: ResourceType,
+  id: string,
+  deleted: boolean,
+  attempt: number,
+): Promise<Done> {
   const target = await lookAt(context, type, id);
   const source = await readSource(context, type, id, deleted);
   const wanted = source && context.config.inScope(source) ? source : undefined;
@@ -66,6 +74,9 @@ async function syncOnce(context: SyncContext, type: ResourceType, id: string, de
   } else if (target.resource) {
     done = await remove(context, target, target.resource);
   } else {
+    if (attempt > 1 && target.version === '0') {
+      await bury(context, type, id);
+    }
     return done;
   }
   const system = context.config.sourceSystem(type);
@@ -76,7 +87,7 @@ async function syncOnce(context: SyncContext, type: ResourceType, id: string, de
   if (wanted && context.config.identity === 'identifier') {
     if (!target.resource?.id) {
       // The server has given it an id: look again, now behind the fence, and at what parallel creates have left.
-      return { ...(await syncOnce(context, type, id, deleted)), action: 'created' };
+      return { ...(await syncOnce(context, type, id, deleted, attempt)), action: 'created' };
     }
     version = await writeBack(context, wanted, target.resource.id);
   }
@@ -85,4 +96,15 @@ async function syncOnce(context: SyncContext, type: ResourceType, id: string, de
     throw again(`${type}/${id} changed on Medplum meanwhile`);
   }
   return done;
+}
+
+/**
+ * Makes a tombstone where nothing ever was. A create of ours may still be under way, from an attempt that got no
+ * answer; its fence says "never there", and would let it in after the deletion.
+ */
+async function bury(context: SyncContext, type: ResourceType, id: string): Promise<void> {
+  // With its identifier: if this bot dies in between, hapi-reconcile-bot finds the empty resource and removes it.
+  const identifier = [{ system: context.config.sourceSystem(type), value: id }];
+  await context.server.send(HTTP_VERBS.PUT, `${type}/${id}`, { resourceType: type, id, identifier }, FENCE_NEVER_THERE);
+  await context.server.send(HTTP_VERBS.DELETE, `${type}/${id}`);
 }
