@@ -1,6 +1,7 @@
-// Type-aware linting as typescript-eslint's own guide begins with.
+// Type-aware linting as typescript-eslint's own guide begins with; a leading underscore marks what is left out.
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(tseslint.configs.recommendedTypeChecked, {
   languageOptions: { parserOptions: { projectService: true } },
+  rules: { '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }] },
 });
