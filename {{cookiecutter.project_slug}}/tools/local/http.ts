@@ -48,14 +48,15 @@ export function presigned(json: string, { store, baseUrl }: World): string {
 }
 
 export function sendBotResult(c: Context, world: World, success: boolean, value: unknown, log: string): Response {
-  const result = value ?? (success ? core.allOk : core.badRequest(log));
+  const result = value === undefined ? (success ? core.allOk : core.badRequest(log)) : value;
   const outcome = success ? core.allOk : core.badRequest(log);
   if (core.isOperationOutcome(result) && !core.isOk(result)) return sendOutcome(c, result);
   if (core.isResource(result)) return sendResource(c, world, outcome, result as Resource);
   const asked = c.req.header('content-type') ?? '';
   const type = ['text/plain', core.ContentType.HL7_V2].includes(asked) ? asked : core.ContentType.JSON;
-  // A string goes out without quotes, also as JSON.
-  const text = typeof result === 'string' ? result : presigned(JSON.stringify(result), world);
+  // A string goes out without quotes, also as JSON; null as nothing.
+  const text =
+    typeof result === 'string' || result === null ? (result ?? '') : presigned(JSON.stringify(result), world);
   return send(c, text, core.getStatus(outcome), type);
 }
 

@@ -41,7 +41,7 @@ export function addRoutes(app: Hono, world: World, bots: Bots): void {
   const project = (): WithId<Project> => store.latest('Project', LOCAL.projectId)!.resource as WithId<Project>;
 
   app.get('/auth/me', (c) => {
-    const { author, membership } = login(c).actor;
+    const { author, membership, policy } = login(c).actor;
     const { id, name, features, strictMode } = project();
     const { user, profile, admin } = membership!;
     const [type = '', profileId = ''] = author.reference!.split('/');
@@ -49,6 +49,7 @@ export function addRoutes(app: Hono, world: World, bots: Bots): void {
       project: { resourceType: 'Project', id, name, features, strictMode },
       membership: { resourceType: 'ProjectMembership', id: membership!.id, user, profile, admin },
       profile: store.latest(type, profileId)?.resource,
+      accessPolicy: policy,
     });
   });
   // The project of the path is not looked at, as on the real server: it is always the caller's own.
@@ -117,11 +118,8 @@ export function addRoutes(app: Hono, world: World, bots: Bots): void {
     const headers = Object.fromEntries(c.req.raw.headers);
     const contentType = c.req.header('content-type') ?? '';
     const traceId = c.req.header('x-trace-id') ?? randomUUID();
-    const {
-      success,
-      value = null,
-      log,
-    } = await bots.execute({ bot, runAs, requester: author, input, contentType, headers, traceId });
+    const request = { bot, runAs, requester: author, input, contentType, headers, traceId };
+    const { success, value, log } = await bots.execute(request);
     return sendBotResult(c, world, success, value, log);
   };
   for (const path of ['/fhir/R4/Bot/$execute', '/fhir/R4/Bot/:id/$execute']) app.get(path, execute).post(path, execute);

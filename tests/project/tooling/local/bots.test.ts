@@ -16,6 +16,7 @@ describe('$execute', () => {
     ['a boolean', 'return true;', 200, true],
     ['a list', 'return [1, 2];', 200, [1, 2]],
     ['a string, without quotes', 'return "text";', 200, 'text'],
+    ['null, as an empty body', 'return null;', 200, ''],
     ['nothing', 'return;', 200, { resourceType: 'OperationOutcome', id: 'ok' }],
     [
       'an outcome',

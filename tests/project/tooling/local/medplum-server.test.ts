@@ -217,6 +217,20 @@ describe('searches', () => {
   });
 });
 
+describe('references', () => {
+  it('with a condition become the resource that it finds, and are refused where that is not one', async () => {
+    const make = () =>
+      desk.call('POST', 'fhir/R4/Organization', { resourceType: 'Organization', identifier: [{ value: 'org' }] });
+    const { id } = (await make()).body;
+    const refer = { managingOrganization: { reference: 'Organization?identifier=org' } };
+    const { body } = await desk.call('POST', 'fhir/R4/Patient', patient('refers', refer));
+    expect(body.managingOrganization.reference).toBe(`Organization/${id}`);
+    await make();
+    const several = await desk.call('POST', 'fhir/R4/Patient', patient('refers', refer));
+    expect(text(several.body)).toBe("Conditional reference 'Organization?identifier=org' matched multiple resources");
+  });
+});
+
 describe('rights', () => {
   it('of a client without admin rights end at the project', async () => {
     for (const [method, path, body] of [
@@ -257,7 +271,9 @@ describe('rights', () => {
     await desk.call('DELETE', `fhir/R4/AccessPolicy/${policy.body.id}`);
     expect((await desk.other('GET', `fhir/R4/Patient/${active}`)).status, 'a broken policy lets nobody in').toBe(400);
     await desk.call('PUT', url, { ...membership, accessPolicy: undefined });
-    expect((await desk.other('GET', 'fhir/R4/Patient?_deleted=true')).body.entry).not.toHaveLength(0);
+    const tombstones = (await desk.other('GET', 'fhir/R4/Patient?_deleted=true')).body.entry;
+    const { resource } = tombstones.find((entry: { resource: { id: string } }) => entry.resource.id === dead);
+    expect(resource).toEqual({ resourceType: 'Patient', id: dead, meta: { lastUpdated: resource.meta.lastUpdated } });
   });
 
   it('do not reach the members of a project that no client may change', async () => {
