@@ -1,0 +1,114 @@
+"""A generated repository works: it builds, tests, lints, is formatted, and tells its demo's story."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bake.test_hostile import PROSE
+from tests.support import template
+
+NewProject = Callable[..., Path]
+ANSWERS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "both": {name: value for name, value in PROSE.items() if name not in template.QUIET},  # and hostile texts
+    "hapi-sync": {"bot_runtime": "vmcontext"},
+    "hapi-sync-simple": {"ci_provider": "none", "license": "none"},
+    "none": {"ci_provider": "gitlab"},
+}
+
+
+def npm(*arguments: str, cwd: Path, check: bool = True) -> str:
+    done = template.run("npm", *arguments, cwd=cwd, check=check)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("example_bots", template.QUESTIONS["example_bots"])
+def test_it_builds_and_its_tests_pass(example_bots: str, new_project: NewProject) -> None:
+    project = new_project(**{**ANSWERS[example_bots], "example_bots": example_bots})
+    before = template.files(project)
+    npm("run", "build", cwd=project)
+    manifest = json.loads((project / "dist" / "manifest.json").read_text())
+    bots = json.loads((project / "medplum.config.json").read_text())["bots"]
+    assert set(manifest["bots"]) == {bot["name"] for bot in bots}
+    assert all((project / bot["dist"]).stat().st_size > 100 for bot in bots)
+    shown = npm("test", cwd=project)
+    assert re.search(r"Tests .*\d+ passed", re.sub(r"\x1b\[[\d;]*m", "", shown)), shown
+    npm("exec", "--", "prettier", "--check", ".", cwd=project)
+    assert template.files(project) == before, "building or testing changed a file"
+
+
+def test_npm_would_not_change_the_lock_file(project: Path) -> None:
+    before = (project / "package-lock.json").read_bytes()
+    npm("install", "--package-lock-only", "--offline", "--ignore-scripts", cwd=project)
+    assert (project / "package-lock.json").read_bytes() == before
+
+
+def test_lint_names_what_to_use_instead(new_project: NewProject) -> None:
+    project = new_project(example_bots="none")
+    (project / "src" / "shared" / "late.ts").write_text(
+        """// What does not work inside a bot.
+export function late(error: unknown): string {
+  setTimeout(() => undefined, 1);
+  globalThis.setTimeout(() => undefined, 1);
+  console.error(error);
+  return Buffer.from('x').toString('base64');
+}
+"""
+    )
+    done = template.run("npm", "run", "lint", cwd=project, check=False)
+    shown = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert len(re.findall(r"late\.ts:3\b", shown)) == 1
+    for line, cure in (
+        (3, "node:timers/promises"),
+        (4, "node:timers/promises"),
+        (5, "console.log"),
+        (6, "node:buffer"),
+    ):
+        (block,) = [block for block in shown.split("\n\n") if re.search(rf"late\.ts:{line}\b", block)]
+        assert cure in block
+
+
+def test_a_build_with_a_mistake_fails(new_project: NewProject) -> None:
+    project = new_project(example_bots="none")
+    (project / "src" / "bots" / "stray-bot.ts").write_text("export const handler = 1;\n")
+    done = template.run("npm", "run", "build", cwd=project, check=False)
+    assert done.returncode != 0
+    assert "stray-bot" in done.stdout + done.stderr
+    assert not (project / "dist" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("example_bots", ["all", "hapi-sync-simple", "none"])
+def test_the_demo_ends_well(example_bots: str, new_project: NewProject) -> None:
+    project = new_project(example_bots=example_bots)
+    npm("run", "build", cwd=project)
+    shown = npm("run", "demo", cwd=project)
+    for step in ("A patient is created in Medplum", "She gets a birth date", "She is deleted"):
+        assert step in shown
+
+
+def test_the_demo_fails_when_the_external_server_ends_wrong(new_project: NewProject) -> None:
+    project = new_project(example_bots="hapi-sync")
+    npm("run", "build", cwd=project)
+    bundle = project / "dist" / "bots" / "hapi-sync-bot.js"
+    bundle.write_text("exports.handler = async () => ({ status: 'nothing done' });\n")
+    manifest = project / "dist" / "manifest.json"
+    done = template.run("npm", "run", "demo", cwd=project, check=False)
+    assert manifest.exists()
+    assert done.returncode == 1
+
+
+def test_a_new_bot_passes_everything_at_once(new_project: NewProject) -> None:
+    project = new_project(example_bots="none")
+    npm("run", "new:bot", "--", "greeter-bot", "--on", "Patient:create,update", cwd=project)
+    npm("run", "build", cwd=project)
+    npm("test", cwd=project)
+    npm("exec", "--", "prettier", "--check", ".", cwd=project)
+    names = [bot["name"] for bot in json.loads((project / "medplum.config.json").read_text())["bots"]]
+    assert names == ["hello-patient-bot", "greeter-bot"]
