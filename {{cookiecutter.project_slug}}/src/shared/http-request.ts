@@ -28,12 +28,22 @@ export interface RequestFailure extends OperationOutcomeError {
   retryAfter: string | null;
 }
 
-/** @returns True for the failures of `sendRequest`. (`instanceof` fails on vmcontext, where realms mix.) */
+/**
+ * Whether a request failed, or something else did. (`instanceof` fails on vmcontext, where realms mix.)
+ *
+ * @param error - Whatever was thrown.
+ * @returns True for the failures of `sendRequest`.
+ */
 export function isRequestFailure(error: unknown): error is RequestFailure {
   return typeof error === 'object' && error !== null && 'codes' in error && 'retryAfter' in error;
 }
 
-/** @returns True where the same request may succeed later: no answer (0), too many requests, a server's error. */
+/**
+ * Whether the same request may succeed later.
+ *
+ * @param status - The HTTP status; 0 where there was no answer.
+ * @returns True for no answer, too many requests, and a server's error.
+ */
 export function isTransient(status: number): boolean {
   return status === 0 || status === 429 || status >= 500;
 }

@@ -13,6 +13,7 @@ import { HTTP_VERBS } from './http-request.ts';
  * @param context - What the sync works with.
  * @param source - As Medplum has it.
  * @param there - As the external server has it.
+ * @returns True where a PUT would change nothing.
  */
 export function isSame(context: SyncContext, source: Resource, there: Resource): boolean {
   const target = { url: `${there.resourceType}/${there.id}`, duplicates: [] };

@@ -39,7 +39,13 @@ export function changeFrom(event: Pick<BotEvent, 'input' | 'headers'>): Change {
   return { kind: isDelete ? 'delete' : 'upsert', resourceType, id, ...(resource && { resource }) };
 }
 
-/** @returns True for a FHIR type and id (R4, 2.24.0.1); "undefined" and "null" are ids only by accident. */
+/**
+ * Whether two texts name a resource.
+ *
+ * @param resourceType - E.g. `Patient`.
+ * @param id - E.g. a UUID.
+ * @returns True for a FHIR type and id (R4, 2.24.0.1); "undefined" and "null" are ids only by accident.
+ */
 export function isTypeAndId(resourceType: string, id: string): boolean {
   const accident = ['undefined', 'null', 'NaN'].includes(id);
   return /^[A-Z][A-Za-z]+$/.test(resourceType) && /^[A-Za-z0-9.-]{1,64}$/.test(id) && !accident;

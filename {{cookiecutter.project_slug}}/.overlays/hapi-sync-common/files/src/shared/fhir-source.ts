@@ -7,7 +7,12 @@ import { clock, withTimeout } from './retry.ts';
 
 const REQUEST_MS = 10_000;
 
-/** An error after which the same may succeed: `sync` begins anew. */
+/**
+ * An error after which the same may succeed: `sync` begins anew.
+ *
+ * @param message - What happened; nothing about the patient.
+ * @returns The error, to throw.
+ */
 export function again(message: string): Error & { again: true } {
   return Object.assign(new Error(message), { again: true as const });
 }

@@ -75,7 +75,12 @@ function targetAmong(found: Resource[], query: string): Target {
     : { url: query, duplicates };
 }
 
-/** @returns The version in an ETag of a Bundle entry: `W/"3"`, or `3` (HAPI 8.8). */
+/**
+ * The version in an ETag.
+ *
+ * @param etag - Of a Bundle entry: `W/"3"`, or `3` (HAPI 8.8).
+ * @returns The version, e.g. `3`; undefined without an ETag.
+ */
 export function versionIn(etag: string | undefined): string | undefined {
   return /[^W/"]+/.exec(etag ?? '')?.[0];
 }
@@ -102,12 +107,18 @@ export function referenceThere(config: SyncConfig, reference: string): string | 
  *
  * @param resource - A resource of the external server.
  * @param system - The system of the source identifiers.
+ * @returns True where it carries two different ones.
  */
 export function isMerged(resource: Resource, system: string): boolean {
   return new Set(identifiersOf(resource).flatMap((one) => (one.system === system ? [one.value] : []))).size > 1;
 }
 
-/** @returns A resource's identifiers; none where the type has none, or a single one. */
+/**
+ * A resource's identifiers.
+ *
+ * @param resource - Of any type.
+ * @returns Them; none where the type has none, or a single one.
+ */
 export function identifiersOf(resource: Resource): { system?: string; value?: string }[] {
   const { identifier } = resource as { identifier?: { system?: string; value?: string }[] };
   return Array.isArray(identifier) ? identifier : [];
