@@ -29,7 +29,8 @@ export function optionalSecret(secrets: Secrets, name: string): string | undefin
 export function requiredSecret(secrets: Secrets, name: string): string {
   const value = optionalSecret(secrets, name);
   if (value === undefined) {
-    throw new Error(`Secret ${name} is not set in this Medplum project. Set it with: npm run secrets -- set ${name}`);
+    const cure = 'Write it into .env.<environment>.secrets, then: npm run secrets -- push .env.<environment>.secrets';
+    throw new Error(`Secret ${name} is not set in this Medplum project. ${cure}`);
   }
   return value;
 }

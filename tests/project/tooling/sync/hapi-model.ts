@@ -102,7 +102,7 @@ export function hapiModel(gap: () => Promise<void>): HapiModel {
   }
 
   function transaction(
-    entries: { fullUrl: string; resource: Body; request: { url: string; ifMatch?: string } }[],
+    entries: { fullUrl?: string; resource: Body; request: { url: string; ifMatch?: string } }[],
   ): Answer {
     const before = new Map(records);
     const together = new Map<string, string>();
@@ -110,7 +110,7 @@ export function hapiModel(gap: () => Promise<void>): HapiModel {
       for (const { fullUrl, request } of entries) {
         const [type = '', tokens] = decodeURIComponent(request.url).split('?identifier=');
         const key = tokens === undefined ? request.url : (matching(type, tokens)[0]?.[0] ?? `${type}/${++lastId}`);
-        together.set(fullUrl, key).set(request.url, key);
+        together.set(fullUrl ?? request.url, key).set(request.url, key);
       }
       const answers = entries.map(({ resource, request }) =>
         write(together.get(request.url) as string, resource, request.ifMatch, together),

@@ -82,7 +82,7 @@ test('an error is logged before it is thrown, and neither says anything about th
 
 test('a secret that is missing is an error that says what to do', async () => {
   const event = source.save({ resourceType: 'Patient', id });
-  await expect(run({ ...event, secrets: {} })).rejects.toThrow('npm run secrets -- set HAPI_BASE_URL');
+  await expect(run({ ...event, secrets: {} })).rejects.toThrow('Secret HAPI_BASE_URL is not set');
 });
 
 test('medplum.config.json subscribes to the types that are synced, lets the bot read them, and gives it time', () => {

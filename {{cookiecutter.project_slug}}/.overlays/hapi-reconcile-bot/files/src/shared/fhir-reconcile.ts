@@ -69,7 +69,8 @@ export async function reconcile(
     return { counts, failed: [] };
   }
   const fenced = context.config.identity === 'medplum-id';
-  const unsettled = fenced ? await putBatch(context, type, differing) : differing.map(({ id }) => id);
+  const many = fenced && differing.length > 0;
+  const unsettled = many ? await putMany(context, type, differing) : differing.map(({ id }) => id);
   const failed: string[] = [];
   for (const id of [...unsettled, ...leftover]) {
     const problem = await attempt(`SYNC ${type}`, id, () => sync(soon(context), type, id));
@@ -101,37 +102,47 @@ async function attempt(operation: string, id: string, work: () => Promise<unknow
   }
 }
 
-/** Writes what differs in one request, each PUT behind its own fence; returns the ids that must be looked at again. */
-async function putBatch(
+/**
+ * Writes what differs in one request, each PUT behind its own fence: as a transaction, which is three times as fast as
+ * single PUTs (HAPI 8.8), or, where one of them makes that fail, as a batch, in which each stands for itself.
+ *
+ * @returns The ids that must be looked at again.
+ */
+async function putMany(
   context: SyncContext,
   type: ResourceType,
   differing: { id: string; target: Target; source: Resource }[],
 ): Promise<string[]> {
-  if (differing.length === 0) {
-    return [];
-  }
+  const ids = differing.map(({ id }) => id);
   const entry = differing.map(({ target, source }): BundleEntry => ({
     resource: copyFor(context, target, source, (reference) => referenceThere(context.config, reference)).body,
     request: { method: 'PUT', url: target.url, ifMatch: `W/"${target.version}"` },
   }));
-  const bundle: Bundle = { resourceType: 'Bundle', type: 'batch', entry };
-  const headers = { ...WHOLE_META, prefer: 'return=minimal' };
-  const body = await context.server.send<Bundle>(HTTP_VERBS.POST, '', bundle, headers).then(
-    (answer) => answer.body,
-    (error: unknown) => {
-      if (isRequestFailure(error) && [400, 413, 422].includes(error.status)) {
-        return undefined; // HAPI refuses a whole batch for one resource that it cannot parse: one by one, then
-      }
-      throw error;
-    },
-  );
-  const written = differing.filter((_, index) => body?.entry?.[index]?.response?.status?.startsWith('2'));
-  const now = await readMany(
-    context,
-    type,
-    differing.map(({ id }) => id),
-    '&_elements=id',
-  );
+  const answer = (await postBundle(context, 'transaction', entry)) ?? (await postBundle(context, 'batch', entry));
+  if (!answer) {
+    return ids;
+  }
+  const written = differing.filter((_, index) => answer[index]?.response?.status?.startsWith('2'));
+  const now = await readMany(context, type, ids, '&_elements=id');
   const settled = written.filter(({ id, source }) => now.get(id)?.meta?.versionId === source.meta?.versionId);
   return differing.filter((one) => !settled.includes(one)).map(({ id }) => id);
+}
+
+/** The entries of the answer; undefined where HAPI refused the whole Bundle, for one resource that it does not like. */
+async function postBundle(
+  { server }: SyncContext,
+  type: 'transaction' | 'batch',
+  entry: BundleEntry[],
+): Promise<BundleEntry[] | undefined> {
+  const bundle: Bundle = { resourceType: 'Bundle', type, entry };
+  try {
+    const headers = { ...WHOLE_META, prefer: 'return=minimal' };
+    const { body } = await server.send<Bundle>(HTTP_VERBS.POST, '', bundle, headers);
+    return body?.entry ?? [];
+  } catch (error) {
+    if (isRequestFailure(error) && [400, 404, 409, 412, 413, 422].includes(error.status)) {
+      return undefined;
+    }
+    throw error;
+  }
 }

@@ -9,7 +9,7 @@ import { stepsOf } from './reconcile-steps.ts';
 import { clock } from './retry.ts';
 
 /** A page of ids is worked on in batches of this size, this many at a time. */
-const BATCH = 25;
+const BATCH = 50;
 const AT_ONCE = 8;
 
 /** A run looks back further than the last one began: for clocks that differ, and for writes that landed late. */
