@@ -157,7 +157,7 @@ describe('versions', () => {
 });
 
 describe('searches', () => {
-  it('compare identifiers by their exact case', async () => {
+  it('compare identifiers and other tokens by their exact case', async () => {
     await desk.call('POST', 'fhir/R4/Patient', patient('AbC|1'));
     const count = async (value: string): Promise<number> => {
       const query = `fhir/R4/Patient?identifier=${encodeURIComponent(value)}&_summary=count`;
@@ -167,6 +167,14 @@ describe('searches', () => {
     expect(await count('AbC\\|1')).toBe(0); // unescaped it is read as a system and a value
     expect(await count('urn:test|abc|1')).toBe(0);
     expect(await count('urn:Test|AbC|1')).toBe(0);
+    await desk.call(
+      'POST',
+      'fhir/R4/Patient',
+      patient('tag', { meta: { tag: [{ system: 'urn:tag', code: 'Mine' }] } }),
+    );
+    const tagged = async (tag: string) =>
+      (await desk.call('GET', `fhir/R4/Patient?_tag=${tag}&_summary=count`)).body.total;
+    expect([await tagged('urn:tag|Mine'), await tagged('urn:tag|mine')]).toEqual([1, 0]);
   });
 
   it('find names by the beginnings of their words', async () => {

@@ -212,6 +212,43 @@ describe('a pre-commit bot', () => {
     expect(input).toMatchObject({ resourceType: 'Patient', id: made.id });
     expect(headers).toEqual({ 'X-Medplum-Deleted-Resource': `Patient/${made.id}` });
   });
+
+  it('that is off is not asked', async () => {
+    const bot = await desk.bot(`exports.handler = async () => { throw new Error('vetoed'); };`);
+    await subscribe(bot, { extension, status: 'off' });
+    expect((await desk.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient' })).status).toBe(201);
+  });
+
+  it('does not let several conditional writes through while it thinks', async () => {
+    const wait = `await require('node:timers/promises').setTimeout(30);`;
+    await subscribe(await desk.bot(`exports.handler = async () => { ${wait} };`), { extension });
+    const body = { resourceType: 'Patient', identifier: [{ system: 'urn:test', value: 'slow' }] };
+    const write = () => desk.call('PUT', 'fhir/R4/Patient?identifier=urn:test|slow', body);
+    const answers = await Promise.all([write(), write(), write()]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 200, 201]);
+  });
+});
+
+describe('more than 1,000 active subscriptions', () => {
+  it('are not looked at', async () => {
+    const { repository } = desk.server;
+    const channel = { type: 'rest-hook' as const, endpoint: `Bot/${UNKNOWN_ID}` };
+    const filler = {
+      resourceType: 'Subscription' as const,
+      status: 'active' as const,
+      reason: 'x',
+      criteria: 'Task',
+      channel,
+    };
+    for (let n = 0; n < 1000; n++) subscriptions.push((await repository.createResource(filler)).id);
+    const bot = await desk.bot(ECHO);
+    await subscribe(bot);
+    const patient = await create();
+    await desk.call('DELETE', `fhir/R4/Subscription/${subscriptions[0]}`);
+    await put({ ...patient, active: true });
+    const [only] = await told(bot, 1);
+    expect(only!.headers['X-Medplum-Interaction']).toBe('update');
+  });
 });
 
 describe('cron', () => {
