@@ -109,20 +109,28 @@ def test_answers_typed_in(place: Path) -> None:
     assert done.stdout.count("recommended") >= 8
 
 
-def test_the_readmes_command_makes_the_same_repository(github: dict[str, str], place: Path, tmp_path: Path) -> None:
-    answers = ['description=It\'s "the" $one', "license=MIT", "example_bots=hapi-sync", *QUIET]
-    template.cookiecutter(*DEFAULTS, "gh:org/medplum-bots", *answers, cwd=place, env=github)
-    made = only_folder(place)
-    (line,) = [line for line in (made / "README.md").read_text().splitlines() if line.startswith("uvx cruft create")]
+@pytest.fixture
+def uvx(github: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The same environment with a `uvx` that runs the installed cruft, as the real one would the newest."""
     (tmp_path / "bin").mkdir()
-    uvx = tmp_path / "bin" / "uvx"  # uvx runs the newest cruft; here the installed one
+    uvx = tmp_path / "bin" / "uvx"
     uvx.write_text(f'#!/bin/sh\nshift\nexec {template.command("cruft")} "$@"\n')
     uvx.chmod(0o755)
+    return {**github, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_the_readmes_command_makes_the_same_and_links_it(uvx: dict[str, str], place: Path, tmp_path: Path) -> None:
+    answers = ['description=It\'s "the" $one', "license=MIT", "example_bots=hapi-sync", "install_dependencies=no"]
+    template.cookiecutter(*DEFAULTS, "gh:org/medplum-bots", *answers, cwd=place, env=uvx)
+    made = only_folder(place)
+    (line,) = [line for line in (made / "README.md").read_text().splitlines() if line.startswith("uvx cruft create")]
     again = tmp_path / "again"
     again.mkdir()
-    env = {**github, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    template.run("sh", "-c", line, cwd=again, env=env)
+    template.run("sh", "-c", line, cwd=again, env=uvx)
     assert template.files(only_folder(again), ".cruft.json") == template.files(made)
+    template.run("sh", "-c", line.replace(" create ", " link "), cwd=made, env=uvx)
+    assert "up to date" in template.cruft("check", cwd=made, env=uvx).stdout
+    assert template.git("status", "--porcelain", cwd=made) == "?? .cruft.json\n"
 
 
 class TestOverAnExistingRepository:
