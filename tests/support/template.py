@@ -27,8 +27,9 @@ def run(
     given: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command line; a failure shows what it printed."""
+    program = shutil.which(str(line[0]), path=(env or {}).get("PATH")) or str(line[0])  # Windows: npm is npm.cmd
     done = subprocess.run(
-        [str(part) for part in line],
+        [program, *(str(part) for part in line[1:])],
         cwd=cwd,
         env={**os.environ, **(env or {})},
         input=given,

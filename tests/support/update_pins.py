@@ -1,0 +1,166 @@
+"""`make update`: moves every pin of the template to the newest whole stable version.
+
+Python: requirements.txt, compiled from pyproject.toml. npm: both package.json files of a generated repository, the
+tests' own one, and their lock files. GitHub Actions: every `uses:` in a workflow, by commit. An npm version is whole
+where every optional dependency it names (its packages for other platforms) is published too. npm leaves one that is not
+out of the lock file without a word, and `npm ci` then fails on some machine: such a version is stepped back from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "{{cookiecutter.project_slug}}"
+# Node's types follow Node: .nvmrc says which.
+SAME_MAJOR = {"@types/node"}
+STABLE = re.compile(r"\d+\.\d+\.\d+")
+
+
+def run(*line: str, cwd: Path = ROOT) -> str:
+    """Run a command and return what it printed; stop with its message where it fails."""
+    done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, encoding="utf-8", check=False)
+    if done.returncode:
+        raise SystemExit(f"Error: {' '.join(line)} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def as_number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def npm_view(package: str, field: str) -> Any:
+    return json.loads(run("npm", "view", package, field, "--json") or "null")
+
+
+def candidates(name: str, pinned: str, known: list[str], latest: str) -> list[str]:
+    """Return the stable versions from the newest down to the pinned one, which is always the last."""
+    newer = [
+        version
+        for version in known
+        if STABLE.fullmatch(version)
+        and as_number(pinned) < as_number(version) <= as_number(latest)
+        and (name not in SAME_MAJOR or version.split(".")[0] == pinned.split(".")[0])
+    ]
+    return [*sorted(newer, key=as_number, reverse=True), pinned]
+
+
+def incomplete(packages: dict[str, Any]) -> set[str]:
+    """Return the packages of a lock file whose optional dependencies are not all there."""
+    return {
+        path.removeprefix("node_modules/")
+        for path, package in packages.items()
+        for other in package.get("optionalDependencies", {})
+        if f"node_modules/{other}" not in packages and f"{path}/node_modules/{other}" not in packages
+    }
+
+
+def set_pin(path: Path, name: str, version: str) -> None:
+    """Change one pin and nothing else: the file may hold Jinja."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(rf'^(    "{re.escape(name)}": )"[\d.]+"', rf'\g<1>"{version}"', text, flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def pins(path: Path) -> dict[str, str]:
+    found = re.findall(
+        r'^    "((?:@[\w-]+/)?[\w.-]+)": "(\d+\.\d+\.\d+)"', path.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return dict(found)
+
+
+def lock(folder: Path) -> dict[str, Any]:
+    """Write package-lock.json: every platform's packages, their hashes, and no registry's address."""
+    (folder / "package-lock.json").unlink(missing_ok=True)
+    flags = ("--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved")
+    run("npm", "install", *flags, cwd=folder)
+    packages: dict[str, Any] = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    return packages
+
+
+def update_npm() -> None:
+    """Move the pins of every package.json, each kept as it is written, and make the lock files anew."""
+    files = [SOURCE / "package.json", SOURCE / "tools" / "package.json", ROOT / "tests" / "project" / "package.json"]
+    choices: dict[str, list[str]] = {}
+    before = {name: version for path in files for name, version in pins(path).items()}
+    for name, pinned in before.items():
+        choices[name] = candidates(name, pinned, npm_view(name, "versions"), npm_view(name, "dist-tags.latest"))
+    while True:
+        for path in files:
+            for name in pins(path):
+                set_pin(path, name, choices[name][0])
+        lacking = incomplete(lock_generated()) & {name for name, left in choices.items() if len(left) > 1}
+        for name in lacking:
+            print(f"  {name} {choices[name].pop(0)} lacks packages for some platform: not taken")
+        if not lacking:
+            break
+    lock(ROOT / "tests" / "project")
+    for name, pinned in before.items():
+        print(f"  {name} {pinned}" + (f" -> {choices[name][0]}" if choices[name][0] != pinned else ""))
+
+
+def lock_generated() -> dict[str, Any]:
+    """Make the lock file of a generated repository anew, keeping its first lines, which hold answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        bake = ("cookiecutter", "--no-input", "--default-config", "--output-dir", folder, ".")
+        run(*bake, "init_git=no", "install_dependencies=no")
+        made = Path(folder) / "my-medplum-bots"
+        packages = lock(made)
+        head = re.compile(r'^.*?"workspaces"', re.DOTALL)
+        ours = head.match((SOURCE / "package-lock.json").read_text(encoding="utf-8"))
+        assert ours
+        text = head.sub(lambda _: ours[0], (made / "package-lock.json").read_text(encoding="utf-8"), count=1)
+        (SOURCE / "package-lock.json").write_text(text, encoding="utf-8", newline="\n")
+    return packages
+
+
+def update_python() -> None:
+    """Compile requirements.txt anew, for every Python version from 3.10 on and every system, with hashes."""
+    with tempfile.TemporaryDirectory() as folder:
+        run(sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "uv")
+        line = [
+            "pip",
+            "compile",
+            "--quiet",
+            "--universal",
+            "--upgrade",
+            "--python-version",
+            "3.10",
+            "--generate-hashes",
+        ]
+        line += ["--custom-compile-command", "make update", "--group", "dev", "--output-file", "requirements.txt"]
+        run(str(Path(folder) / "bin" / "uv"), *line)
+
+
+def update_actions() -> None:
+    """Move every action to its newest release, by the commit of its tag."""
+    newest_of: dict[str, str] = {}
+    for path in [*ROOT.glob(".github/workflows/*.yml"), *SOURCE.rglob(".github/workflows/*.yml")]:
+        text = path.read_text(encoding="utf-8")
+        for action in set(re.findall(r"uses: ([\w-]+/[\w-]+)@", text)):
+            if action not in newest_of:
+                listed = run("git", "ls-remote", "--tags", f"https://github.com/{action}")
+                # An annotated tag has a second line, with ^{}, which names its commit.
+                found = re.findall(r"^(\w+)\s+refs/tags/v(\d+\.\d+\.\d+)(?:\^\{\})?$", listed, re.MULTILINE)
+                tags = {version: commit for commit, version in found}
+                version = max(tags, key=as_number)
+                newest_of[action] = f"{action}@{tags[version]} # v{version}"
+            text = re.sub(rf"{action}@\w+ # v\S+", newest_of[action], text)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    for line in newest_of.values():
+        print(f"  {line}")
+
+
+if __name__ == "__main__":
+    print("npm packages")
+    update_npm()
+    print("GitHub Actions")
+    update_actions()
+    print("Python packages (from the next make on)")
+    update_python()
