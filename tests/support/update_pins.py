@@ -75,11 +75,21 @@ def pins(path: Path) -> dict[str, str]:
     return dict(found)
 
 
+class ConflictError(Exception):
+    """A package (its name is the message) that does not want the others as they are pinned."""
+
+
 def lock(folder: Path) -> dict[str, Any]:
     """Write package-lock.json: every platform's packages, their hashes, and no registry's address."""
     (folder / "package-lock.json").unlink(missing_ok=True)
-    flags = ("--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved")
-    run("npm", "install", *flags, cwd=folder)
+    flags = ("--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--loglevel=error")
+    try:
+        run("npm", "install", *flags, cwd=folder)
+    except SystemExit as error:
+        found = re.search(r"While resolving: (\S+)@", str(error))
+        if found:
+            raise ConflictError(found[1]) from error
+        raise
     packages: dict[str, Any] = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     return packages
 
@@ -95,10 +105,14 @@ def update_npm() -> None:
         for path in files:
             for name in pins(path):
                 set_pin(path, name, choices[name][0])
-        lacking = incomplete(lock_generated()) & {name for name, left in choices.items() if len(left) > 1}
-        for name in lacking:
-            print(f"  {name} {choices[name].pop(0)} lacks packages for some platform: not taken")
-        if not lacking:
+        try:
+            unfit, why = incomplete(lock_generated()), "lacks packages for some platform"
+        except ConflictError as conflict:
+            unfit, why = {str(conflict)}, "does not fit the others"
+        unfit &= {name for name, left in choices.items() if len(left) > 1}
+        for name in sorted(unfit):
+            print(f"  {name} {choices[name].pop(0)} {why}: not taken")
+        if not unfit:
             break
     lock(ROOT / "tests" / "project")
     for name, pinned in before.items():
