@@ -11,6 +11,7 @@ from tests.support import hapi_server
 from tests.support.hapi_server import HapiServer
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of the server on one worker (`--dist loadgroup`): they share its data and must not meet there."""
     for item in items:

@@ -27,8 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "tests" / "servers" / "hapi"
 BUILDS = ROOT / "build" / "hapi-server"
 START_LIMIT_S = 300  # about 15 are usual
-# The quick compiler and the small collector: most of a test server's life is its start.
-JVM_FLAGS = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+# Room for 10,000 patients (about 20 KB each, on 200 MB), taken only when needed. The quick compiler and the small
+# collector: most of a test server's life is its start.
+JVM_FLAGS = ("-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 class HapiServerError(Exception):
