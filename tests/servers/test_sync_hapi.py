@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+# Fixtures: a generated repository with its packages, and the Node it runs with.
+from tests.project.conftest import new_project, node, node_modules  # noqa: F401
+from tests.support import template
 from tests.support.hapi_server import HapiServer
 
 TESTS = Path(__file__).parent / "sync"
 
 
-def test_the_built_bots_keep_a_real_hapi_in_step(hapi: HapiServer, project: Path) -> None:
-    """Build the bots of a baked repository and run them in the sandbox; see sync/hapi.test.ts for each case."""
-    shutil.copytree(TESTS, project / "server-tests", dirs_exist_ok=True)
+def test_the_built_bots_keep_a_real_hapi_in_step(
+    hapi: HapiServer,
+    new_project: Callable[..., Path],  # noqa: F811
+) -> None:
+    """Build the bots of a generated repository and run them in the sandbox; sync/hapi.test.ts has each case."""
+    project = new_project(example_bots="all", bot_runtime="vmcontext")
+    shutil.copytree(TESTS, project / "server-tests")
     hapi.empty("Patient")
-    environment = {**os.environ, "HAPI_BASE_URL": hapi.base_url}
-    for arguments in (
-        ["node", "esbuild-script.mjs", "--production"],
-        ["npx", "vitest", "run", "--config", "server-tests/vitest.config.ts"],
-    ):
-        done = subprocess.run(arguments, cwd=project, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    template.run("node", "esbuild-script.mjs", "--production", cwd=project)
+    line = ("npx", "vitest", "run", "--config", "server-tests/vitest.config.ts")
+    done = template.run(*line, cwd=project, check=False, env={"NO_COLOR": "1", "HAPI_BASE_URL": hapi.base_url})
+    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2_000:]
+    summary = re.search(r"Tests +(.*)", done.stdout)
+    assert summary, done.stdout
+    assert re.fullmatch(r"\d+ passed \(\d+\)", summary[1].strip()), f"some did not run: {summary[1]}"

@@ -135,15 +135,13 @@ export function logExternalRequest(
  * What may be logged of an error: status and codes.
  *
  * @param error - Anything thrown.
- * @returns E.g. `HTTP 409 processing HAPI-0989`, `no answer timeout`, `see the error`.
+ * @returns E.g. `HTTP 409 processing HAPI-0989`, `no answer timeout`, `not-found`, `see the error`.
  */
 export function describeError(error: unknown): string {
   if (isRequestFailure(error)) {
     return [error.status === 0 ? 'no answer' : `HTTP ${error.status}`, ...error.codes].join(' ');
   }
-  return (
-    String(error)
-      .match(/\bHTTP \d{3}\b|\bHAPI-\d{4}\b/g)
-      ?.join(' ') ?? 'see the error'
-  );
+  const { code } = Object(error) as { code?: unknown };
+  const isCode = typeof code === 'string' && /^[a-z-]{3,30}$/.test(code);
+  return (isCode ? [code] : String(error).match(/\bHTTP \d{3}\b|\bHAPI-\d{4}\b/g))?.join(' ') ?? 'see the error';
 }

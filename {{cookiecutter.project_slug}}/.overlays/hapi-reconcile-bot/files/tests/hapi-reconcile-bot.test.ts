@@ -191,7 +191,7 @@ describe('full', () => {
     const result = await run({ mode: 'full' });
     expect(result).toMatchObject({ mode: 'full', complete: true, counts: { differing: 1, unreadable: 1, failed: 0 } });
     expect(await there()).toEqual(['changed-there male', 'expunged -', 'same male', 'stranger -']);
-    expect(lines).toContainEqual('SYNC Patient/expunged failed: see the error');
+    expect(lines).toContainEqual('SYNC Patient/expunged failed: not-found');
   });
 
   test('losing the right to read deletes nothing', async () => {

@@ -28,6 +28,7 @@ export interface MemorySource {
 /** @returns An empty source. */
 export function memorySource(now: () => number = Date.now): MemorySource {
   const stored = new Map<string, Stored>();
+  const cache = new Map<string, Resource>();
   let versions = 0;
 
   function write(resource: Resource & { id: string }, deleted = false): Stored {
@@ -59,9 +60,15 @@ export function memorySource(now: () => number = Date.now): MemorySource {
   }
 
   const medplum = {
-    async readResource(type: string, id: string) {
+    // As MedplumClient does: without cache: 'reload' it may answer with what it read before.
+    async readResource(type: string, id: string, options?: { cache?: string }) {
       await request(`GET ${type}/${id}`);
-      return living(type, id);
+      const known = cache.get(`${type}/${id}`);
+      if (options?.cache !== 'reload' && known) {
+        return known;
+      }
+      cache.set(`${type}/${id}`, living(type, id));
+      return cache.get(`${type}/${id}`);
     },
     async search(type: string, query: string) {
       await request(`GET ${type}?${query}`);

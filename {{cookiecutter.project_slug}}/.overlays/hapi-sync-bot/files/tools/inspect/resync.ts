@@ -1,5 +1,4 @@
 // `npm run resync`: syncs resources by hand, compares everything, or says what failed last.
-import type { OperationOutcome } from '@medplum/fhirtypes';
 import { UserError, green, main, readArgs, red, table, yellow } from '../cli.ts';
 import { loadConfig } from '../config.ts';
 import { ownBots, readActual } from '../deploy/actual.ts';
@@ -30,22 +29,7 @@ await main(async () => {
     return found.bot.id;
   };
   if (values.failed) return listFailed(server, [idOf('hapi-sync-bot')]);
-  if (values.full) {
-    const input = { mode: 'full', dryRun: values['dry-run'] === true };
-    const { complete, counts } = await execute<{ complete: boolean; counts: object }>(
-      server,
-      idOf('hapi-reconcile-bot'),
-      input,
-    );
-    console.log(
-      table(
-        ['found', 'resources'],
-        Object.entries(counts).map(([name, count]) => [name, String(count)]),
-      ),
-    );
-    if (!complete) console.log(yellow('Its time was up: the next run goes on from there.'));
-    return 0;
-  }
+  if (values.full) return compareAll(server, idOf('hapi-reconcile-bot'), values['dry-run'] === true);
   let failures = 0;
   for (const reference of references) {
     const [resourceType, id] = reference.split('/');
@@ -53,20 +37,35 @@ await main(async () => {
       const { action } = await execute<{ action: string }>(server, idOf('hapi-sync-bot'), { resourceType, id });
       console.log(`${green(action)}  ${reference}`);
     } catch (error) {
-      if (!(error instanceof RequestError)) throw error;
+      if (!(error instanceof UserError)) throw error;
       failures++;
-      console.log(`${red('failed')}  ${reference}  see: npm run logs -- hapi-sync-bot --failed`);
+      console.log(`${red('failed')}  ${reference}  What it says: npm run logs -- --failed`);
     }
   }
   return failures > 0 ? 1 : 0;
 });
 
-async function execute<T>(server: Server, id: string, input: unknown): Promise<T> {
-  const result = await server.send<T | OperationOutcome>('POST', `Bot/${id}/$execute`, input);
-  if ((result as OperationOutcome).resourceType === 'OperationOutcome') {
-    throw new UserError('The bot gave no result: see npm run logs');
+/** Runs the reconcile bot until it has seen everything; each run shorter than a request may take. */
+async function compareAll(server: Server, id: string, dryRun: boolean): Promise<void> {
+  const sums = new Map<string, number>();
+  for (let complete = false; !complete;) {
+    const input = { mode: 'full', dryRun, ms: 90_000 };
+    const result = await execute<{ complete: boolean; counts: Record<string, number> }>(server, id, input);
+    Object.entries(result.counts).forEach(([name, count]) => sums.set(name, (sums.get(name) ?? 0) + count));
+    if (!result.complete && dryRun) console.log(yellow('Its time was up: this is not everything.'));
+    complete = result.complete || dryRun;
   }
-  return result as T;
+  console.log(table(['found', 'resources'], [...sums]));
+}
+
+async function execute<T>(server: Server, id: string, input: unknown): Promise<T> {
+  try {
+    return await server.send<T>('POST', `Bot/${id}/$execute`, input);
+  } catch (error) {
+    throw error instanceof RequestError
+      ? new UserError('The bot failed. What it says: npm run logs -- --failed')
+      : error;
+  }
 }
 
 /** The last failure of each resource, newest first. */

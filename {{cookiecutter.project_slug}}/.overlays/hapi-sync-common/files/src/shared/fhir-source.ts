@@ -13,8 +13,8 @@ const REQUEST_MS = 10_000;
  * @param message - What happened; nothing about the patient.
  * @returns The error, to throw.
  */
-export function again(message: string): Error & { again: true } {
-  return Object.assign(new Error(message), { again: true as const });
+export function again(message: string): Error & { again: boolean } {
+  return Object.assign(new Error(message), { again: true });
 }
 
 /**
@@ -41,9 +41,9 @@ export async function readSource(
     if (outcome && (isGone(outcome) || (deleted && isNotFound(outcome)))) {
       return undefined;
     }
-    const message = `GET ${type}/${id} from Medplum: ${codeOf(outcome)}`;
-    const final = ['not-found', 'forbidden', 'unauthorized'].includes(codeOf(outcome));
-    throw final ? Object.assign(new Error(message), { code: codeOf(outcome) }) : again(message);
+    const code = codeOf(outcome);
+    const failure = again(`GET ${type}/${id} from Medplum: ${code}`);
+    throw Object.assign(failure, { code, again: !['not-found', 'forbidden', 'unauthorized'].includes(code) });
   }
 }
 
@@ -94,5 +94,5 @@ async function onMedplum<T>(context: SyncContext, work: (signal: AbortSignal) =>
 }
 
 function codeOf(outcome: OperationOutcome | undefined): string {
-  return outcome?.id ?? outcome?.issue?.[0]?.code ?? 'no answer';
+  return outcome?.id ?? outcome?.issue?.[0]?.code ?? 'no-answer';
 }
