@@ -43,7 +43,11 @@ describe('npm run plan', () => {
   });
 
   it('gives JSON, also where a secret is missing, which ends with 1', async () => {
-    const { code, stdout, stderr } = await call(writeRepository([{ ...version(1), secrets: ['TOKEN'] }]), PLAN, '--json');
+    const { code, stdout, stderr } = await call(
+      writeRepository([{ ...version(1), secrets: ['TOKEN'] }]),
+      PLAN,
+      '--json',
+    );
     expect(code).toBe(1);
     expect(stderr).toContain('Error: The project has no secret TOKEN, which sync-bot needs.');
     expect(JSON.parse(stdout)).toMatchObject({ environment: 'local', changes: [{ name: 'sync-bot', action: 'new' }] });
@@ -79,13 +83,19 @@ describe('npm run setup:bots', () => {
 
   it('refuses a flag that does not exist, one that npm kept for itself, and a configuration that does not parse', async () => {
     const root = writeRepository([version(1)]);
-    expect(await call(root, SETUP, '--prun')).toMatchObject({ code: 1, stderr: expect.stringContaining('Did you mean "--prune"?') });
+    expect(await call(root, SETUP, '--prun')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('Did you mean "--prune"?'),
+    });
     process.env['npm_config_force'] = 'true';
     const swallowed = await call(root, SETUP);
     delete process.env['npm_config_force'];
     expect(swallowed).toMatchObject({ code: 1, stderr: expect.stringContaining('-- --force') });
     writeFileSync(join(root, 'medplum.config.json'), '{ "bots": [ }');
-    expect(await call(root, SETUP)).toMatchObject({ code: 1, stderr: expect.stringMatching(/^Error: medplum\.config\.json .*\n$/) });
+    expect(await call(root, SETUP)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^Error: medplum\.config\.json .*\n$/),
+    });
     expect(world.requests.filter(({ path }) => path !== 'oauth2/token')).toEqual([]);
   });
 
@@ -114,10 +124,16 @@ describe('npm run setup:bots', () => {
 
 describe('npm run rollback', () => {
   const execute = async (): Promise<unknown> => {
-    const form = new URLSearchParams({ grant_type: 'client_credentials', client_id: ADMIN.id, client_secret: ADMIN.secret });
+    const form = new URLSearchParams({
+      grant_type: 'client_credentials',
+      client_id: ADMIN.id,
+      client_secret: ADMIN.secret,
+    });
     const { access_token } = await (await fetch(`${world.baseUrl}oauth2/token`, { method: 'POST', body: form })).json();
     const headers = { Authorization: `Bearer ${access_token}`, 'Content-Type': 'application/fhir+json' };
-    return (await fetch(`${world.baseUrl}fhir/R4/Bot/${(await bot()).id}/$execute`, { method: 'POST', headers, body: '{}' })).json();
+    return (
+      await fetch(`${world.baseUrl}fhir/R4/Bot/${(await bot()).id}/$execute`, { method: 'POST', headers, body: '{}' })
+    ).json();
   };
 
   it('puts the code before this one back, and holds it until it is released', async () => {
@@ -127,7 +143,9 @@ describe('npm run rollback', () => {
     expect(await execute()).toEqual({ version: 2 });
     const { code, stdout } = await call(root, ROLLBACK, 'sync-bot');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^sync-bot runs [0-9a-f]{16} again, with http-helpers@[0-9a-f]{12}\. It is held there until: /);
+    expect(stdout).toMatch(
+      /^sync-bot runs [0-9a-f]{16} again, with http-helpers@[0-9a-f]{12}\. It is held there until: /,
+    );
     expect(await execute()).toEqual({ version: 1 });
 
     const held = await run(world, root);
@@ -148,7 +166,8 @@ describe('npm run rollback', () => {
     world.rule = () => undefined;
     await run(world, writeRepository([version(3)], root));
     const { stdout } = await call(root, ROLLBACK, 'sync-bot', '--list');
-    const hash = (number: number): string => createHash('sha256').update(version(number).code).digest('hex').slice(0, 16);
+    const hash = (number: number): string =>
+      createHash('sha256').update(version(number).code).digest('hex').slice(0, 16);
     expect(stdout.match(/[0-9a-f]{16} /g)?.map((found) => found.trim())).toEqual([hash(3), hash(1)]);
     expect((await call(root, ROLLBACK, 'sync-bot', '--to', hash(1).slice(0, 6))).code).toBe(0);
     expect((await bot()).executableCode?.title).toBe(`sync-bot.${hash(1)}.cjs`);
@@ -167,14 +186,19 @@ describe('npm run rollback', () => {
     world.rule = () => undefined;
     const { stdout, code } = await call(root, PLAN);
     expect(code).toBe(1);
-    expect(stdout).toMatch(/! sync-bot {2}blocked, its rollback did not finish; run again: npm run rollback -- sync-bot --to \S+\n/);
+    expect(stdout).toMatch(
+      /! sync-bot {2}blocked, its rollback did not finish; run again: npm run rollback -- sync-bot --to \S+\n/,
+    );
     expect((await call(root, ROLLBACK, 'sync-bot')).code).toBe(0);
     expect((await call(root, PLAN)).code).toBe(0);
   });
 
   it('says that there is no such bot, and nothing to go back to', async () => {
     const root = writeRepository([version(1)]);
-    expect(await call(root, ROLLBACK, 'sync-bot')).toMatchObject({ code: 1, stderr: 'Error: local has no sync-bot of this repository.\n' });
+    expect(await call(root, ROLLBACK, 'sync-bot')).toMatchObject({
+      code: 1,
+      stderr: 'Error: local has no sync-bot of this repository.\n',
+    });
     await run(world, root);
     expect((await call(root, ROLLBACK, 'sync-bot')).stderr).toContain('sync-bot has no earlier version.');
   });
@@ -227,17 +251,36 @@ describe('npm run secrets', () => {
 describe('npm run import', () => {
   it('adopts a bot with its settings and subscriptions, and changes nothing of what runs', async () => {
     const { repository } = world.server;
-    const made = await repository.createResource<Bot>({ resourceType: 'Bot', name: 'Legacy Sync', timeout: 20, cronString: '0 3 * * *' });
+    const made = await repository.createResource<Bot>({
+      resourceType: 'Bot',
+      name: 'Legacy Sync',
+      timeout: 20,
+      cronString: '0 3 * * *',
+    });
     const channel = { type: 'rest-hook' as const, endpoint: `Bot/${made.id}`, header: ['X-A: b'] };
-    await repository.createResource({ resourceType: 'Subscription', status: 'active', reason: 'x', criteria: 'Patient', channel });
+    await repository.createResource({
+      resourceType: 'Subscription',
+      status: 'active',
+      reason: 'x',
+      criteria: 'Patient',
+      channel,
+    });
     const root = writeRepository([]);
     const { code, stdout, stderr } = await call(root, IMPORT, 'Legacy Sync');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toContain(`Bot/${made.id} is local/legacy-sync from now on, with 1 subscriptions in medplum.config.json.`);
+    expect(stdout).toContain(
+      `Bot/${made.id} is local/legacy-sync from now on, with 1 subscriptions in medplum.config.json.`,
+    );
     const { bots } = JSON.parse(readFileSync(join(root, 'medplum.config.json'), 'utf8'));
     expect(bots).toEqual([
       {
-        ...{ name: 'legacy-sync', timeout: 20, cron: '0 3 * * *', source: 'src/bots/legacy-sync.ts', dist: 'dist/bots/legacy-sync.js' },
+        ...{
+          name: 'legacy-sync',
+          timeout: 20,
+          cron: '0 3 * * *',
+          source: 'src/bots/legacy-sync.ts',
+          dist: 'dist/bots/legacy-sync.js',
+        },
         subscriptions: [{ criteria: 'Patient', headers: ['X-A: b'] }],
       },
     ]);
@@ -245,14 +288,18 @@ describe('npm run import', () => {
     expect(now.identifier).toEqual([{ system: 'urn:medplum-bots:test', value: 'local/legacy-sync' }]);
     writeRepository([...bots], root);
     const { lines } = await run(world, root);
-    expect(lines[1]).toMatch(/^~ legacy-sync {2}settings \(name: Legacy Sync -> legacy-sync\), code \(it has none yet\), membership.*subscription \(adopted: Patient\)$/);
+    expect(lines[1]).toMatch(
+      /^~ legacy-sync {2}settings \(name: Legacy Sync -> legacy-sync\), code \(it has none yet\), membership.*subscription \(adopted: Patient\)$/,
+    );
     expect(await all(world, 'Subscription')).toHaveLength(1);
   });
 
   it('asks for an id where a name stands twice, and refuses what it cannot find', async () => {
     for (const _ of [1, 2]) await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'twin' });
     const root = writeRepository([]);
-    expect((await call(root, IMPORT, 'twin')).stderr).toMatch(/^Error: Several have this name\. Give an id: \S+, \S+\n$/);
+    expect((await call(root, IMPORT, 'twin')).stderr).toMatch(
+      /^Error: Several have this name\. Give an id: \S+, \S+\n$/,
+    );
     expect((await call(root, IMPORT, 'nobody')).stderr).toContain('no Bot with the name or id nobody');
   });
 });
@@ -266,15 +313,27 @@ describe('npm run doctor', () => {
     expect(code).toBe(0);
     expect(stdout).toContain('✓ sync-bot is as it should be');
     expect(stdout).not.toMatch(/^[x!]/m);
-    expect(world.requests.slice(first).filter(({ method, path }) => method !== 'GET' && path !== '' && path !== 'oauth2/token')).toEqual([]);
+    expect(
+      world.requests
+        .slice(first)
+        .filter(({ method, path }) => method !== 'GET' && path !== '' && path !== 'oauth2/token'),
+    ).toEqual([]);
   });
 
   it('names each thing that is wrong, with what mends it', async () => {
     const { repository } = world.server;
     await run(world, writeRepository([version(1), { name: 'old-bot' }]));
     const subscription = { resourceType: 'Subscription', status: 'active', reason: 'x' } as const;
-    await repository.createResource({ ...subscription, criteria: 'Patient', channel: { type: 'rest-hook', endpoint: 'Bot/nobody' } });
-    await repository.createResource({ ...subscription, criteria: 'Patiend', channel: { type: 'rest-hook', endpoint: 'https://example.com' } });
+    await repository.createResource({
+      ...subscription,
+      criteria: 'Patient',
+      channel: { type: 'rest-hook', endpoint: 'Bot/nobody' },
+    });
+    await repository.createResource({
+      ...subscription,
+      criteria: 'Patiend',
+      channel: { type: 'rest-hook', endpoint: 'https://example.com' },
+    });
     const root = writeRepository([{ ...version(2), secrets: ['TOKEN'] }]);
     const { code, stdout } = await call(root, DOCTOR);
     expect(code).toBe(1);
@@ -301,10 +360,22 @@ describe('npm run logs', () => {
     const source = `import { fail } from '../shared/fail.ts';\n\nexport async function handler(): Promise<void> {\n  fail('${message}');\n}\n`;
     writeFileSync(join(root, 'src/bots/sync-bot.ts'), source);
     mkdirSync(join(root, 'src/shared'), { recursive: true });
-    writeFileSync(join(root, 'src/shared/fail.ts'), '// a comment\nexport function fail(text: string): never {\n  throw new Error(text);\n}\n');
+    writeFileSync(
+      join(root, 'src/shared/fail.ts'),
+      '// a comment\nexport function fail(text: string): never {\n  throw new Error(text);\n}\n',
+    );
     const footer = { js: 'Object.assign(exports, module.exports);' };
     const outfile = join(root, 'dist/bots/sync-bot.js');
-    await build({ entryPoints: [join(root, 'src/bots/sync-bot.ts')], outfile, bundle: true, platform: 'node', format: 'cjs', minify: true, sourcemap: true, footer });
+    await build({
+      entryPoints: [join(root, 'src/bots/sync-bot.ts')],
+      outfile,
+      bundle: true,
+      platform: 'node',
+      format: 'cjs',
+      minify: true,
+      sourcemap: true,
+      footer,
+    });
     const manifest = JSON.parse(readFileSync(join(root, 'dist/manifest.json'), 'utf8'));
     manifest.bots['sync-bot'].sha256 = createHash('sha256').update(readFileSync(outfile)).digest('hex');
     writeFileSync(join(root, 'dist/manifest.json'), JSON.stringify(manifest));
@@ -337,7 +408,10 @@ describe('npm run logs', () => {
   it('refuses a name that is not deployed', async () => {
     await run(world, writeRepository([version(1)]));
     const root = writeRepository([version(1)]);
-    expect(await call(root, LOGS, 'sync-bto')).toMatchObject({ code: 1, stderr: expect.stringContaining('Did you mean "sync-bot"?') });
+    expect(await call(root, LOGS, 'sync-bto')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('Did you mean "sync-bot"?'),
+    });
     expect((await call(root, LOGS)).stdout).toBe('No runs yet.\n');
   });
 });

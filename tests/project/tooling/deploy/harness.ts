@@ -33,7 +33,11 @@ export interface TestBot {
 }
 
 /** Writes medplum.config.json, src/ and dist/ as a build would. */
-export function writeRepository(bots: TestBot[], root = mkdtempSync(join(tmpdir(), 'deploy-')), system = SYSTEM): string {
+export function writeRepository(
+  bots: TestBot[],
+  root = mkdtempSync(join(tmpdir(), 'deploy-')),
+  system = SYSTEM,
+): string {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
   for (const folder of ['dist/bots', 'src/bots']) mkdirSync(join(root, folder), { recursive: true });
   const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
@@ -49,7 +53,10 @@ export function writeRepository(bots: TestBot[], root = mkdtempSync(join(tmpdir(
     return { source: `src/bots/${name}.ts`, dist: `dist/bots/${name}.js`, ...members };
   });
   writeFileSync(join(root, 'dist/manifest.json'), JSON.stringify({ production: true, bots: built }));
-  writeFileSync(join(root, 'medplum.config.json'), JSON.stringify({ identifierSystem: system, bots: entries }, null, 2));
+  writeFileSync(
+    join(root, 'medplum.config.json'),
+    JSON.stringify({ identifierSystem: system, bots: entries }, null, 2),
+  );
   return root;
 }
 
@@ -62,7 +69,8 @@ export interface Request {
   body: string;
 }
 /** What the door does with a request: lets it pass, answers itself, or ends the connection before or after the server. */
-export type Verdict = undefined | { status: number; body?: unknown; headers?: Record<string, string> } | 'cut before' | 'cut after';
+export type Verdict =
+  undefined | { status: number; body?: unknown; headers?: Record<string, string> } | 'cut before' | 'cut after';
 
 export interface World {
   server: MedplumServer;
@@ -145,7 +153,10 @@ export function isWrite({ method, path }: Request): boolean {
 
 /** A command in a process of its own: what `npm run` starts, without the build. */
 export function command(root: string, script: string, ...args: string[]): { pid: number; done: Promise<Ended> } {
-  const child = spawn(process.execPath, [join(ROOT, script), ...args], { cwd: root, env: { ...process.env, NO_COLOR: '1' } });
+  const child = spawn(process.execPath, [join(ROOT, script), ...args], {
+    cwd: root,
+    env: { ...process.env, NO_COLOR: '1' },
+  });
   const out = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) child[name].on('data', (chunk) => (out[name] += String(chunk)));
   return { pid: child.pid!, done: new Promise((resolve) => child.on('close', (code) => resolve({ code, ...out }))) };
@@ -179,17 +190,22 @@ export async function state(world: World): Promise<unknown> {
     return bot?.identifier?.map(({ value }) => value).join() ?? `${reference} (unknown)`;
   };
   const policies = await all(world, 'AccessPolicy');
-  const policyOf = (reference: string | undefined): unknown => policies.find(({ id }) => reference === `AccessPolicy/${id}`);
+  const policyOf = (reference: string | undefined): unknown =>
+    policies.find(({ id }) => reference === `AccessPolicy/${id}`);
   const strip = ({ id: _, meta, ...members }: Resource): Record<string, unknown> => ({
     ...members,
     tags: (meta?.tag ?? []).map(({ system, code }) => `${system}|${code}`).toSorted(),
   });
-  const members = (await all<ProjectMembership>(world, 'ProjectMembership')).filter((m) => m.profile.reference?.startsWith('Bot/'));
+  const members = (await all<ProjectMembership>(world, 'ProjectMembership')).filter((m) =>
+    m.profile.reference?.startsWith('Bot/'),
+  );
   const sort = (list: unknown[]): string[] => list.map((one) => JSON.stringify(one)).toSorted();
   return {
     bots: sort(bots.map((bot) => ({ ...strip(bot), executableCode: bot.executableCode?.title }))),
     policies: sort(policies.map(strip)),
-    members: sort(members.map((m) => [keyOf(m.profile.reference), policyOf(m.accessPolicy?.reference) ? 'with policy' : ''])),
+    members: sort(
+      members.map((m) => [keyOf(m.profile.reference), policyOf(m.accessPolicy?.reference) ? 'with policy' : '']),
+    ),
     subscriptions: sort(
       (await all<Subscription>(world, 'Subscription')).map((one) => {
         return { ...strip(one), channel: { ...one.channel, endpoint: keyOf(one.channel?.endpoint) } };

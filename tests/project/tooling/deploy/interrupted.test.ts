@@ -13,10 +13,24 @@ const BEFORE: TestBot[] = [
 ];
 /** Everything at once: new, code, settings with `$deploy`, criteria, policy added and changed, a rename, removals. */
 const AFTER: TestBot[] = [
-  { name: 'new-bot', subscriptions: [{ criteria: 'Patient' }, { criteria: 'Task', interactions: ['create'] }], accessPolicy: policy },
-  { name: 'code-bot', code: 'exports.handler = async () => 2;\n', subscriptions: [{ criteria: 'Patient' }], accessPolicy: [{ resourceType: 'Task' }] },
+  {
+    name: 'new-bot',
+    subscriptions: [{ criteria: 'Patient' }, { criteria: 'Task', interactions: ['create'] }],
+    accessPolicy: policy,
+  },
+  {
+    name: 'code-bot',
+    code: 'exports.handler = async () => 2;\n',
+    subscriptions: [{ criteria: 'Patient' }],
+    accessPolicy: [{ resourceType: 'Task' }],
+  },
   { name: 'settings-bot', timeout: 20, subscriptions: [{ criteria: 'Practitioner' }], accessPolicy: policy },
-  { name: 'new-name-bot', previousNames: ['old-name-bot'], subscriptions: [{ criteria: 'Patient' }], accessPolicy: policy },
+  {
+    name: 'new-name-bot',
+    previousNames: ['old-name-bot'],
+    subscriptions: [{ criteria: 'Patient' }],
+    accessPolicy: policy,
+  },
 ];
 const OPTIONS = { prune: true, concurrency: 1 };
 
@@ -64,39 +78,46 @@ afterAll(() => {
 });
 
 describe('a run that ends', () => {
-  it('before any of its requests (which is after the one before it) leaves what the next run completes', { timeout: 300_000 }, async () => {
-    expect(sent.length).toBeGreaterThan(30);
-    for (const { number, method, path } of sent) {
-      const place = `before request ${number}, ${method} ${path.replace(/[0-9a-f-]{36}/, 'ID')}`;
-      const world = await startedWorld();
-      await new Promise<void>((end, reject) => {
-        const first = lives.run({ cutAt: number, sent: 0, end }, () => run(world, after, OPTIONS));
-        first.then(() => reject(new Error(`${place}: not cut`)), reject);
-      });
-      expect((await run(world, after, OPTIONS)).failed, place).toEqual([]);
-      expect(await state(world), place).toEqual(wanted);
-      expect((await run(world, after, OPTIONS)).writes, place).toEqual([]);
-      await world.stop();
-    }
-  });
+  it(
+    'before any of its requests (which is after the one before it) leaves what the next run completes',
+    { timeout: 300_000 },
+    async () => {
+      expect(sent.length).toBeGreaterThan(30);
+      for (const { number, method, path } of sent) {
+        const place = `before request ${number}, ${method} ${path.replace(/[0-9a-f-]{36}/, 'ID')}`;
+        const world = await startedWorld();
+        await new Promise<void>((end, reject) => {
+          const first = lives.run({ cutAt: number, sent: 0, end }, () => run(world, after, OPTIONS));
+          first.then(() => reject(new Error(`${place}: not cut`)), reject);
+        });
+        expect((await run(world, after, OPTIONS)).failed, place).toEqual([]);
+        expect(await state(world), place).toEqual(wanted);
+        expect((await run(world, after, OPTIONS)).writes, place).toEqual([]);
+        await world.stop();
+      }
+    },
+  );
 });
 
 describe('a line that breaks', () => {
-  it.each(['cut before', 'cut after'] as const)('once at every request (%s the server carried it out) changes nothing', async (cut) => {
-    const world = await startedWorld();
-    const broken = new Set<string>();
-    world.rule = ({ method, path, body }) => {
-      const request = `${method} ${path} ${path === 'oauth2/token' ? '' : body}`;
-      if (broken.has(request)) return undefined;
-      broken.add(request);
-      return cut;
-    };
-    expect((await run(world, after, { prune: true })).failed).toEqual([]);
-    expect(broken.size).toBeGreaterThan(30);
-    world.rule = () => undefined;
-    expect(await state(world)).toEqual(wanted);
-    await world.stop();
-  });
+  it.each(['cut before', 'cut after'] as const)(
+    'once at every request (%s the server carried it out) changes nothing',
+    async (cut) => {
+      const world = await startedWorld();
+      const broken = new Set<string>();
+      world.rule = ({ method, path, body }) => {
+        const request = `${method} ${path} ${path === 'oauth2/token' ? '' : body}`;
+        if (broken.has(request)) return undefined;
+        broken.add(request);
+        return cut;
+      };
+      expect((await run(world, after, { prune: true })).failed).toEqual([]);
+      expect(broken.size).toBeGreaterThan(30);
+      world.rule = () => undefined;
+      expect(await state(world)).toEqual(wanted);
+      await world.stop();
+    },
+  );
 });
 
 describe('a process that is killed', () => {

@@ -1,0 +1,78 @@
+// How the deployment repeats a request: what it waits for, how long, and when it gives up.
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { connect, isLocal } from '../../tools/deploy/server.ts';
+
+const waits = vi.hoisted((): number[] => []);
+vi.mock('node:timers/promises', () => ({ setTimeout: async (milliseconds: number) => void waits.push(milliseconds) }));
+
+type Answer = [status: number, headers?: Record<string, string>];
+let http: Server;
+let baseUrl: string;
+let answers: Answer[];
+
+beforeAll(async () => {
+  http = createServer((request, response) => {
+    if (request.url === '/oauth2/token') {
+      return void response.end(JSON.stringify({ access_token: 'x', project: { reference: 'Project/p' } }));
+    }
+    const [status, headers] = answers.length > 1 ? answers.shift()! : answers[0]!;
+    response.writeHead(status, headers).end(status === 200 ? '{"resourceType":"Bot"}' : '{}');
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  baseUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}/`;
+});
+afterAll(() => void http.close());
+beforeEach(() => void (waits.length = 0));
+
+const read = async (...given: Answer[]): Promise<unknown> => {
+  answers = given;
+  const server = await connect({ name: 'local', baseUrl, clientId: 'c', clientSecret: 's', projectId: 'p' });
+  return server.send('GET', 'Bot/1');
+};
+
+describe('a request that is refused for now', () => {
+  it.each<[string, Answer, number]>([
+    ['Retry-After in seconds', [429, { 'Retry-After': '7' }], 7000],
+    ["Medplum's RateLimit", [429, { RateLimit: '"fhirInteractions";r=0;t=12' }], 12_000],
+    [
+      'the first of several limits that is used up',
+      [429, { RateLimit: '"requests";r=5;t=3, "fhirInteractions";r=0;t=9' }],
+      9000,
+    ],
+    ['a minute at most', [503, { 'Retry-After': '86400' }], 65_000],
+  ])('waits as it is told: %s', async (_, refusal, wanted) => {
+    expect(await read(refusal, [200])).toEqual({ resourceType: 'Bot' });
+    expect(waits).toEqual([wanted]);
+  });
+
+  it('waits until a date', async () => {
+    await read([429, { 'Retry-After': new Date(Date.now() + 30_000).toUTCString() }], [200]);
+    expect(waits[0]).toBeGreaterThan(25_000);
+    expect(waits[0]).toBeLessThanOrEqual(30_000);
+  });
+
+  it('waits longer each time where nothing is said, and gives up in the end', async () => {
+    await expect(read([503])).rejects.toThrow('GET Bot/1 was answered with 503');
+    expect(waits).toHaveLength(6);
+    expect(waits[5]).toBeGreaterThan(waits[0]!);
+  });
+
+  it.each([400, 403, 404, 413, 500])('is not repeated after %i', async (status) => {
+    await expect(read([status])).rejects.toThrow(`was answered with ${status}`);
+    expect(waits).toEqual([]);
+  });
+});
+
+it('knows which servers are on this machine', () => {
+  const all = [
+    'http://localhost:8103/',
+    'http://127.0.0.1/',
+    'http://[::1]:80/',
+    'https://api.medplum.com/',
+    'http://localhost.example.com/',
+  ];
+  expect(all.map(isLocal)).toEqual([true, true, true, false, false]);
+});
