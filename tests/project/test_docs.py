@@ -7,13 +7,14 @@ to, before), `exit 2`, `fails`, `runs until stopped`.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import pytest
 from tests.support import template
 
 NewProject = Callable[..., Path]
+Serve = Callable[[Path, dict[str, str]], None]
 
 BLOCK = re.compile(
     r"(?:<!-- (?P<marks>[^\n]*?) -->\n\n)?^(?P<ticks>```+)(?P<language>\w+)\n(?P<text>.*?)^(?P=ticks)$", re.M | re.S
@@ -79,68 +81,106 @@ def wait_for_addresses(server: subprocess.Popen[str]) -> dict[str, str]:
 
 
 @contextmanager
-def local_server(project: Path) -> Iterator[dict[str, str]]:
-    """Start the local servers with every bot deployed twice, so that there is an earlier version to go back to."""
-    command = ["node", "tools/local/local.ts", "--port", "0", "--fhir-port", "0"]
-    server = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
-    try:
-        variables = wait_for_addresses(server)
-        bot = project / "src" / "bots" / "hapi-sync-bot.ts"
-        first = bot.read_text(encoding="utf-8")
-        for text in (first.replace("25_000", "24_000"), first):
-            bot.write_text(text, encoding="utf-8")
-            template.run("npm", "run", "setup:bots", cwd=project, env=variables)
-        yield variables
-    finally:
-        server.terminate()
-        server.communicate()
-
-
-def run_until_stopped(command: str, project: Path, variables: dict[str, str]) -> None:
-    """Start what serves until Ctrl-C, on free ports, see it answer, and end it."""
+def servers(project: Path, command: str = "npm run local") -> Iterator[dict[str, str]]:
+    """Start what serves until Ctrl-C, on free ports; give the variables that lead other commands there."""
     process = subprocess.Popen(
         ["sh", "-c", f"exec {command} -- --port 0 --fhir-port 0"],
         cwd=project,
-        env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
-        address = wait_for_addresses(process)["MEDPLUM_BASE_URL"]
-        with urllib.request.urlopen(f"{address}healthcheck", timeout=30) as answer:  # noqa: S310
-            assert answer.status == 200
+        yield wait_for_addresses(process)
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=30)
 
 
+def deploy_twice(project: Path, variables: dict[str, str]) -> None:
+    """Deploy every bot, so that one of them has an earlier version to go back to."""
+    bot = project / "src" / "bots" / "hapi-sync-bot.ts"
+    first = bot.read_text(encoding="utf-8")
+    for text in (first.replace("25_000", "24_000"), first):
+        bot.write_text(text, encoding="utf-8")
+        template.run("npm", "run", "setup:bots", cwd=project, env=variables)
+
+
+def try_servers(command: str, project: Path) -> str:
+    """See that what serves until it is stopped answers."""
+    with servers(project, command) as variables:
+        address = f"{variables['MEDPLUM_BASE_URL']}healthcheck"
+        with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 -- loopback
+            assert answer.status == 200
+    return ""
+
+
+def follow(project: Path, name: str, started: ExitStack, serve: Serve) -> Iterator[tuple[str, str]]:
+    """Do what a document says; give each command and what it printed."""
+    variables: dict[str, str] = {}
+    for block in blocks(project / name):
+        if block.file:
+            (project / block.file).write_text(block.text, encoding="utf-8")
+        if "with the local server" in block.marks and not variables:
+            variables = started.enter_context(servers(project))
+            serve(project, variables)
+        wanted = next((int(mark[5:]) for mark in block.marks if mark.startswith("exit ")), 0)
+        for command in block.commands:
+            if "runs until stopped" in block.marks:
+                yield command, try_servers(command, project)
+                continue
+            done = template.run("sh", "-c", command, cwd=project, env={**variables, "NO_COLOR": "1"}, check=False)
+            said = f"{name}: {command}\n{done.stdout}{done.stderr}"
+            if "fails" in block.marks:
+                assert done.returncode != 0, said
+            else:
+                assert done.returncode == wanted, said
+            yield command, said
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_following_a_document(name: str, new_project: NewProject) -> None:
     project = new_project()
-    variables: dict[str, str] = {}
-    servers = None
-    try:
-        for block in blocks(project / name):
-            if block.file:
-                (project / block.file).write_text(block.text, encoding="utf-8")
-            if "with the local server" in block.marks and servers is None:
-                servers = local_server(project)
-                variables = servers.__enter__()
-            wanted = next((int(mark[5:]) for mark in block.marks if mark.startswith("exit ")), 0)
-            for command in block.commands:
-                if "runs until stopped" in block.marks:
-                    run_until_stopped(command, project, variables)
-                    continue
-                done = template.run("sh", "-c", command, cwd=project, env=variables, check=False)
-                said = f"{name}: {command}\n{done.stdout}{done.stderr}"
-                if "fails" in block.marks:
-                    assert done.returncode != 0, said
-                else:
-                    assert done.returncode == wanted, said
-    finally:
-        if servers is not None:
-            servers.__exit__(None, None, None)
+    template.git("init", "--quiet", cwd=project)
+    template.git("add", "--all", cwd=project)
+    template.git("commit", "--quiet", "--message", "Start", cwd=project)
+    with ExitStack() as started:
+        for _ in follow(project, name, started, deploy_twice):
+            pass
+
+
+def test_a_strangers_first_bot(new_project: NewProject) -> None:
+    """From the README alone: a bot with a shared function, tested, run on an event, deployed, run by the server."""
+    project = new_project(example_bots="none")
+    printed: dict[str, str] = {}
+
+    def press_create_a_patient(_: Path, variables: dict[str, str]) -> None:
+        printed["address"] = variables["MEDPLUM_BASE_URL"]
+
+    with ExitStack() as started:
+        for command, said in follow(project, "README.md", started, press_create_a_patient):
+            printed[command] = said
+            if command == "npm run setup:bots":
+                patient = b'{"resourceType": "Patient", "telecom": [{"system": "phone", "value": "555-0100"}]}'
+                headers = {"Content-Type": "application/fhir+json"}
+                address = f"{printed['address']}_local/patients"
+                request = urllib.request.Request(address, patient, headers)  # noqa: S310 -- loopback
+                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                    assert answer.status == 200
+                wait_for_a_run(printed["address"], "check-phone")
+    assert re.search(r"contact\.ts:\d+\): check-phone\n", printed["npm run analyze -- --find phoneOf"])
+    event = "npm run bot -- check-phone --event tests/events/patient-created.json"
+    assert '"reachable": false' in printed[event]
+    assert re.search(r"\+ check-phone +new\n", printed["npm run setup:bots"])
+    assert re.search(r"check-phone +ok", printed["npm run logs -- check-phone"])
+
+
+def wait_for_a_run(address: str, bot: str) -> None:
+    """Read the events that the local page lives on, until one tells of a run of the bot."""
+    with urllib.request.urlopen(f"{address}_local/events", timeout=30) as events:  # noqa: S310 -- loopback
+        for line in events:
+            if line.startswith(b"data:") and any(run["bot"] == bot for run in json.loads(line[5:])["runs"]):
+                return
 
 
 def test_every_document_is_followed(baked: Callable[..., Path]) -> None:
@@ -158,3 +198,15 @@ def test_links_between_documents_lead_somewhere(baked: Callable[..., Path]) -> N
         for document in [project / "README.md", project / "AGENTS.md", *(project / "docs").glob("*.md")]:
             for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
                 assert (document.parent / target).exists(), f"{document.name} points at {target}"
+
+
+def test_documents_name_only_scripts_that_there_are(baked: Callable[..., Path]) -> None:
+    """Also inside sentences and tables, with and without the example bots."""
+    for example_bots in ("all", "none"):
+        project = baked(example_bots=example_bots)
+        scripts = json.loads((project / "package.json").read_text(encoding="utf-8"))["scripts"]
+        documents = [*project.glob("*.md"), *project.glob("docs/*.md"), *project.glob("tools/*.md")]
+        for document in documents:
+            text = document.read_text(encoding="utf-8")
+            for script in re.findall(r"npm run (?:--silent )?([a-z][a-z:]*)", text):
+                assert script in scripts, f"{document.name}: npm run {script}"
