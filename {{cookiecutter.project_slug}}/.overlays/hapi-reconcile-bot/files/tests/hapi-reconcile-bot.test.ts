@@ -164,6 +164,25 @@ describe('changes', () => {
     expect(await there()).toHaveLength(450);
   });
 
+  test('a transaction that is held up, and lands after the next run, is refused', async () => {
+    save('p', { gender: 'female' });
+    const { fetch } = globalThis;
+    let late: (() => Promise<Response>) | undefined;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      if (!late && init?.method === 'POST' && url === external.baseUrl) {
+        late = () => fetch(url, { ...init, signal: null });
+        throw new TypeError('fetch failed');
+      }
+      return fetch(url, init);
+    });
+    await expect(run()).rejects.toMatchObject({ status: 0 });
+    await run();
+    save('p', { gender: 'male' });
+    await run();
+    expect((await late?.())?.status).toBe(409);
+    expect(await there()).toEqual(['p male']);
+  });
+
   test('stops in time, and goes on there', async () => {
     for (let n = 0; n < 450; n++) {
       save(`p${n}`);
