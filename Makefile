@@ -21,7 +21,7 @@ test: lint ## Everything CI runs
 	$(PY) -m pytest -n 2 --dist loadgroup
 
 test-fast: $(READY) ## What needs neither Node nor Java
-	$(PY) -m pytest -n 2 --dist loadgroup tests/unit tests/bake
+	$(PY) -m pytest -n 2 --dist loadgroup --hypothesis-profile=fast tests/unit tests/bake
 
 lint: $(READY) ## Style and types of the template's Python
 	ruff check .

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from template_extensions import VERSION
 from tests.support import template
+
+# For make test-fast: a tenth of what CI tries.
+settings.register_profile("fast", max_examples=10)
 
 GIT_CONFIG = """[user]
     name = Tester
