@@ -175,9 +175,11 @@ function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {
   }
   const value = issue.path.reduce<unknown>((at, part) => (at as Record<PropertyKey, unknown>)?.[part], raw);
   if (value === undefined) return [`${place} is missing`];
-  const hint = issue.code === 'invalid_value' ? suggest(String(value), issue.values.map(String)) : '';
-  const options = issue.code === 'invalid_value' && !hint ? `, one of ${issue.values.slice(0, 6).join(', ')}` : '';
-  if (issue.code === 'invalid_value') return [`${place}: ${JSON.stringify(value)} is not possible${options}.${hint}`];
+  if (issue.code === 'invalid_value') {
+    const options = issue.values.map(String);
+    const hint = suggest(String(value), options) || (options.length < 10 ? ` Possible: ${options.join(', ')}.` : '');
+    return [`${place}: ${JSON.stringify(value)} is not possible.${hint}`];
+  }
   return [`${place && `${place}: `}${issue.message}${issue.code === 'custom' ? '' : `, not ${JSON.stringify(value)}`}`];
 }
 

@@ -6,8 +6,8 @@ import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { bundle } from '../../esbuild-script.mjs';
 import type { BundleInfo, Manifest } from '../build/bundles.ts';
-import type { SharedExport } from '../build/shared-exports.ts';
 import { carriedExports, sharedExports } from '../build/shared-exports.ts';
+import type { SharedExport } from '../build/shared-exports.ts';
 import { dim, main, readArgs, suggest, table, UserError } from '../cli.ts';
 import { loadConfig } from '../config.ts';
 
@@ -16,99 +16,98 @@ interface BotReport extends Pick<BundleInfo, 'bytes' | 'own' | 'shared'> {
   minified: number;
   gzip: number;
   maxBytes: number;
-  carries: SharedExport[];
+  /** Exports of src/shared, as `place` writes them. */
+  carries: string[];
 }
 
-/** A bot whose bundle a change makes different. */
-interface Difference {
-  name: string;
-  /** Bytes of the minified bundle; undefined for a bot that was not there. */
-  before: number | undefined;
-  after: number | undefined;
-  because: string[];
-}
+const place = ({ name, file, first }: SharedExport): string => `${name} (${file}:${first})`;
 
-/** Builds everything as it is now, both ways, in a folder of its own. */
-export async function analyze(folder: string): Promise<{ bots: BotReport[]; unused: SharedExport[]; now: Manifest }> {
+/** Builds everything as it is now, plain and minified, in a folder of its own. */
+async function analyze(folder: string): Promise<{ bots: BotReport[]; unused: string[]; now: Manifest }> {
   const plain = await bundle({ outdir: join(folder, 'plain') });
   const now = await bundle({ outdir: join(folder, 'minified'), production: true });
   const exports = sharedExports();
   const bots = loadConfig().bots.map(({ name, maxBytes }) => {
     const { file, bytes, own, shared } = plain.bots[name]!;
+    const carried = carriedExports(readFileSync(file, 'utf8'), readFileSync(`${file}.map`, 'utf8'), exports);
     const small = now.bots[name]!;
-    const carries = carriedExports(readFileSync(file, 'utf8'), readFileSync(`${file}.map`, 'utf8'), exports);
     const gzip = gzipSync(readFileSync(small.file)).length;
-    return { name, bytes, minified: small.bytes, gzip, own, shared, maxBytes, carries };
+    return { name, bytes, minified: small.bytes, gzip, own, shared, maxBytes, carries: carried.map(place) };
   });
-  const carried = new Set(bots.flatMap(({ carries }) => carries.map(place)));
-  return { bots, unused: exports.filter((item) => item.function && !carried.has(place(item))), now };
+  const functions = exports.filter((item) => item.function).map(place);
+  return { bots, unused: functions.filter((item) => !bots.some(({ carries }) => carries.includes(item))), now };
 }
 
-/** What the terminal shows. */
-function show(bots: BotReport[], unused: SharedExport[]): string {
-  const rows = bots.flatMap((bot) => [
-    [bot.name, bot.bytes, bot.minified, bot.gzip, bot.own, `${Math.ceil((100 * bot.bytes) / bot.maxBytes)} %`],
-    ...Object.entries(bot.shared).map(([file, { bytes }]) => [dim(`  ${file}`), dim(bytes.toLocaleString('en'))]),
+const showUnused = (unused: string[]): string =>
+  unused.length === 0 ? '' : `\n\nShared, but used by no bot: ${unused.join(', ')}`;
+
+function show(bots: BotReport[], unused: string[]): string {
+  const rows = bots.flatMap(({ name, bytes, minified, gzip, own, shared, maxBytes }) => [
+    [name, bytes, minified, gzip, own, `${Math.ceil((100 * bytes) / maxBytes)} %`],
+    ...Object.entries(shared).map(([file, part]) => [dim(`  ${file}`), dim(part.bytes.toLocaleString('en'))]),
   ]);
   return `${table(['bot', 'bytes', 'minified', 'gzip', 'own code', 'budget used'], rows)}${showUnused(unused)}`;
 }
 
-function showUnused(unused: SharedExport[]): string {
-  return unused.length === 0 ? '' : `\n\nShared, but used by no bot: ${unused.map(place).join(', ')}`;
-}
-
-function place({ name, file, first }: SharedExport): string {
-  return `${name} (${file}:${first})`;
-}
-
-/** The same for reading on GitHub or GitLab, with a drawing of who carries what. */
-function markdown(bots: BotReport[], unused: SharedExport[]): string {
+/** The same for GitHub and GitLab, with a drawing of which bot carries what. */
+function markdown(bots: BotReport[], unused: string[]): string {
   const modules = [...new Set(bots.flatMap(({ shared }) => Object.keys(shared)))].toSorted();
-  const short = modules.map((file) => file.replace('src/shared/', '').replace('.ts', ''));
-  const rows = bots.map(({ name, bytes, minified, gzip, own, shared, maxBytes }) =>
-    [name, bytes, minified, gzip, own, ...modules.map((file) => shared[file]?.bytes ?? ''), maxBytes].join(' | '),
-  );
-  const head = ['bot', 'bytes', 'minified', 'gzip', 'own code', ...short, 'budget'];
-  const arrows = bots.flatMap(({ shared }, bot) =>
-    modules.flatMap((file, i) => (shared[file] ? `  b${bot} --> s${i}` : [])),
-  );
+  const names = modules.map((file) => file.replace('src/shared/', '').replace('.ts', ''));
+  const row = (cells: (string | number)[]): string => `| ${cells.join(' | ')} |`;
   return [
-    '# What is in the bundles\n\nBytes; the columns of shared modules are before minifying.\n',
-    `| ${head.join(' | ')} |\n|${' --- |'.repeat(head.length)}\n${rows.map((row) => `| ${row} |`).join('\n')}\n`,
-    '```mermaid\nflowchart LR',
+    '# What is in the bundles\n\nIn bytes; shared modules before minifying.\n',
+    row(['bot', 'bytes', 'minified', 'gzip', 'own code', ...names, 'budget']),
+    row(Array<string>(names.length + 6).fill('---')),
+    ...bots.map(({ name, bytes, minified, gzip, own, shared, maxBytes }) => {
+      return row([name, bytes, minified, gzip, own, ...modules.map((file) => shared[file]?.bytes ?? ''), maxBytes]);
+    }),
+    '\n```mermaid\nflowchart LR',
     ...bots.map(({ name }, bot) => `  b${bot}["${name}"]`),
-    ...short.map((name, i) => `  s${i}(["${name}"])`),
-    ...arrows,
-    '```\n',
-    `${showUnused(unused).trim()}\n`,
+    ...names.map((name, module) => `  s${module}(["${name}"])`),
+    ...bots.flatMap(({ shared }, bot) => Object.keys(shared).map((file) => `  b${bot} --> s${modules.indexOf(file)}`)),
+    `\`\`\`${showUnused(unused)}\n`,
   ].join('\n');
 }
 
-/** Builds an earlier state of the repository beside this one, with the packages that are installed here. */
+/**
+ * Builds an earlier state of the repository, with the packages that are installed now.
+ *
+ * @param ref - branch, tag or commit
+ * @param folder - to build it in
+ * @returns the manifest of its minified bundles
+ * @throws UserError if there is no such state, or it cannot be built
+ */
 export function manifestAt(ref: string, folder: string): Manifest {
   const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8', stdio: 'pipe' }).trim();
-  let commit: string, inside: string;
+  const worktree = join(folder, 'then');
+  let inside: string;
   try {
     inside = git('rev-parse', '--show-prefix');
-    commit = git('rev-parse', '--verify', '--quiet', `${ref}^{commit}`);
+    const commit = git('rev-parse', '--verify', '--quiet', `${ref}^{commit}`);
+    git('-c', 'core.hooksPath=/dev/null', 'worktree', 'add', '--quiet', '--detach', worktree, commit);
   } catch {
     throw new UserError(`"${ref}" cannot be found in this git repository: fetch it, or name a branch, tag or commit.`);
   }
-  const worktree = join(folder, 'then');
-  git('-c', 'core.hooksPath=/dev/null', 'worktree', 'add', '--quiet', '--detach', worktree, commit);
   try {
     const root = join(worktree, inside);
-    if (!existsSync(join(root, 'node_modules'))) {
-      symlinkSync(resolve('node_modules'), join(root, 'node_modules'), 'junction');
-    }
+    const packages = join(root, 'node_modules');
+    if (!existsSync(packages)) symlinkSync(resolve('node_modules'), packages, 'junction');
     execFileSync(process.execPath, ['esbuild-script.mjs', '--production'], { cwd: root, stdio: 'pipe' });
     return JSON.parse(readFileSync(join(root, 'dist/manifest.json'), 'utf8')) as Manifest;
   } catch (error) {
-    const line = String((error as { stderr?: unknown }).stderr ?? error).split('\n')[0];
-    throw new UserError(`${ref} cannot be built: ${line?.replace(/^Error: /, '')}`);
+    const [line] = String((error as { stderr?: unknown }).stderr ?? error).split('\n');
+    throw new UserError(`${ref} cannot be built: ${line!.replace(/^Error: /, '')}`);
   } finally {
     git('worktree', 'remove', '--force', worktree);
   }
+}
+
+/** A bot whose bundle a change makes different: its bytes, and which shared modules are the reason. */
+interface Difference {
+  name: string;
+  before: number | undefined;
+  after: number | undefined;
+  because: string[];
 }
 
 /**
@@ -122,11 +121,13 @@ export function differences(before: Manifest, after: Manifest): Difference[] {
   return [...names].flatMap((name): Difference[] => {
     const [old, now] = [before.bots[name], after.bots[name]];
     if (old?.sha256 === now?.sha256) return [];
-    const modules = new Set([...Object.keys(old?.shared ?? {}), ...Object.keys(now?.shared ?? {})]);
-    const because = [...modules].filter((file) => old?.shared[file]?.sha256 !== now?.shared[file]?.sha256);
-    if (!old || !now) because.splice(0, Infinity, old ? 'no longer in medplum.config.json' : 'new');
-    else if (because.length === 0 || old.own !== now.own) because.push('its own code');
-    return [{ name, before: old?.bytes, after: now?.bytes, because }];
+    const sizes = { name, before: old?.bytes, after: now?.bytes };
+    if (!old || !now) return [{ ...sizes, because: [now ? 'new' : 'no longer in medplum.config.json'] }];
+    const modules = [...new Set([...Object.keys(old.shared), ...Object.keys(now.shared)])];
+    const because = modules.filter((file) => old.shared[file]?.sha256 !== now.shared[file]?.sha256);
+    return [
+      { ...sizes, because: because.length === 0 || old.own !== now.own ? [...because, 'its own code'] : because },
+    ];
   });
 }
 
@@ -137,23 +138,22 @@ function showDifferences(ref: string, found: Difference[]): string {
     const change = (after ?? 0) - (before ?? 0);
     return [name, before ?? '', after ?? '', change > 0 ? `+${change}` : change, because.join(', ')];
   });
-  return rows.length === 0
+  return found.length === 0
     ? deploy
     : `${table(['bot', `at ${ref}`, 'now', 'change', 'because of'], rows)}\n\n${deploy}`;
 }
 
-/** Which bundles carry an export of src/shared. */
+/** Which bundles carry an export of src/shared: several, where several modules have one of that name. */
 function find(name: string, bots: BotReport[]): { export: string; bots: string[] }[] {
   const exports = sharedExports();
-  const wanted = exports.filter((item) => item.name === name);
+  const wanted = exports.filter((item) => item.name === name).map(place);
   const hint = suggest(
     name,
     exports.map((item) => item.name),
   );
   if (wanted.length === 0) throw new UserError(`Nothing that src/shared exports is called "${name}".${hint}`);
-  return wanted.map(place).map((item) => {
-    const carrying = bots.filter(({ carries }) => carries.some((carried) => place(carried) === item));
-    return { export: item, bots: carrying.map((bot) => bot.name) };
+  return wanted.map((item) => {
+    return { export: item, bots: bots.filter(({ carries }) => carries.includes(item)).map((bot) => bot.name) };
   });
 }
 
@@ -171,18 +171,11 @@ if (import.meta.main) {
         print(found, found.map((item) => `${item.export}: ${item.bots.join(', ') || 'in no bundle'}`).join('\n'));
       } else if (values.against !== undefined) {
         const found = differences(manifestAt(values.against, folder), now);
-        print(
-          { differences: found, unused: unused.map(place) },
-          showDifferences(values.against, found) + showUnused(unused),
-        );
+        print({ differences: found, unused }, showDifferences(values.against, found) + showUnused(unused));
       } else {
         mkdirSync('dist', { recursive: true });
         writeFileSync('dist/report.md', markdown(bots, unused));
-        const plain = bots.map(({ carries, ...bot }) => ({ ...bot, carries: carries.map(place) }));
-        print(
-          { bots: plain, unused: unused.map(place) },
-          `${show(bots, unused)}\n\nThe same with a drawing: dist/report.md`,
-        );
+        print({ bots, unused }, `${show(bots, unused)}\n\nThe same with a drawing: dist/report.md`);
       }
     } finally {
       rmSync(folder, { recursive: true, force: true });

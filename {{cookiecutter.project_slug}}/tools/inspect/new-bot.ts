@@ -3,88 +3,66 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { bold, main, readArgs, UserError } from '../cli.ts';
-import { CONFIG_FILE, loadConfig, parseConfig } from '../config.ts';
 import type { BotConfig } from '../config.ts';
+import { CONFIG_FILE, loadConfig, parseConfig } from '../config.ts';
 
-/** What a bot is called with that has neither subscription nor schedule; change it to what yours takes. */
-const CALLED_WITH = 'Patient';
 const ID = '00000000-0000-4000-8000-000000000001';
+const USAGE = 'npm run new:bot -- <name> [--on Patient:create,update] [--cron "*/15 * * * *"]';
 
-/** One way in which the bot gets to run, as a sample event shows it. */
-interface Occasion {
-  /** Of the file in tests/events. */
-  file: string;
-  event: { input: unknown; contentType: string; headers: Record<string, string> };
+/** The types of what the bot is given: on a schedule itself, and when somebody calls it anything, to begin with a Patient. */
+function inputTypes({ cron, subscriptions }: BotConfig): string[] {
+  const types = subscriptions.map(({ criteria }) => criteria.split('?')[0]!);
+  if (cron) types.push('Bot');
+  return types.length > 0 ? types : ['Patient'];
 }
 
-function occasions({ name, cron, subscriptions }: BotConfig): Occasion[] {
-  const occasion = (suffix: string, input: unknown, headers: Record<string, string> = {}): Occasion => {
-    return { file: `${name}-${suffix}.json`, event: { input, contentType: 'application/fhir+json', headers } };
-  };
-  const found = subscriptions.flatMap(({ criteria, interactions }) =>
-    interactions.map((interaction) => {
-      const resourceType = criteria.split('?')[0]!;
-      const resource = { resourceType, id: ID };
-      const suffix = subscriptions.length > 1 ? `${resourceType.toLowerCase()}-${interaction}` : interaction;
+/** Events as the server sends them, by the file in tests/events. */
+function sampleEvents(bot: BotConfig): [file: string, resourceType: string, event: object][] {
+  const [type] = inputTypes(bot) as [string];
+  const contentType = 'application/fhir+json';
+  const events = bot.subscriptions
+    .flatMap(({ interactions }) => interactions)
+    .map((interaction) => {
       const headers = { 'X-Medplum-Subscription': ID, 'X-Medplum-Interaction': interaction };
-      if (interaction !== 'delete') return occasion(suffix, resource, headers);
-      const more = { ...headers, 'X-Medplum-Deleted-Resource': `${resourceType}/${ID}` };
-      return occasion(suffix, { deletedResource: resource }, more);
-    }),
-  );
-  // On a schedule, a bot is given itself.
-  if (cron) found.push(occasion('cron', { resourceType: 'Bot', id: ID, name, cronString: cron }));
-  return found.length > 0 ? found : [occasion('call', { resourceType: CALLED_WITH, id: ID })];
-}
-
-/** The types of what the bot is given, and in words when it runs. */
-function inputOf({ cron, subscriptions }: BotConfig): { types: string[]; deletes: boolean; when: string } {
-  const typeOf = (criteria: string): string => criteria.split('?')[0]!;
-  const types = subscriptions.map(({ criteria }) => typeOf(criteria));
-  const when = subscriptions.map(({ criteria, interactions }) => {
-    return `on ${interactions.join(', ').replace(/, (\w+)$/, ' and $1')} of a ${typeOf(criteria)}`;
-  });
-  if (cron) {
-    types.push('Bot');
-    when.push('on its schedule');
-  }
-  const deletes = subscriptions.some(({ interactions }) => interactions.includes('delete'));
-  const sorted = [...new Set(types.length > 0 ? types : [CALLED_WITH])].toSorted();
-  return { types: sorted, deletes, when: when.join(', ') || 'when it is called' };
+      const deleted = { ...headers, 'X-Medplum-Deleted-Resource': `${type}/${ID}` };
+      const resource = { resourceType: type, id: ID };
+      if (interaction !== 'delete') return [interaction, type, { input: resource, contentType, headers }] as const;
+      return [interaction, type, { input: { deletedResource: resource }, contentType, headers: deleted }] as const;
+    });
+  const itself = { resourceType: 'Bot', id: ID, name: bot.name, cronString: bot.cron };
+  const other = bot.cron
+    ? (['cron', 'Bot', { input: itself, contentType, headers: {} }] as const)
+    : (['call', type, { input: { resourceType: type, id: ID }, contentType, headers: {} }] as const);
+  const all = bot.cron || events.length === 0 ? [...events, other] : events;
+  return all.map(([occasion, resourceType, event]) => [`${bot.name}-${occasion}.json`, resourceType, event]);
 }
 
 function botSource(bot: BotConfig): string {
-  const { types, deletes, when } = inputOf(bot);
-  const input = types.join(' | ');
-  const resource = deletes
-    ? `// After a deletion, \`input\` holds the last version of what was deleted.
-      const resource = 'resourceType' in event.input ? event.input : event.input.deletedResource;`
-    : 'const resource = event.input;';
-  return `// ${bot.name}: runs ${when}.
+  const types = inputTypes(bot);
+  const [subscription] = bot.subscriptions;
+  const when = subscription ? [`on ${subscription.interactions.join(', ')} of a ${types[0]}`] : [];
+  if (bot.cron) when.push('on its schedule');
+  const deletes = subscription?.interactions.includes('delete');
+  const input = [...types, ...(deletes ? [`{ deletedResource?: ${types[0]} }`] : [])].join(' | ');
+  return `// ${bot.name}: runs ${when.join(' and ') || 'when it is called'}.
     import type { BotEvent, MedplumClient } from '@medplum/core';
-    import type { ${types.join(', ')} } from '@medplum/fhirtypes';
+    import type { ${types.toSorted().join(', ')} } from '@medplum/fhirtypes';
 
     /**
-     * Runs ${when}.
-     *
      * @param _medplum - Client for the project, with the rights of this bot.
-     * @param event - What happened.
+     * @param event - What happened${deletes ? '; after a deletion, `input` holds the last version' : ''}.
      * @returns What it did. Return objects, never text, and log nothing that says who a patient is.
      */
     export async function handler(
-      _medplum: MedplumClient,
-      event: BotEvent<${deletes ? `${input} | { deletedResource?: ${input} }` : input}>,
+      _medplum: MedplumClient, event: BotEvent<${input}>
     ): Promise<{ handled: string }> {
-      ${resource}
+      const resource = ${deletes ? "'resourceType' in event.input ? event.input : event.input.deletedResource" : 'event.input'};
       return { handled: \`\${resource${deletes ? '?' : ''}.resourceType}/\${resource${deletes ? '?' : ''}.id}\` };
     }\n`;
 }
 
 function testSource(bot: BotConfig): string {
-  const results = occasions(bot).map(({ file, event }) => {
-    const input = event.input as { resourceType?: string; deletedResource?: { resourceType: string } };
-    return [file, `${input.resourceType ?? input.deletedResource?.resourceType}/${ID}`];
-  });
+  const results = sampleEvents(bot).map(([file, resourceType]) => [file, `${resourceType}/${ID}`]);
   return `// ${bot.name}, run on its sample events.
     import { MedplumClient } from '@medplum/core';
     import { readFileSync } from 'node:fs';
@@ -100,43 +78,35 @@ function testSource(bot: BotConfig): string {
 }
 
 await main(async () => {
-  const options = { on: { type: 'string', multiple: true }, cron: { type: 'string' } } as const;
+  const options = { on: { type: 'string' }, cron: { type: 'string' } } as const;
   const { values, positionals } = readArgs({ options, allowPositionals: true });
   const [name, ...more] = positionals;
-  if (!name || more.length > 0) {
-    throw new UserError('Say one name: npm run new:bot -- <name> [--on Patient:create,update] [--cron "*/15 * * * *"]');
-  }
+  if (!name || more.length > 0) throw new UserError(`Say one name: ${USAGE}`);
   const { bots } = loadConfig();
   if (bots.some((bot) => bot.name === name || bot.previousNames.includes(name))) {
     throw new UserError(`There is or was a bot called "${name}": choose another name.`);
   }
-  const subscriptions = values.on?.map((on) => {
-    const [criteria, interactions] = on.split(/:(?=[a-z,]*$)/);
-    return { criteria, ...(interactions === undefined ? {} : { interactions: interactions.split(',') }) };
-  });
-  const types = new Set(subscriptions?.map(({ criteria }) => criteria!.split('?')[0]));
-  const accessPolicy = [...types].map((resourceType) => ({ resourceType, readonly: true }));
-  const entry = {
+  const [criteria, interactions] = values.on?.split(/:(?=[a-z,]*$)/) ?? [];
+  const raw = JSON.parse(readFileSync(CONFIG_FILE, 'utf8')) as { bots: object[] };
+  raw.bots.push({
     name,
     source: `src/bots/${name}.ts`,
     dist: `dist/bots/${name}.js`,
-    ...(bots[0]?.runtimeVersion ? { runtimeVersion: bots[0].runtimeVersion } : {}),
-    ...(values.cron === undefined ? {} : { cron: values.cron }),
-    ...(subscriptions ? { subscriptions, accessPolicy } : {}),
-  };
-  const raw = JSON.parse(readFileSync(CONFIG_FILE, 'utf8')) as { bots: object[] };
-  raw.bots.push(entry);
-  const bot = parseConfig(JSON.stringify(raw)).bots.at(-1)!;
-
-  const files = new Map([
+    runtimeVersion: bots[0]?.runtimeVersion,
+    cron: values.cron,
+    subscriptions: values.on === undefined ? undefined : [{ criteria, interactions: interactions?.split(',') }],
+    accessPolicy: criteria && [{ resourceType: criteria.split('?')[0], readonly: true }],
+  });
+  const config = JSON.stringify(raw, null, 2);
+  const bot = parseConfig(config).bots.at(-1)!;
+  const files = [
     [bot.source, botSource(bot)],
     [`tests/${name}.test.ts`, testSource(bot)],
-    ...occasions(bot).map(({ file, event }) => [`tests/events/${file}`, JSON.stringify(event, null, 2)] as const),
-  ]);
-  const taken = [...files.keys()].find((file) => existsSync(file));
+    ...sampleEvents(bot).map(([file, , event]) => [`tests/events/${file}`, JSON.stringify(event, null, 2)]),
+  ] as [string, string][];
+  const [taken] = files.find(([file]) => existsSync(file)) ?? [];
   if (taken) throw new UserError(`${taken} is there already: choose another name, or move it away.`);
-  files.set(CONFIG_FILE, JSON.stringify(raw, null, 2));
-  for (const [file, text] of files) {
+  for (const [file, text] of [...files, [CONFIG_FILE, config] as const]) {
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, await format(text, { ...(await resolveConfig(file)), filepath: file }));
     console.log(`  ${file}`);

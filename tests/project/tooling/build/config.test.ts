@@ -144,7 +144,7 @@ describe('a mistake is one line with place and cure', () => {
     [{ id: 'abc' }, 'bots[0].id (a): has to be a UUID, not "abc"'],
     [
       { runtimeVersion: 'lambda' },
-      'bots[0].runtimeVersion (a): "lambda" is not possible, one of awslambda, vmcontext.',
+      'bots[0].runtimeVersion (a): "lambda" is not possible. Possible: awslambda, vmcontext.',
     ],
     [
       { auditEventTrigger: 'on-errors' },

@@ -18,17 +18,8 @@ test('bots for every occasion: linted, typed, bundled and tested as they are wri
   const { bots: before, ...rest } = configOf(repository);
   const commands = [
     ['greet-patient', '--on', 'Patient:create,update'],
-    [
-      'follow-all',
-      '--on',
-      'Patient',
-      '--on',
-      'Task?status=ready:update',
-      '--on',
-      'Patient?name:exact=x:delete',
-      '--cron',
-      '*/5 * * * *',
-    ],
+    ['follow-all', '--on', 'Patient?name:exact=x', '--cron', '*/5 * * * *'],
+    ['follow-some', '--on', 'Task?status=ready:delete,update'],
     ['nightly', '--cron', '0 3 * * *'],
     ['when-called'],
   ];
@@ -51,12 +42,13 @@ test('bots for every occasion: linted, typed, bundled and tested as they are wri
     {
       ...entry('follow-all'),
       cron: '*/5 * * * *',
-      subscriptions: [
-        { criteria: 'Patient' },
-        { criteria: 'Task?status=ready', interactions: ['update'] },
-        { criteria: 'Patient?name:exact=x', interactions: ['delete'] },
-      ],
-      accessPolicy: [patient, { resourceType: 'Task', readonly: true }],
+      subscriptions: [{ criteria: 'Patient?name:exact=x' }],
+      accessPolicy: [patient],
+    },
+    {
+      ...entry('follow-some'),
+      subscriptions: [{ criteria: 'Task?status=ready', interactions: ['delete', 'update'] }],
+      accessPolicy: [{ resourceType: 'Task', readonly: true }],
     },
     { ...entry('nightly'), cron: '0 3 * * *' },
     entry('when-called'),
