@@ -124,8 +124,7 @@ def make_commit(project: Path) -> str | None:
         return "no commit: this is a git repository already; see git status"
     git = shutil.which("git")
     if not (git and run(git, "-c", "init.defaultBranch=main", "init", "--quiet")[0] and run(git, "add", "--all")[0]):
-        later = "git init && git add -A && git commit -m 'First commit'"
-        return f"no git repository: git {'failed' if git else 'was not found'}; later: {later}"
+        return f"no git repository: git {'failed' if git else 'was not found'}; later: git init, add -A and commit"
     if not run(git, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message", "Start from medplum-bots")[0]:
         return "no first commit: git wants your name; git config user.name and user.email, then git commit"
     return None
