@@ -101,8 +101,9 @@ describe('changes', () => {
     await run();
     now += hours(5);
     save('new');
+    now += hours(0.2);
     expect((await run()).counts.checked).toBe(1);
-    now += hours(0.5);
+    now += hours(0.2);
     expect((await run()).counts.checked, 'looks back further than the last run began').toBe(1);
   });
 
@@ -138,8 +139,10 @@ describe('changes', () => {
     await expect(run()).rejects.toThrow('1 resources could not be synced');
     expect(await there()).toEqual(['good -']);
     expect(lines).toContainEqual(expect.stringMatching(/^SYNC Patient\/bad failed: HTTP 4/));
-    now += hours(100);
-    await expect(run()).rejects.toThrow('1 resources');
+    for (let n = 0; n < 2; n++) {
+      now += hours(100);
+      await expect(run()).rejects.toThrow('1 resources');
+    }
     save('bad', { gender: 'male' });
     now += hours(100);
     expect((await run()).counts.failed).toBe(0);
@@ -162,6 +165,18 @@ describe('changes', () => {
     source.before = () => undefined;
     expect((await run()).counts.checked, 'goes on after the first page').toBe(50);
     expect(await there()).toHaveLength(450);
+  });
+
+  test('a search that was done to its end is not done again after an outage', async () => {
+    save('p');
+    source.before = (request) => {
+      if (request.includes('_deleted')) {
+        throw new TypeError('fetch failed');
+      }
+    };
+    await expect(run()).rejects.toThrow('fetch failed');
+    source.before = () => undefined;
+    expect((await run()).counts.checked).toBe(0);
   });
 
   test('a transaction that is held up, and lands after the next run, is refused', async () => {

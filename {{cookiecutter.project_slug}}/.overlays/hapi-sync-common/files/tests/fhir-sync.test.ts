@@ -336,21 +336,23 @@ describe('identity: identifier', () => {
     expect(await copies()).toMatchObject([{ gender: 'male' }]);
   });
 
-  test('of duplicates that parallel creates made, the lowest id is left after the next run', async () => {
+  test('of the duplicates that parallel creates made, the lowest id is left; a merged record stays too', async () => {
     save();
-    const body = { resourceType: 'Patient', identifier: [{ system: 'https://medplum.com/patient-id', value: id }] };
+    const identifier = { system: 'https://medplum.com/patient-id', value: id };
+    const body = { resourceType: 'Patient', identifier: [identifier] };
+    const merged = { ...body, identifier: [identifier, { ...identifier, value: 'another' }] };
     const made: string[] = [];
-    for (let n = 0; n < 3; n++) {
+    for (const each of [body, body, body, merged]) {
       const headers = { 'content-type': 'application/fhir+json' };
       const answer = await fetch(`${external.baseUrl}/Patient`, {
         method: 'POST',
         headers,
-        body: JSON.stringify(body),
+        body: JSON.stringify(each),
       });
       made.push(((await answer.json()) as Patient).id ?? '');
     }
     await syncs();
-    expect((await copies()).map((patient) => patient.id)).toEqual([made.toSorted((a, b) => Number(a) - Number(b))[0]]);
+    expect((await copies()).map((patient) => patient.id).toSorted()).toEqual([made[0], made[3]].toSorted());
   });
 
   test('references become conditional, or go along in one transaction', async () => {
