@@ -196,9 +196,8 @@ function problemsOf({ bots, environment }: Desired, { project, subscriptions }: 
     const users = bots.filter(({ secrets }) => secrets.some(({ name, optional }) => name === secret && !optional));
     const file = `.env.${environment}.secrets`;
     const cure = `Write ${secret}=<value> into ${file} and run: npm run secrets -- push ${file}`;
-    problems.push(
-      `The project has no secret ${secret}, which ${users.map(({ name }) => name).join(', ')} needs. ${cure}`,
-    );
+    const names = users.map(({ name }) => name).join(', ');
+    problems.push(`The project has no secret ${secret} (for ${names}). ${cure}`);
   }
   if (project && !project.features?.includes('bots')) {
     problems.push('The project lacks the feature "bots", so none would run. A server admin switches it on.');

@@ -49,7 +49,7 @@ describe('npm run plan', () => {
       '--json',
     );
     expect(code).toBe(1);
-    expect(stderr).toContain('Error: The project has no secret TOKEN, which sync-bot needs.');
+    expect(stderr).toContain('Error: The project has no secret TOKEN (for sync-bot).');
     expect(JSON.parse(stdout)).toMatchObject({ environment: 'local', changes: [{ name: 'sync-bot', action: 'new' }] });
   });
 
@@ -337,7 +337,7 @@ describe('npm run doctor', () => {
     const root = writeRepository([{ ...version(2), secrets: ['TOKEN'] }]);
     const { code, stdout } = await call(root, DOCTOR);
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^x The project has no secret TOKEN, which sync-bot needs\. .*npm run secrets -- push/m);
+    expect(stdout).toMatch(/^x The project has no secret TOKEN \(for sync-bot\)\. .*npm run secrets -- push/m);
     expect(stdout).toMatch(/^! Subscription\/\S+ starts Bot\/nobody, which is gone/m);
     expect(stdout).toMatch(/^x Subscription\/\S+ never fires, as "Patiend" is no resource type/m);
     expect(stdout).toMatch(/^! sync-bot: code \(.*npm run setup:bots$/m);

@@ -1,5 +1,6 @@
 // A deployment from start to end, against the local server over HTTP.
 import type { AccessPolicy, Bot, Project, ProjectMembership, Subscription } from '@medplum/fhirtypes';
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -77,6 +78,26 @@ describe('a first deployment', () => {
     const filters = [{ code: '_tag', operator: 'eq', value: `${SYSTEM}/shared|${shared[0]}` }];
     const carriers = await world.server.repository.searchResources({ resourceType: 'Bot', filters } as never);
     expect(carriers.map((one) => (one as Bot).name)).toEqual(['hapi-sync-bot']);
+  });
+});
+
+describe('the commit on a Bot', () => {
+  it('is the one that its code was built from, and says where files differed from it', async () => {
+    const root = writeRepository([SYNC]);
+    const git = (...args: string[]): string => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
+    git('init', '--quiet');
+    git('config', 'user.email', 'x@example.com');
+    git('config', 'user.name', 'x');
+    git('add', '.');
+    git('commit', '--quiet', '--message', 'first');
+    await run(world, root);
+    const first = git('rev-parse', 'HEAD');
+    expect(tags(await bot('hapi-sync-bot'), 'commit')).toEqual([first]);
+    git('commit', '--quiet', '--allow-empty', '--message', 'second');
+    expect((await run(world, root)).writes).toEqual([]);
+    writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }], root);
+    await run(world, root);
+    expect(tags(await bot('hapi-sync-bot'), 'commit')).toEqual([`${git('rev-parse', 'HEAD')}-dirty`]);
   });
 });
 
@@ -424,7 +445,7 @@ describe('nothing is written', () => {
     const secrets = ['HAPI_BASE_URL', { name: 'TOKEN', optional: true }];
     await nothing(
       writeRepository([{ ...SYNC, secrets }]),
-      'The project has no secret HAPI_BASE_URL, which hapi-sync-bot needs.',
+      'The project has no secret HAPI_BASE_URL (for hapi-sync-bot).',
     );
   });
 
