@@ -1,0 +1,181 @@
+"""Every error message of a generated repository is found in its documents, with the cause and what to do.
+
+Messages are collected from the sources; of each, the beginning of the longest part that does not change must stand in
+docs/troubleshooting.md or, where an overlay says it, in docs/syncing.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import template
+
+# What is said to people begins so; `message:` and `=>` are zod's and lists' ways.
+BEGINNINGS = re.compile(
+    r"(?:\b(?:\w*Error|super|wrong|warn|again|blocked)\(|\b(?:mistakes|problems|warnings)\.push\()\s*(?=[`'\"])"
+)
+# Messages that reach their UserError by another way: a part of each, which the file must still hold.
+ELSEWHERE = {
+    "tools/build/bundles.ts": [
+        "is not there: write it, or take",
+        'is not in medplum.config.json: add it to "bots"',
+        "cannot be found: ",
+        "write the path of a file, with its ending",
+        "npm install --save-dev",
+    ],
+    "tools/build/shared-exports.ts": ["has no JSDoc", "the JSDoc of ", ": say what goes in"],
+    "tools/cli.ts": ["This was not expected."],
+    "tools/config.ts": [
+        "has to be five numeric fields like",
+        "is no resource type, so this would never run.",
+    ],
+    "tools/deploy/deploy.ts": ["is not as it should be after the deployment"],
+    "tools/deploy/plan.ts": [
+        "both carry the identifier",
+        "medplum.config.json gives it the id",
+        "as medplum.config.json has it, is not in this project",
+        'The project lacks the feature "cron": nothing will start',
+        "These credentials are no project admin: memberships and secrets were not looked at.",
+        "by a rollback; to let go",
+        "its last deployment did not finish",
+        "something else has deployed",
+    ],
+    "tools/deploy/plan-attached.ts": [
+        "membership (missing: no event would run it)",
+        "only a project admin can remove it",
+    ],
+    "tools/deploy/rollback.ts": ["no earlier version", "beginning with"],
+    "tools/local/bot.ts": ["No Medplum answers at"],
+    "tools/local/bots.ts": ["Bots not enabled", "Unsupported bot runtime", "No executable code"],
+    "tools/local/local.ts": ["is taken"],
+    "tools/local/run-bot.ts": ["Task timed out after", "Script execution timed out after"],
+    "tools/local/sandbox.ts": ["The bundle gave a function where a result was due"],
+    "tools/inspect/analyze.ts": ["in no bundle"],
+    "tools/inspect/doctor.ts": ["the newest never fire. Remove some"],
+    ".overlays/hapi-sync-common/files/src/shared/fhir-source.ts": [" from Medplum: "],
+    ".overlays/hapi-sync-common/files/src/shared/fhir-sync.ts": [
+        "not a type of src/shared/sync-config.ts",
+        "not a FHIR id",
+    ],
+}
+# All of a kind are one row of the page.
+GROUPS = {
+    r"^bots\[": "medplum.config.json: …",
+    r"^\S* was answered with ": "was answered with 403",
+}
+# Not on the page, and why not.
+LEFT_OUT = {
+    r"^(HAPI-|Resource was deleted|The local server sorts)": "the local FHIR server speaks as HAPI does, to bots",
+    r"^(Cannot authenticate|Must specify bot|Content could not|The \"iterable\")": "Medplum's own words, said by the local one",
+    r"^(Cursor fails|The user aborted)": "inside of libraries that are imitated",
+    r"^no network in this test$": "part of a test that new:bot writes",
+    r"^\$\{(mistakes|errors|error|plan|failed|name\}: \$\{message)": "joins messages that are collected themselves",
+}
+FHIR_SERVER = re.compile(r"tools/local/fhir-[a-z]+\.ts$")
+
+
+def literal(text: str, start: int) -> str:
+    """The inside of the JavaScript text that begins here with its quote."""
+    quote, depth, at = text[start], 0, start + 1
+    while depth or text[at] != quote:
+        if text[at] == "\\":
+            at += 1
+        elif quote == "`" and text.startswith("${", at):
+            depth, at = depth + 1, at + 1
+        elif depth:
+            depth += {"{": 1, "}": -1}.get(text[at], 0)
+        at += 1
+    return text[start + 1 : at]
+
+
+def fixed_part(message: str) -> str:
+    """The first words of the longest part that no value stands in, as people see it."""
+    parts, depth = [""], 0
+    for at, character in enumerate(message):
+        if message.startswith("${", at) or (depth and character == "{" and message[at - 1] != "$"):
+            depth += 1
+            parts.append("")
+        elif character == "}" and depth:
+            depth -= 1
+        elif not depth:
+            parts[-1] += character
+    longest = re.sub(r"\\(.)", r"\1", max(parts, key=len)).strip(" .,:;()")
+    return " ".join(longest.split(" ")[:5]).strip(" .,:;()")
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    for path in sorted(template.SOURCE.rglob("*")):
+        name = path.relative_to(template.SOURCE).as_posix()
+        if path.suffix in (".ts", ".mjs") and "tests" not in path.parts[len(template.SOURCE.parts) :]:
+            yield name, path.read_text(encoding="utf-8")
+
+
+def messages() -> list[tuple[str, str]]:
+    found = [
+        (name, literal(text, match.end()))
+        for name, text in sources()
+        if not FHIR_SERVER.search(name)
+        for match in BEGINNINGS.finditer(text)
+    ]
+    return sorted(set(found))
+
+
+def searchable(page: Path) -> str:
+    return page.read_text(encoding="utf-8").replace("\\|", "|")
+
+
+@pytest.fixture(scope="module")
+def pages(baked: Callable[..., Path]) -> dict[bool, str]:
+    """What can be looked up: always, and also with the sync bots."""
+    always = searchable(baked(example_bots="none") / "docs" / "troubleshooting.md")
+    return {False: always, True: always + searchable(baked() / "docs" / "syncing.md")}
+
+
+def test_every_error_message_is_explained(pages: dict[bool, str]) -> None:
+    missing = []
+    for name, message in messages():
+        if any(re.search(pattern, message) for pattern in LEFT_OUT):
+            continue
+        groups = [row for pattern, row in GROUPS.items() if re.search(pattern, message)]
+        wanted = groups[0] if groups else fixed_part(message)
+        if wanted not in pages[name.startswith(".overlays")]:
+            missing.append(f"{name}: {wanted}")
+    assert not missing, "\n".join(missing)
+
+
+def test_messages_made_elsewhere_are_explained(pages: dict[bool, str]) -> None:
+    texts = dict(sources())
+    for name, parts in ELSEWHERE.items():
+        for part in parts:
+            assert part in texts[name], f"{name} does not say so any more: {part}"
+            assert part.strip(" :") in pages[name.startswith(".overlays")], f"{name}: {part}"
+
+
+def test_what_the_collection_relies_on() -> None:
+    """It finds many, no pattern is left over, and a message is cut as meant."""
+    found = [message for _, message in messages()]
+    assert len(found) > 90
+    for pattern in [*GROUPS]:
+        assert any(re.search(pattern, message) for message in found), pattern
+    assert fixed_part("${a} is not there, so ${b.map(({ c }) => `${c}`)} waits.") == "is not there, so"
+    assert fixed_part("one two three four five six") == "one two three four five"
+    assert literal("f(`a ${b ? `c` : 'd'} e`)", 2) == "a ${b ? `c` : 'd'} e"
+
+
+def test_linters_words_are_explained(pages: dict[bool, str]) -> None:
+    """Each refusal of code that cannot run inside a bot begins with words of the page."""
+    rules = (template.SOURCE / ".oxlintrc.json").read_text(encoding="utf-8")
+    said = set(re.findall(r'"message": "([^"]*)"', rules))
+    assert len(said) > 20
+    for message in said:
+        first = re.split(r"[:,.]", message)[0]
+        assert first in pages[False] or "Write console.log" in message, message
+
+
+def test_the_runtimes_own_words_are_explained(pages: dict[bool, str]) -> None:
+    for words in ("exports.handler is not a function", "console.error is not a function", "is not defined"):
+        assert words in pages[False]
