@@ -70,7 +70,7 @@ GROUPS = {
 # Not on the page, and why not.
 LEFT_OUT = {
     r"^(HAPI-|Resource was deleted|The local server sorts)": "the local FHIR server speaks as HAPI does, to bots",
-    r"^(Cannot authenticate|Must specify bot|Content could not|The \"iterable\")": "Medplum's own words, said by the local one",
+    r"^(Cannot authenticate|Must specify bot|Content could not|The \"iterable\")": "Medplum's own words",
     r"^(Cursor fails|The user aborted)": "inside of libraries that are imitated",
     r"^no network in this test$": "part of a test that new:bot writes",
     r"^\$\{(mistakes|errors|error|plan|failed|name\}: \$\{message)": "joins messages that are collected themselves",
