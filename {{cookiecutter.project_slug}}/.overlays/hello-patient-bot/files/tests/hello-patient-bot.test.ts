@@ -24,5 +24,5 @@ test.each<Patient>([{ resourceType: 'Patient' }, { resourceType: 'Patient', name
   'greets a patient without given names',
   async (patient) => {
     expect(await greet(patient)).toEqual({ greeting: 'Hello, patient!' });
-  }
+  },
 );
