@@ -16,6 +16,9 @@ from tests.support import template
 # For make test-fast: a tenth of what CI tries.
 settings.register_profile("fast", max_examples=10)
 
+# Repositories with their packages, for the tiers that run what was generated.
+pytest_plugins = ["tests.support.projects"]
+
 GIT_CONFIG = """[user]
     name = Tester
     email = tester@example.invalid

@@ -7,8 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-# Fixtures: a generated repository with its packages, and the Node it runs with.
-from tests.project.conftest import new_project, node, node_modules  # noqa: F401
 from tests.support import template
 from tests.support.hapi_server import HapiServer
 
@@ -17,7 +15,7 @@ TESTS = Path(__file__).parent / "sync"
 
 def test_the_built_bots_keep_a_real_hapi_in_step(
     hapi: HapiServer,
-    new_project: Callable[..., Path],  # noqa: F811
+    new_project: Callable[..., Path],
 ) -> None:
     """Build the bots of a generated repository and run them in the sandbox; sync/hapi.test.ts has each case."""
     project = new_project(example_bots="all", bot_runtime="vmcontext")
