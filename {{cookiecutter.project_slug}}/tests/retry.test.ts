@@ -1,6 +1,6 @@
 // When requests are tried again, and when not any more. Time is a number here, so nothing waits.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { clock, retry, retryDelay } from '../src/shared/retry.ts';
+import { clock, retry, retryDelay, withTimeout } from '../src/shared/retry.ts';
 
 let now = 0;
 beforeEach(() => {
@@ -24,9 +24,11 @@ test('Retry-After comes first: seconds, or a date', () => {
   expect(retryDelay(1, '3')).toBe(3000);
   expect(retryDelay(1, 'Thu, 01 Jan 2026 00:00:07 GMT')).toBe(7000);
   expect(retryDelay(1, 'Wed, 31 Dec 2025 23:00:00 GMT')).toBe(0);
+  vi.spyOn(Math, 'random').mockReturnValue(1);
+  expect(retryDelay(1, ' 3 '), 'and a little more, so that not all come back at once').toBe(3200);
 });
 
-test.each(['', ' ', 'soon', null, undefined])('a Retry-After of %j is as good as none', (header) => {
+test.each(['', ' ', 'soon', '3rd', 'in 3', null, undefined])('a Retry-After of %j is as good as none', (header) => {
   vi.spyOn(Math, 'random').mockReturnValue(0.5);
   expect(retryDelay(1, header)).toBe(100);
 });
@@ -54,6 +56,26 @@ test('gives up with the last error when the next try would begin after the deadl
   });
   await expect(retry(failing, now + 2_500, () => 1_000)).rejects.toThrow('attempt 3');
   expect(failing).toHaveBeenCalledTimes(3);
+});
+
+test('a try that would begin at the deadline is not made', async () => {
+  const failing = vi.fn(async () => {
+    throw new Error('no');
+  });
+  await expect(retry(failing, now + 2_000, () => 1_000)).rejects.toThrow('no');
+  expect(failing).toHaveBeenCalledTimes(2);
+});
+
+test('withTimeout ends work that takes too long, and leaves no timer behind', async () => {
+  vi.mocked(clock.sleep).mockRestore();
+  const endless = withTimeout(
+    1,
+    (signal) => new Promise((_resolve, reject) => (signal.onabort = () => reject(new Error('ended')))),
+  );
+  await expect(endless).rejects.toThrow('ended');
+  const sleep = vi.spyOn(clock, 'sleep');
+  expect(await withTimeout(60_000, async () => 'done')).toBe('done');
+  await expect(sleep.mock.results[0]?.value).rejects.toThrow('aborted');
 });
 
 test('an error that trying again cannot cure is thrown at once', async () => {
