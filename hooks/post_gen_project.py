@@ -124,7 +124,8 @@ def make_commit(project: Path) -> str | None:
         return "no commit: this is a git repository already; see git status"
     git = shutil.which("git")
     if not (git and run(git, "-c", "init.defaultBranch=main", "init", "--quiet")[0] and run(git, "add", "--all")[0]):
-        return f"no git repository: git {'failed' if git else 'was not found'}; later: git init, add -A and commit"
+        why = "failed" if git else "was not found"
+        return f"no git repository: git {why}; later: git init && git add -A && git commit -m 'First commit'"
     if not run(git, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message", "Start from medplum-bots")[0]:
         return "no first commit: git wants your name; git config user.name and user.email, then git commit"
     return None
@@ -167,8 +168,7 @@ def say(text: str, style: str = "") -> None:
 
 def finish(project: Path, answers: Mapping[str, Any], overlays: Mapping[str, Any]) -> None:
     """Do what may fail without harm (git, npm), and say what was made, what was left out and why, and what is next."""
-    kept = os.environ.get("MEDPLUM_BOTS_KEPT")
-    if kept and (files := edited_before(project, Path(kept))):
+    if (kept := os.environ.get("MEDPLUM_BOTS_KEPT")) and (files := edited_before(project, Path(kept))):
         say(f"Warning: written over, yours are kept in {kept}: {', '.join(files)}", "yellow")
     # cruft makes repositories in temporary folders to compare them: a commit there breaks its update.
     if "_commit" in answers:
