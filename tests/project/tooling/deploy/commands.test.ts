@@ -129,8 +129,9 @@ describe('npm run rollback', () => {
       client_id: ADMIN.id,
       client_secret: ADMIN.secret,
     });
-    const { access_token } = await (await fetch(`${world.baseUrl}oauth2/token`, { method: 'POST', body: form })).json();
-    const headers = { Authorization: `Bearer ${access_token}`, 'Content-Type': 'application/fhir+json' };
+    const answer = await fetch(`${world.baseUrl}oauth2/token`, { method: 'POST', body: form });
+    const token = (await answer.json()) as { access_token: string };
+    const headers = { Authorization: `Bearer ${token.access_token}`, 'Content-Type': 'application/fhir+json' };
     return (
       await fetch(`${world.baseUrl}fhir/R4/Bot/${(await bot()).id}/$execute`, { method: 'POST', headers, body: '{}' })
     ).json();
