@@ -1,6 +1,6 @@
 // Random schedules of changes, events, runs and faults: however they interleave, the external server ends as Medplum is.
-// A failing schedule is shrunk and printed with its seed: SEED=<seed> runs it again. Each that was ever found is kept as a
-// test of its own in the generated repository's tests/fhir-sync.test.ts.
+// A failing schedule is shrunk and printed with its seed: SEED=<seed> runs it again. Each that was ever found is kept as
+// a test of its own, in the generated repository's tests/fhir-sync.test.ts.
 import type { BotEvent } from '@medplum/core';
 import type { Patient } from '@medplum/fhirtypes';
 import fc from 'fast-check';
