@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_cookies.plugin import Cookies
 
 from tests.support import template
 
@@ -33,6 +34,13 @@ def test_cruft_bakes_the_same(baked: Baked, template_repository: Path, tmp_path:
     answers = json.dumps(template.QUIET)
     template.cruft("create", "--no-input", template_repository, "--extra-context", answers, cwd=tmp_path)
     assert template.files(tmp_path / "my-medplum-bots", ".cruft.json") == template.files(baked())
+
+
+def test_pytest_cookies_bakes_the_same(baked: Baked, cookies: Cookies) -> None:
+    result = cookies.bake(template=str(template.ROOT), extra_context=dict(template.QUIET))
+    assert result.exception is None
+    assert result.project_path is not None
+    assert template.files(result.project_path) == template.files(baked())
 
 
 def test_what_is_committed_is_enough(template_repository: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from tests.support import template
 
+posix = pytest.mark.skipif(os.name == "nt", reason="its programs and modes are POSIX ones")
+
 
 @pytest.fixture(scope="session")
 def hook() -> ModuleType:
@@ -122,6 +124,7 @@ def test_only_files_that_were_written_over_stay_in_the_copy(hook: ModuleType, pr
     assert not kept.exists()
 
 
+@posix
 def test_files_of_a_read_only_template_can_be_written(hook: ModuleType, project: Path) -> None:
     (project / "package.json").chmod(0o444)
     hook.make_writable(project)
@@ -153,6 +156,7 @@ def test_without_git_one_line_says_what_to_do_later(
     assert "git was not found; later: git init && " in hook.make_commit(project)
 
 
+@posix
 def test_without_a_name_git_keeps_everything_staged(
     hook: ModuleType, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +166,7 @@ def test_without_a_name_git_keeps_everything_staged(
     assert template.git("diff", "--cached", "--name-only", cwd=project) == "medplum.config.json\npackage.json\n"
 
 
+@posix
 @pytest.mark.parametrize(
     ("node", "npm", "words"),
     [
@@ -192,6 +197,7 @@ def test_what_keeps_npm_from_installing_is_one_line(
     assert "\n" not in problem
 
 
+@posix
 def test_npm_installs_exactly_the_lock_file(
     hook: ModuleType,
     project: Path,
@@ -242,9 +248,8 @@ def test_a_late_failure_does_not_destroy_the_repository(project: Path, tmp_path:
     assert done.stderr == f"Warning: {project} is complete, but finishing it failed: 'engines'\n"
 
 
+@posix
 def test_a_terminal_gets_colours_and_the_whole_command_on_one_line(project: Path, tmp_path: Path) -> None:
-    if os.name == "nt":
-        pytest.skip("Windows has no pty")
     import pty
 
     answers = {"project_slug": "bots", "bot_runtime": "awslambda", "init_git": False, "install_dependencies": False}

@@ -1,0 +1,43 @@
+"""Each question says what it is for and which answer is recommended, and its answer is checked at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support import template
+
+COOKIECUTTER: dict[str, Any] = json.loads((template.ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+PROMPTS = COOKIECUTTER["__prompts__"]
+
+
+def test_every_question_is_asked_in_words() -> None:
+    assert list(PROMPTS) == list(template.QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, value in COOKIECUTTER.items() if isinstance(value, list) and name[0] != "_"]
+)
+def test_every_choice_is_explained_and_the_first_is_recommended(name: str) -> None:
+    labels = {choice: label for choice, label in PROMPTS[name].items() if choice != "__prompt__"}
+    assert list(labels) == COOKIECUTTER[name]
+    assert all(label.startswith(f"{choice}: ") for choice, label in labels.items())
+    recommended = [choice for choice, label in labels.items() if "(recommended" in label]
+    assert recommended == [COOKIECUTTER[name][0]]
+
+
+@pytest.mark.parametrize("name", [name for name, value in template.QUESTIONS.items() if isinstance(value, str)])
+def test_every_typed_answer_is_checked_before_the_next_question(name: str) -> None:
+    keys = list(COOKIECUTTER)
+    check = keys[keys.index(name) + 1]
+    assert check == f"__check_{name}"
+    assert f"cookiecutter.{name} |" in COOKIECUTTER[check]
+
+
+def test_no_trap_for_cruft() -> None:
+    """Each of these breaks `cruft update`, or loses a user's files."""
+    assert "_copy_without_render" not in COOKIECUTTER
+    assert "templates" not in COOKIECUTTER
+    assert not list((template.ROOT / "hooks").glob("pre_*"))
