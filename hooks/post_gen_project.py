@@ -179,8 +179,8 @@ def finish(project: Path, answers: Mapping[str, Any], overlays: Mapping[str, Any
     say(f"\nMade {project.name}", "bold green")
     bots = [bot["name"] for overlay in overlays.values() for bot in overlay.get("bots", [])]
     say("\n".join(f"  {name:22}{words}" for name, words in {**ABOUT, "Bots:": ", ".join(bots)}.items()))
-    say("\n".join(f"Left out: {reason}" for reason in (no_git, no_npm) if reason), "yellow")
-    say("\nNext", "bold")
+    say("".join(f"Left out: {reason}\n" for reason in (no_git, no_npm) if reason), "yellow")
+    say("Next", "bold")
     here = min(os.path.relpath(project, os.environ.get("PWD", project.parent)), str(project), key=len)
     commands = (f"cd {shlex.quote(here)}", no_npm and "npm ci", "npm run build", "npm test", "npm run demo")
     say("\n".join(f"  {command}" for command in commands if command))
