@@ -1,0 +1,41 @@
+"""The local Medplum and FHIR servers of a generated repository, as people start them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def wait_for_addresses(server: subprocess.Popen[str]) -> dict[str, str]:
+    """Read what `npm run local` prints until both servers have said where they are."""
+    assert server.stdout is not None
+    shown = ""
+    for line in server.stdout:
+        shown += line
+        found = re.findall(r"http://(?:localhost|127\.0\.0\.1):\d+(?:/fhir)?", shown)
+        medplum = [address for address in found if not address.endswith("/fhir")]
+        if medplum and len(found) > len(medplum):
+            return {"MEDPLUM_BASE_URL": f"{medplum[0]}/"}
+    raise AssertionError(f"npm run local ended: {shown}")
+
+
+@contextmanager
+def servers(project: Path, command: str = "npm run local") -> Iterator[dict[str, str]]:
+    """Start what serves until Ctrl-C, on free ports; give the variables that lead other commands there."""
+    process = subprocess.Popen(
+        ["sh", "-c", f"exec {command} -- --port 0 --fhir-port 0"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield wait_for_addresses(process)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=30)
