@@ -125,6 +125,8 @@ def measure(count: int, few: int, rounds: int) -> tuple[list[Row], float]:
 
 
 def run(size: Size) -> list[Row]:
+    if lacking := hapi_server.missing():
+        raise CommandError(lacking)
     if size == "smallest":
         return measure(50, 5, rounds=1)[0]
     rows, megabytes = measure(10_000, 100, ROUNDS)
