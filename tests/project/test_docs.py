@@ -1,8 +1,8 @@
 """What the documents of a generated repository tell people to type works: each is followed from top to bottom.
 
 A `sh` block is run line by line, and a code block whose first line names a file (`// src/…`) is written there. A
-comment before a block says what is special: `needs …` (not run here), `with the local server` (started, and deployed
-to, before), `exit 2`, `fails`, `runs until stopped`.
+comment before a block says what is special: `needs …` (not run here), `with the local server` (started before), `with
+bots deployed` (there, and one of them with an earlier version to go back to), `exit 2`, `fails`, `runs until stopped`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from tests.support import template
 from tests.support.local_servers import servers
 
 NewProject = Callable[..., Path]
-Serve = Callable[[Path, dict[str, str]], None]
 
 BLOCK = re.compile(
     r"(?:<!-- (?P<marks>[^\n]*?) -->\n\n)?^(?P<ticks>```+)(?P<language>\w+)\n(?P<text>.*?)^(?P=ticks)$", re.M | re.S
@@ -83,19 +82,22 @@ def try_servers(command: str, project: Path) -> str:
     return ""
 
 
-def follow(project: Path, name: str, started: ExitStack, serve: Serve) -> Iterator[tuple[str, str]]:
-    """Do what a document says; give each command and what it printed."""
+def follow(project: Path, name: str, started: ExitStack) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Do what a document says; give each command, what it printed, and the variables it had."""
     variables: dict[str, str] = {}
+    deployed = False
     for block in blocks(project / name):
         if block.file:
             (project / block.file).write_text(block.text, encoding="utf-8")
-        if "with the local server" in block.marks and not variables:
+        if {"with the local server", "with bots deployed"} & set(block.marks) and not variables:
             variables = started.enter_context(servers(project))
-            serve(project, variables)
+        if "with bots deployed" in block.marks and not deployed:
+            deploy_twice(project, variables)
+            deployed = True
         wanted = next((int(mark[5:]) for mark in block.marks if mark.startswith("exit ")), 0)
         for command in block.commands:
             if "runs until stopped" in block.marks:
-                yield command, try_servers(command, project)
+                yield command, try_servers(command, project), {}
                 continue
             done = template.run("sh", "-c", command, cwd=project, env={**variables, "NO_COLOR": "1"}, check=False)
             said = f"{name}: {command}\n{done.stdout}{done.stderr}"
@@ -103,7 +105,7 @@ def follow(project: Path, name: str, started: ExitStack, serve: Serve) -> Iterat
                 assert done.returncode != 0, said
             else:
                 assert done.returncode == wanted, said
-            yield command, said
+            yield command, said, variables
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -113,7 +115,7 @@ def test_following_a_document(name: str, new_project: NewProject) -> None:
     template.git("add", "--all", cwd=project)
     template.git("commit", "--quiet", "--message", "Start", cwd=project)
     with ExitStack() as started:
-        for _ in follow(project, name, started, deploy_twice):
+        for _ in follow(project, name, started):
             pass
 
 
@@ -121,21 +123,17 @@ def test_a_strangers_first_bot(new_project: NewProject) -> None:
     """From the README alone: a bot with a shared function, tested, run on an event, deployed, run by the server."""
     project = new_project(example_bots="none")
     printed: dict[str, str] = {}
-
-    def press_create_a_patient(_: Path, variables: dict[str, str]) -> None:
-        printed["address"] = variables["MEDPLUM_BASE_URL"]
-
     with ExitStack() as started:
-        for command, said in follow(project, "README.md", started, press_create_a_patient):
+        for command, said, variables in follow(project, "README.md", started):
             printed[command] = said
-            if command == "npm run setup:bots":
+            if command == "npm run setup:bots":  # then press "Create a patient"
                 patient = b'{"resourceType": "Patient", "telecom": [{"system": "phone", "value": "555-0100"}]}'
                 headers = {"Content-Type": "application/fhir+json"}
-                address = f"{printed['address']}_local/patients"
+                address = f"{variables['MEDPLUM_BASE_URL']}_local/patients"
                 request = urllib.request.Request(address, patient, headers)  # noqa: S310 -- loopback
                 with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
                     assert answer.status == 200
-                wait_for_a_run(printed["address"], "check-phone")
+                wait_for_a_run(variables["MEDPLUM_BASE_URL"], "check-phone")
     assert re.search(r"contact\.ts:\d+\): check-phone\n", printed["npm run analyze -- --find phoneOf"])
     event = "npm run bot -- check-phone --event tests/events/patient-created.json"
     assert '"reachable": false' in printed[event]
