@@ -6,6 +6,7 @@ That both sides ended with the same is checked by the benchmarks themselves: the
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.support import hapi_server
 
 @pytest.mark.xdist_group("benchmarks")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_benchmark_runs(name: str) -> None:
+def test_a_benchmark_runs(name: str, node: Path) -> None:
     if name == "reconcile" and (lacking := hapi_server.missing()):
         pytest.skip(lacking)
     rows = importlib.import_module(f"benchmarks.{name}").run("smallest")
