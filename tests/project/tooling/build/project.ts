@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { onTestFinished } from 'vitest';
 
 /** The generated repository that these tests were copied into. */
@@ -85,11 +86,10 @@ export function projectForTest(files: Record<string, string>): Project {
 export async function run(command: string, args: string[], cwd: string, variables: object = {}): Promise<Outcome> {
   const env = { ...process.env, NO_COLOR: '1', ...variables };
   const child = spawn(command, args, { cwd, env: env as NodeJS.ProcessEnv });
-  const outcome: Outcome = { code: null, stdout: '', stderr: '' };
+  const outcome = { stdout: '', stderr: '' };
   child.stdout.on('data', (data) => (outcome.stdout += data));
   child.stderr.on('data', (data) => (outcome.stderr += data));
-  await new Promise((resolve, reject) =>
-    child.on('close', (code) => resolve((outcome.code = code))).on('error', reject),
-  );
-  return outcome;
+  const code = await new Promise<number | null>((resolve, reject) => child.on('close', resolve).on('error', reject));
+  // Where CI is set, oxlint writes in colour whatever NO_COLOR says.
+  return { code, stdout: stripVTControlCharacters(outcome.stdout), stderr: stripVTControlCharacters(outcome.stderr) };
 }
