@@ -1,6 +1,6 @@
 // Bundles every bot into one file for Medplum: src/bots/*.ts -> dist/bots/*.js. dist/manifest.json says what is in it.
-//   npm run build                   checks the code, then bundles
-//   npm run build -- --production   the same, minified
+//   npm run build                   checks the code too
+//   npm run build -- --production   and minifies
 import { build } from 'esbuild';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -49,11 +49,16 @@ export async function bundle({ production = false, outdir = 'dist/bots' } = {}) 
   return manifest;
 }
 
+/** @param {import('./tools/build/bundles.ts').Manifest} manifest */
+export function summary({ bots }) {
+  const sizes = Object.values(bots).map((bot) => bot.bytes);
+  const all = sizes.reduce((sum, bytes) => sum + bytes, 0).toLocaleString('en');
+  return `Built ${sizes.length} ${sizes.length === 1 ? 'bot' : 'bots'} into dist/bots, ${all} bytes in all.`;
+}
+
 if (import.meta.main) {
   await main(async () => {
     const { values } = readArgs({ options: { production: { type: 'boolean' } } });
-    const bots = Object.values((await bundle(values)).bots);
-    const bytes = bots.reduce((sum, bot) => sum + bot.bytes, 0);
-    console.log(`Built ${bots.length} bots into dist/bots, ${bytes.toLocaleString('en')} bytes in all.`);
+    console.log(summary(await bundle(values)));
   });
 }

@@ -1,5 +1,5 @@
-// `npm run build`: what stops it before anything is bundled.
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+// `npm run build`: checks and bundles; what is not clean leaves nothing to deploy.
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { BOT, projectForTest } from './project.ts';
@@ -14,12 +14,29 @@ const DOCUMENTED = `/**
  */
 `;
 
-test('good code passes, and what an earlier build left in dist is gone', async () => {
+test('good code is bundled, and what an earlier build left in dist is gone', async () => {
   const project = projectForTest({ 'src/bots/a.ts': BOT });
   mkdirSync(join(project.root, 'dist/bots'), { recursive: true });
   writeFileSync(join(project.root, 'dist/bots/old.js'), '');
-  const { code, stderr } = await project.node('tools/build/checks.ts');
+  const { code, stdout, stderr } = await project.node('tools/build/build.ts', '--production');
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toMatch(/Built 1 bot into dist\/bots, \d+ bytes in all\.\n$/);
+  expect(readdirSync(join(project.root, 'dist/bots'))).toEqual(['a.js', 'a.js.map']);
+  expect(JSON.parse(readFileSync(join(project.root, 'dist/manifest.json'), 'utf8')).production).toBe(true);
+});
+
+test('all that is wrong is told at once, and nothing is left in dist', async () => {
+  const text = 'export const handle = (): void => console.error(1);\n';
+  const project = projectForTest({ 'src/bots/a.ts': text, 'src/shared/b.ts': 'export function b(): void {}\n' });
+  const { code, stdout, stderr } = await project.node('tools/build/build.ts');
+  expect(stdout).toContain('use console.log');
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: `Error: src/shared/b.ts:1: b has no JSDoc: say what goes in and what comes out, for whoever shares it
+Error: src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"
+Error: the code has to be lint-free and well typed before it is bundled: see above
+`,
+  });
   expect(existsSync(join(project.root, 'dist'))).toBe(false);
 });
 
@@ -28,13 +45,15 @@ test.each([
   ['types', 'export const handler = (): number => "text";\n', "Type 'string' is not assignable to type 'number'"],
   ['syntax that Node cannot strip', 'export enum Kind { A }\nexport const handler = Kind;\n', 'erasableSyntaxOnly'],
 ])('%s: the tool says where, and the build fails', async (_, text, message) => {
-  const { code, stdout, stderr } = await projectForTest({ 'src/bots/a.ts': text }).node('tools/build/checks.ts');
+  const project = projectForTest({ 'src/bots/a.ts': text });
+  const { code, stdout, stderr } = await project.node('tools/build/build.ts');
   expect(stdout).toContain(message);
   expect(stdout).toMatch(/src\/bots\/a\.ts:\d+:\d+/);
   expect({ code, stderr }).toEqual({
     code: 1,
     stderr: 'Error: the code has to be lint-free and well typed before it is bundled: see above\n',
   });
+  expect(existsSync(join(project.root, 'dist'))).toBe(false);
 });
 
 test('a shared function without JSDoc: one line', async () => {
@@ -42,7 +61,7 @@ test('a shared function without JSDoc: one line', async () => {
     'src/bots/a.ts': BOT,
     'src/shared/sum.ts': 'export function add(a: number, b: number): number {\n  return a + b;\n}\n',
   });
-  const { code, stderr } = await project.node('tools/build/checks.ts');
+  const { code, stderr } = await project.node('tools/build/build.ts');
   expect({ code, stderr }).toEqual({
     code: 1,
     stderr:

@@ -1,0 +1,33 @@
+// `npm run build`: lints and type checks what the team writes, and bundles meanwhile; dist/ stays only if all is well.
+// One pass does both checks, in half the time of two. tools/ is left to `npm run lint` and `npm run typecheck`.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { main, readArgs, UserError } from '../cli.ts';
+
+const NOT_CLEAN = 'the code has to be lint-free and well typed before it is bundled: see above';
+
+await main(async () => {
+  const { values } = readArgs({ options: { production: { type: 'boolean' } } });
+  rmSync('dist', { recursive: true, force: true });
+  const oxlint = fileURLToPath(new URL('../bin/oxlint', import.meta.resolve('oxlint')));
+  const flags = ['--type-aware', '--type-check', '--ignore-pattern=tools'];
+  const linted = once(spawn(process.execPath, [oxlint, ...flags], { stdio: 'inherit' }), 'close');
+
+  enableCompileCache(); // what is imported from here on starts in half the time
+  const { sharedExports, undocumented } = await import('./shared-exports.ts');
+  const { bundle, summary } = await import('../../esbuild-script.mjs');
+  const problems = undocumented(sharedExports());
+  const built = await bundle(values).catch((error: unknown) => {
+    if (!(error instanceof UserError)) throw error;
+    problems.push(error.message);
+  });
+  if ((await linted)[0] !== 0) problems.push(NOT_CLEAN);
+  if (!built || problems.length > 0) {
+    rmSync('dist', { recursive: true, force: true });
+    throw new UserError(problems.join('\n'));
+  }
+  console.log(summary(built));
+});
