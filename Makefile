@@ -6,7 +6,7 @@ READY := build/node/.ready
 export PATH := $(CURDIR)/build/node:$(CURDIR)/$(VENV)/bin:$(PATH)
 DEMO := build/demo/my-medplum-bots
 
-.PHONY: help demo test test-fast lint format bench update clean
+.PHONY: help demo test test-fast lint format bench pictures update clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -34,6 +34,9 @@ format: $(READY) ## Put the template's Python into shape
 
 bench: $(READY) ## Measure; see benchmarks/
 	$(PY) -m benchmarks
+
+pictures: $(READY) ## Take the README's pictures anew (needs chromium and chromium-driver)
+	$(PY) -m docs.pictures.make
 
 update: $(READY) ## Move every pin to the newest whole versions, then test
 	$(PY) -m tests.support.update_pins

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -76,6 +77,11 @@ class Browser:
         while not good(result := self.run(script)) and time.monotonic() < end:
             time.sleep(0.05)
         return result
+
+    def picture(self, width: int, height: int) -> bytes:
+        """Make the window this large; return what it shows, as PNG."""
+        self._send("POST", "/window/rect", {"width": width, "height": height})
+        return base64.b64decode(self._send("GET", "/screenshot"))
 
     def _send(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -44,6 +44,7 @@ async function demo(): Promise<number> {
     useLocalCredentials(baseUrl);
     const { failed } = await deploy({ yes: true, log: (line) => console.log(line) });
     if (failed.length > 0) return 1;
+    console.log();
     const medplum = new MedplumClient({ baseUrl, fetch });
     await medplum.startClientLogin(LOCAL.clientId, LOCAL.clientSecret);
     const runs: Run[] = [];
