@@ -142,5 +142,5 @@ def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(wo
 def test_diff_shows_local_edits_of_template_files(world: World) -> None:
     (world.project / ".nvmrc").write_text("26\n")
     shown = template.cruft("diff", cwd=world.project).stdout
-    assert "-24" in shown
-    assert "+26" in shown
+    assert "-26" in shown
+    assert "+24" in shown
