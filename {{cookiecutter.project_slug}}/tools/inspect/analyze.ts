@@ -39,7 +39,7 @@ async function analyze(folder: string): Promise<{ bots: BotReport[]; unused: str
 }
 
 const showUnused = (unused: string[]): string =>
-  unused.length === 0 ? '' : `\n\nShared, but used by no bot: ${unused.join(', ')}`;
+  unused.length === 0 ? '' : ['\n\nShared, but used by no bot:', ...unused].join('\n- ');
 
 function show(bots: BotReport[], unused: string[]): string {
   const rows = bots.flatMap(({ name, bytes, minified, gzip, own, shared, maxBytes }) => [

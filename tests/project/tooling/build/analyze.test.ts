@@ -52,7 +52,7 @@ describe('analyze', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^bot +bytes +minified +gzip +own code +budget used$/m);
     expect(stdout).toMatch(/^hello( +[\d,]+){4} +1 %\n {2}src\/shared\/words\.ts +\d+$/m);
-    expect(stdout).toContain('Shared, but used by no bot: shout (src/shared/words.ts:18)');
+    expect(stdout).toContain('Shared, but used by no bot:\n- shout (src/shared/words.ts:18)');
     const report = readFileSync(join(project.root, 'dist/report.md'), 'utf8');
     expect(report).toMatch(/^\| hello \| \d+ \| \d+ \| \d+ \| \d+ \| \d+ \| 1000000 \|$/m);
     expect(report).toContain(
@@ -98,7 +98,7 @@ describe('analyze', () => {
     expect(stdout).toMatch(/^third +\d+ +\+\d+ {2}new$/m);
     expect(stdout).toMatch(/^bye +\d+ +-\d+ {2}no longer in medplum\.config\.json$/m);
     expect(stdout).toContain('To deploy again: hello, third\n');
-    expect(stdout).toContain('Shared, but used by no bot: farewell (src/shared/words.ts:11)');
+    expect(stdout).toContain('Shared, but used by no bot:\n- farewell (src/shared/words.ts:11)');
     expect((await run('git', ['worktree', 'list'], project.root)).stdout.trim().split('\n')).toHaveLength(1);
     expect((await run('git', ['status', '--short', 'src', 'medplum.config.json'], project.root)).stdout).toContain(
       'src/bots/third.ts',
