@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { handler, TIME_BUDGET_MS } from '../src/bots/hapi-reconcile-bot.ts';
 import type { RunResult } from '../src/shared/reconcile-run.ts';
 import { clock } from '../src/shared/retry.ts';
+import * as configuration from '../src/shared/sync-config.ts';
 import { syncConfig } from '../src/shared/sync-config.ts';
 import { startFhirServer } from '../tools/local/fhir-server.ts';
 import type { FhirServer } from '../tools/local/fhir-server.ts';
@@ -124,6 +125,18 @@ describe('changes', () => {
     await put('stranger', { identifier: [{ system: 'urn:x', value: 'p' }] });
     expect((await run()).counts.duplicates).toBe(1);
     expect(await there()).toEqual(['merged -', 'p -', 'stranger -']);
+  });
+
+  test('with deactivate, nothing is deleted, and what is deactivated is no leftover and no duplicate any more', async () => {
+    vi.spyOn(configuration, 'syncConfig').mockReturnValue({ ...syncConfig({}), onDelete: 'deactivate' });
+    save('p', { active: true });
+    save('q', { active: true });
+    await run();
+    await put('copy', { identifier: [{ system: SYSTEM, value: 'p' }], active: true });
+    source.remove('Patient', 'q');
+    expect((await run()).counts).toMatchObject({ leftover: 1, duplicates: 1, failed: 0 });
+    expect(await there()).toEqual(['copy -', 'p -', 'q -']);
+    expect((await run()).counts).toMatchObject({ checked: 2, differing: 0, leftover: 0, duplicates: 0 });
   });
 
   test('patients that link to each other', async () => {

@@ -51,6 +51,13 @@ async function there(patientId = id): Promise<Patient | undefined> {
   return response.ok ? ((await response.json()) as Patient) : undefined;
 }
 
+async function putThere(patient: Partial<Patient>): Promise<void> {
+  const body = JSON.stringify({ resourceType: 'Patient', id, ...patient });
+  const headers = { 'content-type': 'application/fhir+json' };
+  const answer = await fetch(`${external.baseUrl}/Patient/${id}`, { method: 'PUT', headers, body });
+  expect(answer.ok).toBe(true);
+}
+
 /** All patients there that carry the source identifier of this one. */
 async function copies(): Promise<Patient[]> {
   const query = `identifier=${encodeURIComponent(`https://medplum.com/patient-id|${id}`)}`;
@@ -136,17 +143,31 @@ describe('deleting', () => {
     expect(await there()).toBeDefined();
   });
 
-  test('a patient that another one links to is an error, once the time is up', async () => {
+  test('one that was merged there stays merged through an update, and so is not deleted afterwards', async () => {
+    save();
+    await syncs();
+    const second = { system: 'https://medplum.com/patient-id', value: 'the-other' };
+    const { identifier = [] } = (await there()) as Patient;
+    await putThere({ identifier: [...identifier, second] });
+    save({ active: true });
+    expect(await syncs()).toMatchObject({ action: 'updated' });
+    expect((await there())?.identifier).toEqual([...identifier, second]);
+    source.remove('Patient', id);
+    expect(await syncs(id, true)).toMatchObject({ action: 'merged' });
+    expect((await there())?.active).toBe(true);
+  });
+
+  test('a patient that another one links to is an error until the link goes, and then it is deleted', async () => {
     const other = randomUUID();
     save();
-    source.save({
-      resourceType: 'Patient',
-      id: other,
-      link: [{ other: { reference: `Patient/${id}` }, type: 'refer' }],
-    });
+    const link: Patient['link'] = [{ other: { reference: `Patient/${id}` }, type: 'refer' }];
+    source.save({ resourceType: 'Patient', id: other, link });
     await syncs(other);
     source.remove('Patient', id);
     await expect(syncs(id, true, 1_000)).rejects.toMatchObject({ status: 409, method: 'DELETE' });
+    source.save({ resourceType: 'Patient', id: other });
+    await syncs(other);
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
   });
 
   test('deactivate instead: fenced, and undone by the next update', async () => {
@@ -160,6 +181,21 @@ describe('deleting', () => {
     save({ active: true });
     await syncs();
     expect((await there())?.active).toBe(true);
+  });
+
+  test('deactivate: somebody who wrote meanwhile is not overwritten unseen', async () => {
+    config.onDelete = 'deactivate';
+    save({ active: true });
+    await syncs();
+    source.remove('Patient', id);
+    let reads = 0;
+    source.before = async () => {
+      if (++reads === 1) {
+        await putThere({ active: true, gender: 'unknown' });
+      }
+    };
+    expect(await syncs(id, true)).toMatchObject({ action: 'deactivated', attempts: 2, version: '3' });
+    expect(await there()).toMatchObject({ active: false, gender: 'unknown' });
   });
 
   test('what is not in scope (any more) is not there', async () => {
@@ -231,9 +267,7 @@ describe('races and faults', () => {
     let reads = 0;
     source.before = async () => {
       if (++reads === 1) {
-        const body = JSON.stringify({ resourceType: 'Patient', id, gender: 'unknown' });
-        const headers = { 'content-type': 'application/fhir+json' };
-        await fetch(`${external.baseUrl}/Patient/${id}`, { method: 'PUT', headers, body });
+        await putThere({ gender: 'unknown' });
       }
     };
     expect(await syncs()).toMatchObject({ attempts: 2, version: '3' });
@@ -355,6 +389,29 @@ describe('identity: identifier', () => {
     const left = (await copies()).map((patient) => patient.id);
     expect(left).toHaveLength(2);
     expect(left).toEqual(expect.arrayContaining([made[0], made[3]]));
+  });
+
+  test('with deactivate, duplicates are deactivated, once, and nothing is deleted', async () => {
+    config.onDelete = 'deactivate';
+    save({ active: true });
+    const identifier = [{ system: 'https://medplum.com/patient-id', value: id }];
+    const body = JSON.stringify({ resourceType: 'Patient', identifier, active: true });
+    for (let n = 0; n < 3; n++) {
+      const headers = { 'content-type': 'application/fhir+json' };
+      await fetch(`${external.baseUrl}/Patient`, { method: 'POST', headers, body });
+    }
+    await syncs();
+    const state = async (): Promise<unknown> => (await copies()).map(({ active, meta }) => [active, meta?.versionId]);
+    expect(await state()).toEqual([
+      [true, '1'],
+      [false, '2'],
+      [false, '2'],
+    ]);
+    await syncs();
+    expect(await state()).toHaveLength(3);
+    source.remove('Patient', id);
+    expect(await syncs(id, true)).toMatchObject({ action: 'deactivated' });
+    expect((await copies()).map(({ active }) => active)).toEqual([false, false, false]);
   });
 
   test('references become conditional, or go along in one transaction', async () => {

@@ -2,7 +2,7 @@
 import type { Bundle, Resource, ResourceType } from '@medplum/fhirtypes';
 import { isDeepStrictEqual } from 'node:util';
 import { identifierToken } from './fhir-identifier.ts';
-import { identifiersOf, isMerged, NO_CACHE, referenceThere } from './fhir-target.ts';
+import { identifiersOf, isDuplicate, NO_CACHE, referenceThere } from './fhir-target.ts';
 import type { SyncContext, Target } from './fhir-target.ts';
 import { copyFor } from './fhir-write.ts';
 import { HTTP_VERBS } from './http-request.ts';
@@ -16,7 +16,7 @@ import { HTTP_VERBS } from './http-request.ts';
  * @returns True where a PUT would change nothing.
  */
 export function isSame(context: SyncContext, source: Resource, there: Resource): boolean {
-  const target = { url: `${there.resourceType}/${there.id}`, duplicates: [] };
+  const target = { url: `${there.resourceType}/${there.id}`, resource: there, duplicates: [] };
   const { body } = copyFor(context, target, source, (reference) => referenceThere(context.config, reference));
   return isDeepStrictEqual(comparable(body, context), comparable(there, context));
 }
@@ -59,7 +59,7 @@ export async function lookAtMany(
       const isTheOne = config.identity === 'medplum-id' ? resource.id === id : !target.resource;
       if (isTheOne) {
         Object.assign(target, { url: `${type}/${resource.id}`, version: resource.meta?.versionId, resource });
-      } else if (!isMerged(resource, system)) {
+      } else if (isDuplicate(resource, config)) {
         target.duplicates.push(resource);
       }
       targets.set(id, target);

@@ -2,9 +2,9 @@
 import type { Bundle, BundleEntry, Resource, ResourceType } from '@medplum/fhirtypes';
 import { isSame, lookAtMany, readMany } from './fhir-compare.ts';
 import { sync } from './fhir-sync.ts';
-import { referenceThere } from './fhir-target.ts';
+import { isDeactivated, referenceThere } from './fhir-target.ts';
 import type { SyncContext, Target } from './fhir-target.ts';
-import { copyFor, WHOLE_META } from './fhir-write.ts';
+import { copyFor, remove, WHOLE_META } from './fhir-write.ts';
 import { logExternalRequest } from './http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from './http-request.ts';
 import { clock } from './retry.ts';
@@ -59,7 +59,7 @@ export async function reconcile(
       if (!target.resource || !isSame(context, source, target.resource)) {
         differing.push({ id, target, source });
       }
-    } else if (target.resource) {
+    } else if (target.resource && !isDeactivated(target.resource, context.config)) {
       leftover.push(id);
     }
   }
@@ -77,9 +77,9 @@ export async function reconcile(
     counts.unreadable += problem === 'not-found' ? 1 : 0;
     failed.push(...(problem === undefined || problem === 'not-found' ? [] : [`${type}/${id}`]));
   }
-  for (const { id = '' } of duplicates) {
+  for (const duplicate of duplicates) {
     // What else refers to it keeps it there (409); it is found again by the next run that looks here.
-    await attempt(`DELETE ${type}`, id, () => context.server.send(HTTP_VERBS.DELETE, `${type}/${id}`));
+    await attempt(`DELETE ${type}`, duplicate.id ?? '', () => remove(context, duplicate));
   }
   return { counts: { ...counts, failed: failed.length }, failed };
 }

@@ -2,7 +2,7 @@
 import type { ResourceType } from '@medplum/fhirtypes';
 import { isTypeAndId } from './fhir-events.ts';
 import { again, readSource, writeBack } from './fhir-source.ts';
-import { isMerged, lookAt } from './fhir-target.ts';
+import { lookAt } from './fhir-target.ts';
 import type { SyncContext } from './fhir-target.ts';
 import { put, remove } from './fhir-write.ts';
 import type { Done } from './fhir-write.ts';
@@ -72,16 +72,15 @@ async function syncOnce(
   if (wanted) {
     done = await put(context, target, wanted);
   } else if (target.resource) {
-    done = await remove(context, target, target.resource);
+    done = await remove(context, target.resource);
   } else {
     if (attempt > 1 && target.version === '0') {
       await bury(context, type, id);
     }
     return done;
   }
-  const system = context.config.sourceSystem(type);
-  for (const duplicate of target.duplicates.filter((resource) => !isMerged(resource, system))) {
-    await context.server.send(HTTP_VERBS.DELETE, `${duplicate.resourceType}/${duplicate.id}`);
+  for (const duplicate of target.duplicates) {
+    await remove(context, duplicate);
   }
   let version = source?.meta?.versionId;
   if (wanted && context.config.identity === 'identifier') {

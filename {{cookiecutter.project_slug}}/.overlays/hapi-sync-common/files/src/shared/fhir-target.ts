@@ -23,7 +23,7 @@ export interface Target {
   version?: string | undefined;
   /** The resource as it is there; undefined where it is not: never was, or was deleted. */
   resource?: Resource | undefined;
-  /** More resources with the same source identifier, from parallel creates. */
+  /** More resources with the same source identifier, from parallel creates, that have to go. */
   duplicates: Resource[];
 }
 
@@ -43,10 +43,8 @@ export async function lookAt({ server, config }: SyncContext, type: string, id: 
   if (config.identity === 'identifier') {
     const query = `${type}?${identifierQuery(config.sourceSystem(type), id)}`;
     const { body } = await server.send<Bundle>(HTTP_VERBS.GET, query, undefined, NO_CACHE);
-    return targetAmong(
-      (body?.entry ?? []).flatMap((entry) => entry.resource ?? []),
-      query,
-    );
+    const found = (body?.entry ?? []).flatMap((entry) => entry.resource ?? []);
+    return targetAmong(found, query, config);
   }
   const url = `${type}/${id}`;
   try {
@@ -66,10 +64,11 @@ export async function lookAt({ server, config }: SyncContext, type: string, id: 
 }
 
 /** Of several that carry the identifier, every run must choose the same one: the server's lowest id. */
-function targetAmong(found: Resource[], query: string): Target {
-  const [resource, ...duplicates] = found.toSorted((a, b) =>
+function targetAmong(found: Resource[], query: string, config: SyncConfig): Target {
+  const [resource, ...others] = found.toSorted((a, b) =>
     (a.id ?? '').localeCompare(b.id ?? '', 'en', { numeric: true }),
   );
+  const duplicates = others.filter((other) => isDuplicate(other, config));
   return resource
     ? { url: `${resource.resourceType}/${resource.id}`, version: resource.meta?.versionId, resource, duplicates }
     : { url: query, duplicates };
@@ -111,6 +110,28 @@ export function referenceThere(config: SyncConfig, reference: string): string | 
  */
 export function isMerged(resource: Resource, system: string): boolean {
   return new Set(identifiersOf(resource).flatMap((one) => (one.system === system ? [one.value] : []))).size > 1;
+}
+
+/**
+ * Whether there is nothing left to do about a resource that should go, because it is deactivated.
+ *
+ * @param resource - A resource of the external server.
+ * @param config - The configuration.
+ * @returns True where `onDelete` is `deactivate`, and `active` is false.
+ */
+export function isDeactivated(resource: Resource, config: SyncConfig): boolean {
+  return config.onDelete === 'deactivate' && 'active' in resource && resource.active === false;
+}
+
+/**
+ * Whether a further resource with the same source identifier has to go.
+ *
+ * @param resource - A resource of the external server.
+ * @param config - The configuration.
+ * @returns False where it stands for another resource too, or is deactivated.
+ */
+export function isDuplicate(resource: Resource, config: SyncConfig): boolean {
+  return !isMerged(resource, config.sourceSystem(resource.resourceType)) && !isDeactivated(resource, config);
 }
 
 /**

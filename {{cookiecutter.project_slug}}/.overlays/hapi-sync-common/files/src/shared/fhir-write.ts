@@ -3,7 +3,7 @@ import type { Bundle, BundleEntry, Resource, ResourceType } from '@medplum/fhirt
 import { referencesOf, sanitize } from './fhir-sanitize.ts';
 import type { SpellReference } from './fhir-sanitize.ts';
 import { readSource } from './fhir-source.ts';
-import { identifiersOf, isMerged, lookAt, referenceThere, versionIn } from './fhir-target.ts';
+import { identifiersOf, isDeactivated, isMerged, lookAt, referenceThere, versionIn } from './fhir-target.ts';
 import type { SyncContext, Target } from './fhir-target.ts';
 import { HTTP_VERBS, isRequestFailure } from './http-request.ts';
 
@@ -107,7 +107,13 @@ export function copyFor(
 ): { body: Resource; leftOut: number } {
   const system = config.sourceSystem(source.resourceType);
   const { body, leftOut } = sanitize(source, { system, value: source.id ?? '' }, spell);
-  const identifier = identifiersOf(body).filter((one) => one.system !== config.targetSystem); // it knows its own id
+  const own = identifiersOf(body).filter((one) => one.system !== config.targetSystem); // it knows its own id
+  // What was merged there stays so: without the other's identifier, a deletion of this one would delete it for both.
+  const others = identifiersOf(target.resource ?? body).filter((one) => one.system === system);
+  const identifier = [
+    ...own,
+    ...others.filter(({ value }) => !own.some((one) => one.system === system && one.value === value)),
+  ];
   const { id: _medplumId, ...rest } = body;
   const id = target.url.includes('?') ? {} : { id: target.url.split('/')[1] };
   return { body: { ...rest, ...id, ...(identifier.length > 0 && { identifier }) } as Resource, leftOut };
@@ -118,28 +124,28 @@ function actionOf(status: number, target: Target, version: string | undefined): 
 }
 
 /**
- * Takes a resource off the external server: by its id, and only where it stands for this one resource.
+ * Takes a resource off the external server, or deactivates it: by its id, and only where it stands for just one of ours.
  *
  * HAPI ignores `If-Match` on DELETE: one that lands late is what hapi-reconcile-bot is for.
  *
  * @param context - What the sync works with.
- * @param target - Where it is; looked at before the source was read.
- * @param resource - As it is there.
+ * @param resource - As it is there; looked at before the source was read.
  * @returns What was done.
  * @throws RequestFailure; 409 as long as another resource there refers to it.
  */
-export async function remove(context: SyncContext, target: Target, resource: Resource): Promise<Done> {
-  if (isMerged(resource, context.config.sourceSystem(resource.resourceType))) {
+export async function remove({ config, server }: SyncContext, resource: Resource): Promise<Done> {
+  const url = `${resource.resourceType}/${resource.id}`;
+  if (isMerged(resource, config.sourceSystem(resource.resourceType))) {
     return { action: 'merged', leftOut: 0 };
   }
-  if (context.config.onDelete === 'delete') {
-    await context.server.send(HTTP_VERBS.DELETE, target.url);
+  if (config.onDelete === 'delete') {
+    await server.send(HTTP_VERBS.DELETE, url);
     return { action: 'deleted', leftOut: 0 };
   }
-  if ('active' in resource && resource.active === false) {
+  if (isDeactivated(resource, config)) {
     return { action: 'absent', leftOut: 0 };
   }
-  const fence = { 'if-match': `W/"${target.version}"` };
-  const { version } = await context.server.send(HTTP_VERBS.PUT, target.url, { ...resource, active: false }, fence);
+  const fence = { 'if-match': `W/"${resource.meta?.versionId}"` };
+  const { version } = await server.send(HTTP_VERBS.PUT, url, { ...resource, active: false }, fence);
   return { action: 'deactivated', version, leftOut: 0 };
 }
