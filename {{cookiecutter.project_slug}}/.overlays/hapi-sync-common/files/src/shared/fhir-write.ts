@@ -109,11 +109,9 @@ export function copyFor(
   const { body, leftOut } = sanitize(source, { system, value: source.id ?? '' }, spell);
   const own = identifiersOf(body).filter((one) => one.system !== config.targetSystem); // it knows its own id
   // What was merged there stays so: without the other's identifier, a deletion of this one would delete it for both.
-  const others = identifiersOf(target.resource ?? body).filter((one) => one.system === system);
-  const identifier = [
-    ...own,
-    ...others.filter(({ value }) => !own.some((one) => one.system === system && one.value === value)),
-  ];
+  const known = new Set(own.map((one) => (one.system === system ? one.value : undefined)));
+  const merged = identifiersOf(target.resource ?? body).filter((one) => one.system === system && !known.has(one.value));
+  const identifier = [...own, ...merged];
   const { id: _medplumId, ...rest } = body;
   const id = target.url.includes('?') ? {} : { id: target.url.split('/')[1] };
   return { body: { ...rest, ...id, ...(identifier.length > 0 && { identifier }) } as Resource, leftOut };
@@ -124,7 +122,7 @@ function actionOf(status: number, target: Target, version: string | undefined): 
 }
 
 /**
- * Takes a resource off the external server, or deactivates it: by its id, and only where it stands for just one of ours.
+ * Takes a resource off the external server, or deactivates it: by its id, and only where it stands for one of ours alone.
  *
  * HAPI ignores `If-Match` on DELETE: one that lands late is what hapi-reconcile-bot is for.
  *
