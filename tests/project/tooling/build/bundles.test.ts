@@ -1,6 +1,6 @@
 // What the build makes, and what it refuses with one line.
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { globSync, readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -9,6 +9,7 @@ import type { Project } from './project.ts';
 
 const build = (project: Project, ...args: string[]) => project.node('esbuild-script.mjs', ...args);
 const manifestOf = (project: Project) => JSON.parse(readFileSync(join(project.root, 'dist/manifest.json'), 'utf8'));
+const builtFiles = (project: Project) => globSync('dist/**/*.*', { cwd: project.root });
 const read = (project: Project, file: string) => readFileSync(join(project.root, file), 'utf8');
 
 const SHARED = `export function greeting(name: string): string {
@@ -34,7 +35,7 @@ describe('a build', () => {
     });
     const { code, stdout, stderr } = await build(project);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toMatch(/^Built 2 bots into dist\/bots, [\d,]+ bytes in all\.\n$/);
+    expect(stdout).toMatch(/^Built 2 bots into dist\/bots, \d+ kB in all\.\n$/);
     expect(readdirSync(join(project.root, 'dist'), { recursive: true }).toSorted()).toEqual([
       ...['bots', 'bots/greeter.js', 'bots/greeter.js.map', 'bots/plain.js', 'bots/plain.js.map', 'manifest.json'],
     ]);
@@ -56,6 +57,15 @@ describe('a build', () => {
     expect(bots.greeter.shared['src/shared/greeting.ts'].bytes).toBeGreaterThan(20);
     expect(bots.greeter.own).toBeGreaterThan(100);
     expect(bots.plain.shared).toEqual({});
+  });
+
+  test('removes the bundles of bots that are no more', async () => {
+    const project = projectForTest({ 'src/bots/a.ts': BOT, 'src/bots/b.ts': BOT });
+    await build(project);
+    project.write({ 'src/bots/b.ts': '' });
+    project.configure(['a']);
+    expect((await build(project)).code).toBe(0);
+    expect(builtFiles(project).toSorted()).toEqual(['dist/bots/a.js', 'dist/bots/a.js.map', 'dist/manifest.json']);
   });
 
   test('makes the same bytes in every folder, plain and minified', async () => {
@@ -153,7 +163,7 @@ describe('a build that cannot be', () => {
   ])('%s', async (_, files, line) => {
     const project = projectForTest(files as Record<string, string>);
     expect(await build(project)).toEqual({ code: 1, stdout: '', stderr: `Error: ${line}\n` });
-    expect(existsSync(join(project.root, 'dist'))).toBe(false);
+    expect(builtFiles(project)).toEqual([]);
   });
 
   test('a file in src/bots that the configuration does not know, and the reverse: each one line', async () => {
@@ -185,7 +195,7 @@ Error: src/bots/stranger.ts is not in medplum.config.json: add it to "bots", or 
     expect(stderr).toMatch(
       /^Error: src\/bots\/a\.ts makes a bundle of \d+ bytes, 4000 are its budget, and most are src\/shared\/big\.ts: import less, or raise maxBytes in medplum\.config\.json\n$/,
     );
-    expect(existsSync(join(project.root, 'dist'))).toBe(false);
+    expect(builtFiles(project)).toEqual([]);
     project.configure(['a'], { maxBytes: 40_000 });
     expect((await build(project)).code).toBe(0);
   });
@@ -193,6 +203,19 @@ Error: src/bots/stranger.ts is not in medplum.config.json: add it to "bots", or 
   test('the default budget is 1,000,000 bytes', async () => {
     const project = projectForTest({ 'src/bots/a.ts': `export const handler = () => '${'x'.repeat(1_000_000)}';\n` });
     expect((await build(project)).stderr).toContain('1000000 are its budget, and most are src/bots/a.ts');
+  });
+
+  test('leaves what was built before where esbuild fails, and nothing where a bundle is wrong', async () => {
+    const project = projectForTest({ 'src/bots/a.ts': BOT, 'src/bots/b.ts': BOT });
+    await build(project);
+    const before = builtFiles(project).map((file) => read(project, file));
+    expect(before).toHaveLength(5);
+    project.write({ 'src/bots/b.ts': 'export const handler = ;\n' });
+    expect((await build(project)).code).toBe(1);
+    expect(builtFiles(project).map((file) => read(project, file))).toEqual(before);
+    project.write({ 'src/bots/b.ts': 'export const handle = 1;\n' });
+    expect((await build(project)).code).toBe(1);
+    expect(builtFiles(project)).toEqual([]);
   });
 
   test('a flag that does not exist', async () => {

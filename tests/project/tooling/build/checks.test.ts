@@ -20,7 +20,7 @@ test('good code is bundled, and what an earlier build left in dist is gone', asy
   writeFileSync(join(project.root, 'dist/bots/old.js'), '');
   const { code, stdout, stderr } = await project.node('tools/build/build.ts', '--production');
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-  expect(stdout).toMatch(/Built 1 bot into dist\/bots, \d+ bytes in all\.\n$/);
+  expect(stdout).toMatch(/Built 1 bot into dist\/bots, \d+ kB in all\.\n$/);
   expect(readdirSync(join(project.root, 'dist/bots'))).toEqual(['a.js', 'a.js.map']);
   expect(JSON.parse(readFileSync(join(project.root, 'dist/manifest.json'), 'utf8')).production).toBe(true);
 });
