@@ -1,7 +1,8 @@
 // Random schedules of changes, events, runs and faults: however they interleave, the external server ends as Medplum is.
 // A failing schedule is shrunk and printed with its seed: SEED=<seed> runs it again. Each that was ever found is kept as
 // a test of its own, in the generated repository's tests/fhir-sync.test.ts.
-import type { BotEvent } from '@medplum/core';
+import { OperationOutcomeError, serverError, tooManyRequests } from '@medplum/core';
+import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Patient } from '@medplum/fhirtypes';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -19,8 +20,16 @@ import type { Answer, HapiModel } from './hapi-model.ts';
 
 const RUNS = Number(process.env['SCHEDULES'] ?? 1000);
 const SYSTEM = 'https://medplum.com/patient-id';
-const SECRETS = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: 'http://localhost/fhir' } };
+const TOKEN = 'token-8w1q';
+const SECRETS = {
+  HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: 'http://localhost/fhir' },
+  HAPI_BEARER_TOKEN: { name: 'HAPI_BEARER_TOKEN', valueString: TOKEN },
+};
 const NAME = 'Lovelace';
+const BIRTH_DATE = '1815-12-10';
+const MRN = 'MRN-77x';
+/** What no log line, result or error may hold. */
+const PRIVATE = new RegExp([NAME, BIRTH_DATE, MRN, TOKEN].join('|'));
 
 /** What happens to a patient, and how often its event is delivered: at any time, in any order. */
 interface Step {
@@ -33,12 +42,12 @@ interface Step {
 }
 
 /**
- * What happens to a request: on its way there, on its way back, or to the bot that waits for it. `held`: the bot is told
- * that nobody answered, and the write lands at any time; `late`: after everything else.
+ * What happens to a request: on its way there, on its way back, or to the bot that waits for it. `hang`: until its time
+ * is up; `held`: the bot is told that nobody answered, and the write lands at any time; `late`: after everything else.
  */
-type Fault = 'none' | '503' | '429' | 'html' | 'reset' | 'lost' | 'held' | 'late' | 'kill' | 'killed after';
+type Fault = 'none' | '503' | '429' | 'html' | 'reset' | 'hang' | 'lost' | 'held' | 'late' | 'kill' | 'killed after';
 
-/** What happens to the requests of all runs, in their order; then nothing any more. */
+/** What happens to the requests of all runs, to Medplum and to the other server, in their order; then nothing more. */
 interface Faults {
   source: Fault[];
   reads: Fault[];
@@ -47,6 +56,8 @@ interface Faults {
 
 interface World {
   source: MemorySource;
+  /** The source, with faults on the way. */
+  medplum: MedplumClient;
   hapi: HapiModel;
   faults: Faults;
   heldDelete: boolean;
@@ -71,23 +82,46 @@ function newWorld(s: fc.Scheduler, faults: Faults, changes: Partial<SyncConfig> 
   const turn = async (label: string): Promise<void> => void (await s.schedule(Promise.resolve(), label));
   const hapi = hapiModel(() => turn('gap'));
   const config = { ...configuration.syncConfig({}), ...changes };
-  const made: World = { source, hapi, faults: structuredClone(faults), heldDelete: false, late: [], said: [], config };
+  const begun = { heldDelete: false, late: [], said: [] };
+  const made: World = { ...begun, source, hapi, medplum: source.medplum, faults: structuredClone(faults), config };
+  let timeIsUp = (): void => undefined; // for the request that is sent next
   vi.spyOn(console, 'log').mockImplementation((line: string) => void made.said.push(line));
   vi.spyOn(configuration, 'syncConfig').mockReturnValue(config);
-  vi.spyOn(clock, 'sleep').mockImplementation((_ms, signal) => (signal ? new Promise(() => undefined) : turn('wait')));
-  source.before = async (request) => {
-    await turn(request);
-    const fault = made.faults.source.shift();
-    if (fault === 'kill') {
-      await new Promise(() => undefined);
-    }
-    if (fault === 'reset' || fault === '503') {
-      throw new TypeError('fetch failed');
-    }
-  };
+  vi.spyOn(clock, 'sleep').mockImplementation((_ms, signal) =>
+    signal ? new Promise((resolve) => (timeIsUp = resolve)) : turn('wait'),
+  );
+  source.before = turn;
+  made.medplum = new Proxy(source.medplum, {
+    get: (_, name: 'readResource') => async (type: 'Patient', id: string, options?: object) => {
+      const fault = made.faults.source.shift() ?? 'none';
+      if (fault === 'kill') {
+        await new Promise(() => undefined);
+      }
+      if (fault === 'reset' || fault === 'hang' || fault === 'html') {
+        await turn(fault);
+        throw new TypeError('fetch failed');
+      }
+      if (fault === '503' || fault === '429') {
+        throw new OperationOutcomeError(fault === '429' ? tooManyRequests : serverError(new Error(NAME)));
+      }
+      const answer = await source.medplum[name](type, id, options);
+      if (fault === 'killed after') {
+        await new Promise(() => undefined);
+      }
+      if (fault === 'lost') {
+        throw new TypeError('fetch failed');
+      }
+      return answer;
+    },
+  });
   vi.stubGlobal(
     'fetch',
-    async (url: string, init: { method: string; headers: Record<string, string>; body?: string }) => {
+    async (
+      url: string,
+      init: { method: string; headers: Record<string, string>; body?: string; signal: AbortSignal },
+    ) => {
+      const expire = timeIsUp;
+      expect(init.headers['authorization']).toBe(`Bearer ${TOKEN}`);
       const path = url.replace(/^http:\/\/localhost\/fhir\/?/, '');
       const deliver = (): Promise<Answer> => hapi.handle(init.method, path, init.headers, init.body ?? '');
       await turn(`${init.method} ${path}`);
@@ -104,6 +138,10 @@ function newWorld(s: fc.Scheduler, faults: Faults, changes: Partial<SyncConfig> 
           made.late.push(deliver);
         }
       }
+      if (fault === 'hang') {
+        expire();
+        await new Promise((_, reject) => init.signal.addEventListener('abort', () => reject(new Error('Aborted'))));
+      }
       if (['reset', 'held', 'late'].includes(fault)) {
         throw Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNRESET' } });
       }
@@ -111,7 +149,7 @@ function newWorld(s: fc.Scheduler, faults: Faults, changes: Partial<SyncConfig> 
         return response({ status: Number(fault) }, { 'retry-after': '1' });
       }
       if (fault === 'html') {
-        return { ...response({ status: 502 }), text: async () => `<h1>${NAME}</h1>` };
+        return { ...response({ status: 502 }), text: async () => `<h1>${NAME} ${TOKEN}</h1>` };
       }
       const answer = await deliver();
       await turn(`answer to ${init.method} ${path}`);
@@ -139,14 +177,14 @@ function runSync(event: Partial<BotEvent>): void {
   const { kind, resourceType, id } = changeFrom(event as BotEvent);
   const deadline = Number.MAX_SAFE_INTEGER;
   const context = {
-    medplum: world.source.medplum,
+    medplum: world.medplum,
     server: connectExternalServer(SECRETS, deadline),
     config: world.config,
     deadline,
   };
   sync(context, resourceType, id, kind === 'delete').then(
     (result) => world.said.push(JSON.stringify(result)),
-    (error: Error) => world.said.push(`${error.message} ${JSON.stringify(error)}`),
+    (error: Error) => world.said.push(`${error.stack} ${JSON.stringify(error)}`),
   );
 }
 
@@ -181,7 +219,8 @@ async function live(s: fc.Scheduler, steps: Step[]): Promise<void> {
     if (step.what === 'save') {
       const link = step.links.map((id) => ({ other: { reference: `Patient/${id}` }, type: 'seealso' }));
       const name = [{ family: `${NAME} ${++n}` }];
-      const content = { resourceType: 'Patient', id: step.patient, name, ...(link.length > 0 && { link }) };
+      const about = { name, birthDate: BIRTH_DATE, identifier: [{ system: 'urn:mrn', value: MRN }] };
+      const content = { resourceType: 'Patient', id: step.patient, ...about, ...(link.length > 0 && { link }) };
       event = world.source.save(content as never);
     } else if (here) {
       event = world.source.remove('Patient', step.patient);
@@ -213,7 +252,7 @@ function expectSame(): void {
     return patient ? [{ id, name: patient.name, links }] : [];
   });
   expect(there.toSorted((a, b) => String(a.id).localeCompare(String(b.id)))).toEqual(here);
-  expect(world.said.join('\n')).not.toContain(NAME);
+  expect(world.said.join('\n')).not.toMatch(PRIVATE);
 }
 
 /** The Medplum id of a resource there, under whatever id it is there. */
@@ -242,7 +281,7 @@ function some(weights: Partial<Record<Fault, number>>): fc.Arbitrary<Fault[]> {
   return fc.array(fc.constantFrom(...kinds), { maxLength: 20, size: 'max' });
 }
 
-const TROUBLE = { none: 12, '503': 1, '429': 1, html: 1, reset: 1, lost: 1 };
+const TROUBLE = { none: 14, '503': 1, '429': 1, html: 1, reset: 1, hang: 1, lost: 1 };
 const KILLS = { kill: 1, 'killed after': 1 };
 const HELD = { held: 3, late: 3 };
 /** With which faults: bots that die, writes that land late, both, or neither. */
@@ -250,7 +289,7 @@ const faults = (...kinds: Partial<Record<Fault, number>>[]): fc.Arbitrary<Faults
   fc.oneof(
     ...kinds.map((kind) =>
       fc.record({
-        source: some({ none: 12, '503': 1, reset: 1, ...('kill' in kind && { kill: 1 }) }),
+        source: some({ ...TROUBLE, ...('kill' in kind && KILLS) }),
         reads: some({ ...TROUBLE, ...('kill' in kind && KILLS) }),
         writes: some({ ...TROUBLE, ...kind }),
       }),
@@ -321,7 +360,7 @@ test('patients that link to each other, in any order and circle', async () => {
 }, 120_000);
 
 test.each([{}, { identity: 'identifier' as const }])(
-  'lost events, deletions that land late, expunged patients: one reconcile repairs all (%j)',
+  'lost events, dead bots, writes that land late: one reconcile repairs all (%j)',
   async (changes) => {
     await check(
       fc.asyncProperty(
@@ -335,7 +374,7 @@ test.each([{}, { identity: 'identifier' as const }])(
           await landLate();
           let result: unknown;
           const event = { input: {}, secrets: SECRETS } as unknown as BotEvent;
-          reconcileBot(world.source.medplum, event).then(
+          reconcileBot(world.medplum, event).then(
             (done) => (result = done),
             (error: Error) => (result = error.message),
           );
