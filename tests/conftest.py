@@ -29,6 +29,14 @@ GIT_CONFIG = """[user]
 """
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which random cases were tried, so that they can be tried again: `record_property("seed", …)`."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "seed":
+                terminalreporter.write_line(str(value))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep the developer's own configuration of git and Cookiecutter out of the tests, and theirs untouched."""

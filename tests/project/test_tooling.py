@@ -15,12 +15,19 @@ AREAS = sorted(path.name for path in TOOLING.iterdir() if path.is_dir() and any(
 
 
 @pytest.mark.parametrize("area", AREAS)
-def test_the_tooling(area: str, new_project: Callable[..., Path], add_tooling_tests: Callable[[Path], None]) -> None:
+def test_the_tooling(
+    area: str,
+    new_project: Callable[..., Path],
+    add_tooling_tests: Callable[[Path], None],
+    record_property: Callable[[str, object], None],
+) -> None:
     project = new_project()
     add_tooling_tests(project)
     line = ("npx", "vitest", "run", "--config", "tooling-tests/vitest.config.ts", f"tooling-tests/{area}/")
     done = template.run(*line, cwd=project, check=False, env={"NO_COLOR": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
+    for schedules in re.findall(r"^\d+ schedules, seed -?\d+$", done.stdout, re.MULTILINE):
+        record_property("seed", f"{area}: {schedules}")
     summary = re.search(r"Tests +(.*)", done.stdout)
     assert summary, done.stdout
     assert re.fullmatch(r"\d+ passed \(\d+\)", summary[1].strip()), f"some did not run: {summary[1]}"
