@@ -12,6 +12,14 @@ from tests.support.hapi_server import HapiServer
 
 TESTS = Path(__file__).parent / "sync"
 
+# Each is built into dist/<name>: what it replaces in src/shared/sync-config.ts.
+VARIANTS = {
+    "identifier": ("identity: 'medplum-id',", "identity: 'identifier',"),
+    "deactivate": ("onDelete: 'delete',", "onDelete: 'deactivate',"),
+    "organizations": ("types: ['Patient'],", "types: ['Organization', 'Patient'],"),
+    "bots": ("", ""),
+}
+
 
 def test_the_built_bots_keep_a_real_hapi_in_step(
     hapi: HapiServer,
@@ -21,7 +29,16 @@ def test_the_built_bots_keep_a_real_hapi_in_step(
     project = new_project(example_bots="all", bot_runtime="vmcontext")
     shutil.copytree(TESTS, project / "server-tests")
     hapi.empty("Patient")
-    template.run("node", "esbuild-script.mjs", "--production", cwd=project)
+    hapi.empty("Organization")
+    config = project / "src" / "shared" / "sync-config.ts"
+    text = config.read_text(encoding="utf-8")
+    for name, (old, new) in VARIANTS.items():
+        assert old in text
+        config.write_text(text.replace(old, new, 1) if old else text, encoding="utf-8")
+        template.run("node", "esbuild-script.mjs", "--production", cwd=project)
+        (project / "dist" / "bots").replace(project / "dist" / f"{name}.built")
+    for name in VARIANTS:
+        (project / "dist" / f"{name}.built").replace(project / "dist" / name)
     line = ("npx", "vitest", "run", "--config", "server-tests/vitest.config.ts")
     done = template.run(*line, cwd=project, check=False, env={"NO_COLOR": "1", "HAPI_BASE_URL": hapi.base_url})
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2_000:]

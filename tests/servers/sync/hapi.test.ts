@@ -4,7 +4,7 @@ import type { Patient } from '@medplum/fhirtypes';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { identifierQuery } from '../src/shared/fhir-identifier.ts';
 import { HTTP_VERBS, makeConditionalFhirRequest } from '../src/shared/http-helpers.ts';
-import { carriers, HAPI, read, said, startWorld, stranger, SYSTEM } from './world.ts';
+import { carriers, CLIENT, HAPI, read, said, startWorld, stranger, SYSTEM, TOKEN } from './world.ts';
 import type { World } from './world.ts';
 
 const SYNC = 'hapi-sync-bot';
@@ -23,7 +23,9 @@ afterEach(() => world.stop());
 afterAll(() => {
   expect(said.length).toBeGreaterThan(50);
   for (const line of said) {
-    expect(line).not.toMatch(/Lovelace|Augusta|1815|MRN-77x/);
+    expect(line).not.toMatch(
+      new RegExp(['Lovelace|Augusta|1815-12-10|MRN-77x', TOKEN, ...Object.values(CLIENT)].join('|')),
+    );
   }
 });
 
@@ -91,6 +93,9 @@ describe('harms nobody', () => {
     const merged = { ...copy, identifier: [...(copy?.identifier ?? []), { system: SYSTEM, value: randomUUID() }] };
     const headers = { 'content-type': 'application/fhir+json' };
     await fetch(`${HAPI}/Patient/${copy?.id}`, { method: 'PUT', headers, body: JSON.stringify(merged) });
+    if (bot === SYNC) {
+      await world.run(bot, save({ gender: 'female' })); // does not undo what was merged there
+    }
     await world.run(bot, world.source.remove('Patient', id));
     expect((await read(`Patient/${copy?.id}`)).status).toBe(200);
   });
@@ -169,12 +174,50 @@ describe('what travels', () => {
     expect((await read(`Patient/${b}`)).body.link).toHaveLength(2);
   });
 
-  test('a link to a patient that was deleted is left out', async () => {
+  test('a link to a patient that was deleted is left out; the next change after its return brings it back', async () => {
     const gone = randomUUID();
     await world.run(SYNC, save({}, gone));
     await world.run(SYNC, world.source.remove('Patient', gone));
     const link = [{ other: { reference: `Patient/${gone}` }, type: 'seealso' as const }];
     expect((await world.run(SYNC, save({ link }))).result).toMatchObject({ action: 'created', leftOut: 1 });
+    await world.run(SYNC, save({}, gone));
+    expect((await world.run(SYNC, save({ link, active: true }))).result).toMatchObject({ leftOut: 0 });
+    expect((await read(`Patient/${id}`)).body.link).toEqual(link);
+  });
+
+  test('a patient that another one links to goes as soon as the link is gone', async () => {
+    const other = randomUUID();
+    await world.run(SYNC, save());
+    await world.run(SYNC, save({ link: [{ other: { reference: `Patient/${id}` }, type: 'seealso' }] }, other));
+    const deletion = world.source.remove('Patient', id);
+    let refused = 0;
+    world.fault = (request) => {
+      if (request === `DELETE Patient/${id}` && ++refused === 2) {
+        void world.run(SYNC, save({}, other));
+      }
+      return undefined;
+    };
+    expect((await world.run(SYNC, deletion)).result).toMatchObject({ action: 'deleted' });
+    expect(refused).toBeGreaterThan(1);
+    await expectSame();
+  });
+
+  test('organizations before patients: one that is not there yet comes along, references stay', async () => {
+    world.variant = 'organizations';
+    const [clinic, later] = [randomUUID(), randomUUID()];
+    const managingOrganization = { reference: `Organization/${clinic}` };
+    world.source.save({ resourceType: 'Organization', id: clinic, name: 'Clinic' });
+    expect((await world.run(SYNC, save({ managingOrganization }))).result).toMatchObject({ leftOut: 0 });
+    expect((await read(`Organization/${clinic}`)).status).toBe(200);
+    expect((await read(`Patient/${id}`)).body.managingOrganization).toEqual(managingOrganization);
+    save({ managingOrganization: { reference: `Organization/${later}` } }, later);
+    world.source.save({ resourceType: 'Organization', id: later, name: 'Another' });
+    world.requests.length = 0;
+    const { result } = await world.run('hapi-reconcile-bot', {});
+    expect(result).toMatchObject({ complete: true, counts: { differing: 2, failed: 0 } });
+    expect((await read(`Patient/${later}`)).body.managingOrganization?.reference).toBe(`Organization/${later}`);
+    const transactions = world.requests.filter((request) => request === 'POST ');
+    expect(transactions, 'each type in one transaction: nothing had to be done twice').toHaveLength(2);
   });
 });
 
@@ -297,7 +340,116 @@ describe('a write that is held up and lands late', () => {
   });
 });
 
+describe('deactivate instead of delete', () => {
+  beforeEach(() => {
+    world.variant = 'deactivate';
+  });
+
+  test('deletes nothing, is fenced, and is undone by a restore', async () => {
+    await world.run(SYNC, save({ active: true }));
+    const deletion = world.source.remove('Patient', id);
+    world.fault = (request) => (request.startsWith('PUT') ? 'hold' : undefined);
+    const held = world.run(SYNC, deletion); // tries again, and all its writes are held
+    await expect.poll(() => world.requests.filter((request) => request.startsWith('PUT')).length).toBeGreaterThan(1);
+    world.fault = () => undefined;
+    expect((await held).result).toMatchObject({ action: 'deactivated' });
+    await world.run(SYNC, save({ active: true }));
+    expect([...new Set(await world.release())]).toEqual([409]);
+    expect(await carriers(id)).toMatchObject([{ active: true }]);
+    expect(world.requests.filter((request) => request.startsWith('DELETE'))).toEqual([]);
+  });
+
+  test('the reconcile bot deactivates copies and leftovers, once', async () => {
+    await world.run(SYNC, save({ active: true }));
+    const copy = await stranger({ identifier: [{ system: SYSTEM, value: id }], active: true });
+    for (const duplicates of [1, 0]) {
+      expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({ counts: { duplicates, failed: 0 } });
+      expect((await read(`Patient/${copy}`)).body.active).toBe(false);
+      expect((await read(`Patient/${id}`)).body.active).toBe(true);
+    }
+  });
+});
+
+describe('identity: identifier', () => {
+  beforeEach(() => {
+    world.variant = 'identifier';
+  });
+
+  const expectOne = async (patient: Partial<Patient>): Promise<void> => {
+    const [copy, ...more] = await carriers(id);
+    expect(more).toEqual([]);
+    expect(copy).toMatchObject(patient);
+    const written = (world.source.current('Patient', id) as Patient).identifier;
+    expect(written?.filter(({ system }) => system === 'urn:external-fhir-server:id')).toEqual([
+      { system: 'urn:external-fhir-server:id', value: copy?.id },
+    ]);
+  };
+
+  test('create, update, delete, restore: the id that HAPI gave is written back, once', async () => {
+    expect((await world.run(SYNC, save({ gender: 'female' }))).result).toMatchObject({ action: 'created' });
+    await expectOne({ gender: 'female' });
+    const writes = world.source.requests.filter((request) => request.startsWith('PATCH'));
+    const event = { input: world.source.current('Patient', id) };
+    expect((await world.run(SYNC, event)).result).toMatchObject({ action: 'unchanged' });
+    expect(world.source.requests.filter((request) => request.startsWith('PATCH'))).toEqual(writes);
+    await world.run(SYNC, save({ ...(world.source.current('Patient', id) as Patient), gender: 'male' }));
+    await expectOne({ gender: 'male' });
+    await world.run(SYNC, world.source.remove('Patient', id));
+    expect(await carriers(id)).toEqual([]);
+    await world.run(SYNC, save({ gender: 'other' }));
+    await expectOne({ gender: 'other' });
+  });
+
+  test.each([8, 20])('%i events of a new patient at once end in one', async (events) => {
+    const event = save({ gender: 'female' });
+    await Promise.all(Array.from({ length: events }, () => world.run(SYNC, event)));
+    await expectOne({ gender: 'female' });
+  });
+
+  test('a held update lands after a newer one, and is refused', async () => {
+    await world.run(SYNC, save({ gender: 'female' }));
+    let held = false;
+    world.fault = (request) => {
+      const hold = !held && request.startsWith('PUT');
+      held ||= hold;
+      return hold ? 'hold' : undefined;
+    };
+    const now = (): Patient => world.source.current('Patient', id) as Patient;
+    await world.run(SYNC, save({ ...now(), gender: 'male' }));
+    await world.run(SYNC, save({ ...now(), gender: 'other' }));
+    expect(await world.release()).toEqual([409]);
+    await expectOne({ gender: 'other' });
+  });
+});
+
 describe('faults', () => {
+  test('a request that hangs is given up in time, and the next one succeeds', async () => {
+    let hung = 0;
+    world.fault = (request) => (request.startsWith('PUT') && ++hung === 1 ? 'hang' : undefined);
+    expect((await world.run(SYNC, save({ gender: 'female' }))).result).toMatchObject({
+      action: 'created',
+      attempts: 2,
+    });
+    await expectSame();
+  });
+
+  test('client credentials: a token is asked for, and renewed once when it is refused', async () => {
+    world.oauth = true;
+    let count = 0;
+    world.fault = () => (++count === 2 ? '401' : undefined);
+    expect((await world.run(SYNC, save())).result).toMatchObject({ action: 'created', attempts: 1 });
+    expect(
+      world.requests.map((request) => request.split(' ')[0] + (request.includes('token') ? ' token' : '')),
+    ).toEqual(['POST token', 'GET', 'PUT', 'POST token', 'PUT']);
+  });
+
+  test('a server that takes no token at all is an error at once', async () => {
+    world.oauth = true;
+    world.fault = () => '401';
+    expect((await world.run(SYNC, save())).error?.message).toBe('GET Patient: HTTP 401');
+    expect(world.requests.filter((request) => request.includes('token'))).toHaveLength(2);
+  });
+
   test.each(['lost', 'reset', '503', '429', 'html'] as const)('%s on each request in turn', async (kind) => {
     for (let nth = 1; nth <= 2; nth++) {
       for (const event of [save({ gender: 'male' }), save({ gender: 'female' }), world.source.remove('Patient', id)]) {
@@ -317,6 +469,27 @@ describe('faults', () => {
 });
 
 describe('hapi-reconcile-bot', () => {
+  test('a transaction that is held up, and lands after the patients were deleted, is refused', async () => {
+    const other = randomUUID();
+    save();
+    save({}, other);
+    let held = false;
+    world.fault = (request) => {
+      const hold = !held && request === 'POST ';
+      held ||= hold;
+      return hold ? 'hold' : undefined;
+    };
+    expect((await world.run('hapi-reconcile-bot', {})).error?.message).toMatch('no answer');
+    expect((await world.run('hapi-reconcile-bot', {})).error).toBeUndefined();
+    await expectSame(other);
+    for (const patient of [id, other]) {
+      await world.run(SYNC, world.source.remove('Patient', patient));
+    }
+    expect(await world.release()).toEqual([409]);
+    await expectSame();
+    await expectSame(other);
+  });
+
   test('repairs missed creates, updates, deletes, restores and duplicates; leaves strangers; then finds nothing', async () => {
     const [changed, deleted, restored, twice] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
     for (const patient of [changed, deleted, restored, twice]) {

@@ -12,14 +12,22 @@ import type { SandboxResult } from '../tools/local/sandbox.ts';
 export const HAPI = process.env['HAPI_BASE_URL'] ?? '';
 export const SYSTEM = 'https://medplum.com/patient-id';
 
+/** What the bots sign their requests with, in runs with a fixed token, and in those that ask for one. */
+export const TOKEN = 'fixed-token-5k2';
+export const CLIENT = { id: 'client-9d1', secret: 'client-secret-3f7' };
+
 /** Everything that any run logged, returned or threw: searched for patients at the end. */
 export const said: string[] = [];
 
 /** What the network does to a request: nothing, or one of these. `hold` cuts the connection and delivers later. */
-type Fault = 'hold' | 'lost' | 'reset' | '503' | '429' | 'html';
+type Fault = 'hold' | 'hang' | 'lost' | 'reset' | '401' | '503' | '429' | 'html';
 
 export interface World {
   source: MemorySource;
+  /** Which of the built configurations runs: a folder in dist. */
+  variant: 'bots' | 'identifier' | 'deactivate' | 'organizations';
+  /** Whether the bots are given client credentials instead of a token. */
+  oauth: boolean;
   /** Each request to HAPI, e.g. `PUT Patient/<id>`. */
   requests: string[];
   /** Decides about each request; undefined lets it pass. */
@@ -37,12 +45,21 @@ export async function startWorld(): Promise<World> {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
+      if (request.url === '/token') {
+        world.requests.push('POST /token');
+        return void response.end(
+          JSON.stringify({ access_token: `${TOKEN}-${world.requests.length}`, expires_in: 300 }),
+        );
+      }
       const path = (request.url ?? '').replace(/^\/fhir\/?/, '');
       const { host: _host, connection: _connection, 'content-length': _length, ...headers } = request.headers;
       const body = chunks.length > 0 ? Buffer.concat(chunks) : undefined;
       const init = { method: request.method ?? 'GET', headers: headers as Record<string, string>, body };
       const deliver = (): Promise<Response> => fetch(`${HAPI}${path.startsWith('?') || !path ? '' : '/'}${path}`, init);
       world.requests.push(`${request.method} ${path}`);
+      if (!request.headers.authorization?.startsWith(`Bearer ${TOKEN}`)) {
+        return void response.writeHead(401).end();
+      }
       void answer(world.fault(`${request.method} ${path}`), deliver, response).catch(() => response.destroy());
     });
   });
@@ -59,7 +76,10 @@ export async function startWorld(): Promise<World> {
     if (fault === 'reset') {
       return void response.destroy();
     }
-    if (fault === '503' || fault === '429') {
+    if (fault === 'hang') {
+      return; // until whoever asked gives up
+    }
+    if (fault === '401' || fault === '503' || fault === '429') {
       return void response.writeHead(Number(fault), { 'retry-after': '0' }).end();
     }
     if (fault === 'html') {
@@ -78,12 +98,17 @@ export async function startWorld(): Promise<World> {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/fhir`;
   const world: World = {
     source: memorySource(),
+    variant: 'bots',
+    oauth: false,
     requests: [],
     fault: () => undefined,
     release: async () => Promise.all(held.splice(0).map((deliver) => deliver())),
     run: async (bot, event, runtime = 'vmcontext') => {
-      const code = readFileSync(`dist/bots/${bot}.js`, 'utf8');
-      const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: url } };
+      const code = readFileSync(`dist/${world.variant}/${bot}.js`, 'utf8');
+      const client = { HAPI_CLIENT_ID: CLIENT.id, HAPI_CLIENT_SECRET: CLIENT.secret };
+      const access = world.oauth ? { HAPI_TOKEN_URL: url.replace('/fhir', '/token'), ...client } : {};
+      const given = Object.entries({ HAPI_BASE_URL: url, HAPI_BEARER_TOKEN: TOKEN, ...access });
+      const secrets = Object.fromEntries(given.map(([name, valueString]) => [name, { name, valueString }]));
       const whole = { bot: { reference: 'Bot/1' }, contentType: 'application/fhir+json', secrets, input: {}, ...event };
       const result = await runInSandbox(code, { runtime, medplum: world.source.medplum, event: whole });
       said.push(...result.log, JSON.stringify(result));
