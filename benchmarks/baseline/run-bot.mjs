@@ -1,5 +1,5 @@
 // Runs a bundle in the vmcontext sandbox of a generated repository, again as long as it says that it is not complete.
-//   node run-bot.mjs <generated repository> <bundle> <FHIR server> <event as JSON>     credentials: MEDPLUM_…
+//   node [--expose-gc] run-bot.mjs <generated repository> <bundle> <FHIR server> <event as JSON>     credentials: MEDPLUM_…
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -19,8 +19,14 @@ const event = {
 };
 const code = readFileSync(bundle, 'utf8');
 let done;
+let megabytes = 0; // with --expose-gc: the most that was in use at a time, what is garbage not counted
+const watch = globalThis.gc && setInterval(() => {
+  globalThis.gc();
+  megabytes = Math.max(megabytes, process.memoryUsage().heapUsed / 1e6);
+}, 100);
 do {
   done = await runInSandbox(code, { runtime: 'vmcontext', medplum, event });
   if (done.error) throw new Error(`${done.error.stack}\n${done.log.join('')}`);
 } while (done.result?.complete === false);
-console.log(JSON.stringify(done.result));
+clearInterval(watch);
+console.log(JSON.stringify({ ...done.result, megabytes }));
