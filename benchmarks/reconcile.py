@@ -63,7 +63,7 @@ class Both:
     def reconcile(self, *flags: str) -> None:
         """Run the bot over everything, in the sandbox, as long as it says that it is not complete."""
         bundle = self.project / "dist" / "bots" / "hapi-reconcile-bot.js"
-        line = ("node", *flags, BASELINE / "run-bot.mjs", self.project, bundle, self.hapi, FULL)
+        line: tuple[str | Path, ...] = ("node", *flags, BASELINE / "run-bot.mjs", self.project, bundle, self.hapi, FULL)
         self.last = execute(*line, cwd=self.project, env=self.servers.env)
 
     def memory(self) -> Memory:
