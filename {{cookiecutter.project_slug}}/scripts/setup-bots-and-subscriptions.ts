@@ -1,7 +1,6 @@
 // `npm run setup:bots`: deploys what dist/ holds to Medplum, bots and subscriptions, and says what it did and why.
 // Safe to run again at any time: it writes only what differs. What it is made of: tools/deploy/.
 import { UserError, main, readArgs } from '../tools/cli.ts';
-import { deploy } from '../tools/deploy/deploy.ts';
 
 await main(async () => {
   const { values } = readArgs({
@@ -17,6 +16,7 @@ await main(async () => {
   const { env, concurrency = '8', ...options } = values;
   if (!/^[1-9]\d?$/.test(concurrency))
     throw new UserError(`--concurrency ${concurrency}: has to be a number from 1 to 99.`);
+  const { deploy } = await import('../tools/deploy/deploy.ts');
   const { changed, failed } = await deploy({
     ...options,
     ...(env && { environment: env }),

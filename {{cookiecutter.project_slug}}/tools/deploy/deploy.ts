@@ -1,5 +1,4 @@
 // One deployment from start to end: desired (medplum.config.json + dist/) x actual (server) -> plan -> apply -> verify.
-import { Listr } from 'listr2';
 import { createInterface } from 'node:readline/promises';
 import { UserError, bold, dim, green, red, yellow } from '../cli.ts';
 import { readEnvironment } from '../env.ts';
@@ -95,24 +94,31 @@ async function applyAll(
   failures: Map<string, string>,
 ): Promise<void> {
   const commit = gitCommit(options.root ?? process.cwd());
-  const lively = !options.log && process.stdout.isTTY;
-  const tasks = writes.map((change) => ({
-    title: change.name,
-    task: async (): Promise<void> => {
-      try {
-        await applyChange(server, system, change, commit);
-      } catch (error) {
-        failures.set(change.name, (error as Error).message);
-        throw error;
-      } finally {
-        const failure = failures.get(change.name);
-        const line = failure ? `${red('x')} ${change.name}: ${failure}` : `${green('✓')} ${change.name}`;
-        if (!lively) (options.log ?? console.log)(line);
-      }
-    },
-  }));
-  const renderer = lively ? 'default' : 'silent';
-  await new Listr(tasks, { concurrent: options.concurrency ?? 8, exitOnError: false, renderer }).run();
+  const carryOut = async (change: Change): Promise<void> => {
+    try {
+      await applyChange(server, system, change, commit);
+    } catch (error) {
+      failures.set(change.name, (error as Error).message);
+      throw error;
+    }
+  };
+  const concurrent = options.concurrency ?? 8;
+  if (!options.log && process.stdout.isTTY) {
+    const { Listr } = await import('listr2');
+    const tasks = writes.map((change) => ({ title: change.name, task: () => carryOut(change) }));
+    return void (await new Listr(tasks, { concurrent, exitOnError: false }).run());
+  }
+  const log = options.log ?? console.log;
+  const queue = writes.values();
+  const worker = async (): Promise<void> => {
+    for (const change of queue) {
+      await carryOut(change).then(
+        () => log(`${green('✓')} ${change.name}`),
+        (error: Error) => log(`${red('x')} ${change.name}: ${error.message}`),
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: concurrent }, worker));
 }
 
 /**

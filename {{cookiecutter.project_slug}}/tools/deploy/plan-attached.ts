@@ -10,14 +10,14 @@ import type { Fields } from './server.ts';
 /** The policy of its own, and the membership that carries it: without one, subscriptions never run a bot. */
 export function planRights(system: string, bot: DesiredBot, actual: Actual, change: Change, prune: boolean): void {
   const keys = [bot.key, ...bot.previousKeys];
-  const policy = actual.policies?.find((one) => keys.includes(tagOf(one, `${system}/policy`) ?? ''));
-  const member = actual.memberships?.find(
-    ({ profile }) => change.existing && profile.reference === `Bot/${change.existing.id}`,
-  );
+  const policyTag = `${system}/policy`;
+  const policy = actual.policies?.find((one) => keys.includes(tagOf(one, policyTag) ?? ''));
+  const reference = change.existing && `Bot/${change.existing.id}`;
+  const member = actual.memberships?.find(({ profile }) => reference && profile.reference === reference);
   // Unknown without an admin's right: then it is taken as it should be.
   const attached = !actual.memberships || (policy && member?.accessPolicy?.reference === `AccessPolicy/${policy.id}`);
   if (bot.policy && actual.policies) {
-    const tags = withTags(policy, `${system}/policy`, [bot.key]);
+    const tags = withTags(policy, policyTag, [bot.key]);
     const fields = differences(policy, { name: bot.key, resource: bot.policy, 'meta.tag': tags });
     change.policy = { existing: policy, fields };
     if (Object.keys(fields).length > 0 || !attached)

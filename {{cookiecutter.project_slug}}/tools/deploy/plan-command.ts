@@ -1,7 +1,5 @@
 // `npm run plan`: what a deployment would do, and why. Exit code 0: nothing, 2: changes, 1: an error.
 import { UserError, main, readArgs } from '../cli.ts';
-import { planLines, prepare } from './deploy.ts';
-import { isWrite } from './plan.ts';
 
 await main(async () => {
   const { values } = readArgs({
@@ -13,6 +11,8 @@ await main(async () => {
       json: { type: 'boolean' },
     },
   });
+  const { planLines, prepare } = await import('./deploy.ts');
+  const { isWrite } = await import('./plan.ts');
   const { env: environment, json, ...options } = values;
   const { plan, server } = await prepare({ ...options, ...(environment && { environment }) });
   if (json) {

@@ -1,6 +1,6 @@
 // The plan: from what is wanted and what is there, what has to be done and why. A pure function: no request, no file.
 import type { AccessPolicy, Bot, Identifier, ProjectMembership, Resource, Subscription } from '@medplum/fhirtypes';
-import { differences, nameIn, ownBots, tagOf, tagsOf } from './actual.ts';
+import { differences, nameIn, tagOf, tagsOf } from './actual.ts';
 import type { Actual, Stored } from './actual.ts';
 import type { Code, Desired, DesiredBot } from './desired.ts';
 import { planOrphans, planRights, planSubscriptions } from './plan-attached.ts';
@@ -59,7 +59,13 @@ export interface PlanOptions {
  */
 export function plan(desired: Desired, actual: Actual, options: PlanOptions): Plan {
   const warnings = warningsOf(desired, actual);
-  const changes = desired.bots.map((bot) => planBot(desired, bot, actual, options, warnings));
+  const byKey = new Map<string | undefined, Stored<Bot>[]>();
+  for (const bot of actual.bots) {
+    for (const { system, value } of bot.identifier ?? [])
+      if (system === desired.system) byKey.set(value, [...(byKey.get(value) ?? []), bot]);
+  }
+  const withKey: WithKey = (key) => byKey.get(key) ?? [];
+  const changes = desired.bots.map((bot) => planBot(desired.system, bot, actual, withKey, options, warnings));
   const taken = new Set(changes.flatMap(({ existing }) => existing?.id ?? []));
   if (!desired.only) changes.push(...planOrphans(desired, actual, taken, options.prune));
   return { changes, problems: problemsOf(desired, actual, changes.filter(isWrite)), warnings };
@@ -70,17 +76,21 @@ export function isWrite({ action }: Change): boolean {
   return action === 'new' || action === 'change' || action === 'remove';
 }
 
+/** The bots that carry a key as identifier of this repository; should be one. */
+type WithKey = (key: string) => Stored<Bot>[];
+
 function planBot(
-  { system, environment }: Desired,
+  system: string,
   wanted: DesiredBot,
   actual: Actual,
+  withKey: WithKey,
   options: PlanOptions,
   warnings: string[],
 ): Change {
   const { name } = wanted;
   const change: Change = { name, action: 'unchanged', reasons: [], desired: wanted, subscriptions: [], removals: [] };
   const blocked = (reason: string): Change => ({ ...change, action: 'blocked', reasons: [reason] });
-  const existing = findBot(system, wanted, actual);
+  const existing = findBot(wanted, actual, withKey);
   if (typeof existing === 'string') return blocked(existing);
   change.existing = existing;
   const held = tagOf(existing, `${system}/held`);
@@ -96,8 +106,7 @@ function planBot(
     return blocked('new, but these credentials are no project admin, and a bot without a membership never runs');
   }
   // What belongs to another bot that still has a previous name is that bot's.
-  const others = ownBots(actual.bots, system, environment).filter((one) => one.bot !== existing);
-  const free = (key: string): boolean => !others.some((one) => one.name === nameIn(key));
+  const free = (key: string): boolean => withKey(key).every((one) => one === existing);
   const bot = { ...wanted, previousKeys: wanted.previousKeys.filter(free) };
   planSettings(system, bot, change);
   planCode(system, bot, change, options.force);
@@ -124,12 +133,10 @@ function isEmpty({ policy, bot, code, membership, subscriptions, removals }: Cha
 
 /** By identifier, else by `id`, else under a previous name. A string says why it cannot be told which one it is. */
 function findBot(
-  system: string,
   { key, previousKeys, id }: DesiredBot,
   { bots }: Actual,
+  withKey: WithKey,
 ): Stored<Bot> | string | undefined {
-  const withKey = (value: string): Stored<Bot>[] =>
-    bots.filter(({ identifier }) => identifier?.some((one) => one.system === system && one.value === value));
   const [byKey, second] = withKey(key);
   if (second)
     return `Bot/${byKey?.id} and Bot/${second.id} both carry the identifier ${key}: remove it from the wrong one`;

@@ -8,7 +8,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { vi } from 'vitest';
+import { afterAll, vi } from 'vitest';
 import { deploy } from '../../tools/deploy/deploy.ts';
 import type { DeployOptions, DeployResult } from '../../tools/deploy/deploy.ts';
 import { startMedplumServer } from '../../tools/local/medplum-server.ts';
@@ -32,10 +32,21 @@ export interface TestBot {
   [member: string]: unknown;
 }
 
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'deploy-'));
+  folders.push(folder);
+  return folder;
+}
+
 /** Writes medplum.config.json, src/ and dist/ as a build would. */
 export function writeRepository(
   bots: TestBot[],
-  root = mkdtempSync(join(tmpdir(), 'deploy-')),
+  root = newFolder(),
   system = SYSTEM,
 ): string {
   rmSync(join(root, 'dist'), { recursive: true, force: true });

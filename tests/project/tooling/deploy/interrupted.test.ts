@@ -1,5 +1,8 @@
 // A deployment that ends at any request, before or after the server carried it out, is completed by the next one.
 import { AsyncLocalStorage } from 'node:async_hooks';
+import http from 'node:http';
+import { syncBuiltinESMExports } from 'node:module';
+import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SETUP, command, run, startWorld, state, writeRepository } from './harness.ts';
 import type { Request, TestBot, World } from './harness.ts';
@@ -63,18 +66,20 @@ interface Life {
   end: () => void;
 }
 const lives = new AsyncLocalStorage<Life>();
-const realFetch = globalThis.fetch;
+const { request } = http;
 
 beforeAll(() => {
-  globalThis.fetch = (...request) => {
+  http.request = ((...args: Parameters<typeof request>) => {
     const life = lives.getStore();
-    if (!life || ++life.sent < life.cutAt) return realFetch(...request);
+    if (!life || ++life.sent < life.cutAt) return request(...args);
     life.end();
-    return new Promise(() => undefined);
-  };
+    return new PassThrough().resume(); // takes what is sent, and never answers
+  }) as typeof request;
+  syncBuiltinESMExports();
 });
 afterAll(() => {
-  globalThis.fetch = realFetch;
+  http.request = request;
+  syncBuiltinESMExports();
 });
 
 describe('a run that ends', () => {
