@@ -20,7 +20,7 @@ demo: $(READY) ## Generate a repository, build it, deploy it to local servers, w
 test: lint ## Everything CI runs
 	$(PY) -m pytest -n 2 --dist loadgroup
 
-test-fast: $(READY) ## What needs neither Node nor Java
+test-fast: $(VENV)/.installed ## What needs neither Node nor Java
 	$(PY) -m pytest -n 2 --dist loadgroup --hypothesis-profile=fast tests/unit tests/bake
 
 lint: $(READY) ## Style and types of the template's Python

@@ -113,8 +113,8 @@ def run(*command: str) -> tuple[bool, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith(mine)}
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=env, check=False)
-    except OSError as error:
-        return False, str(error)
+    except (OSError, KeyboardInterrupt) as error:  # Ctrl+C ends this command, not the work
+        return False, str(error) or "stopped by Ctrl+C"
     return done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace").strip()
 
 
@@ -143,8 +143,8 @@ def install(project: Path) -> str | None:
     command = (npm, "ci", "--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
     with progress("Installing the npm packages (npm ci) ..."):
         done, printed = run(*command)
-    code = re.search(r"code (E\w+)", printed)
-    return None if done else f"no npm packages: npm failed{f' ({code[1]})' if code else ''}; run npm ci to see why"
+    why = re.search(r"(?<=code )E\w+|stopped by Ctrl\+C", printed)
+    return None if done else f"no npm packages: npm failed{f' ({why[0]})' if why else ''}; later: npm ci"
 
 
 def progress(text: str) -> AbstractContextManager[object]:
@@ -195,5 +195,5 @@ if __name__ == "__main__":
     overlays = add_overlays(here, answers)
     try:
         finish(here, answers, overlays)
-    except Exception as error:  # failing here would make Cookiecutter delete a finished repository
-        print(f"Warning: {here} is complete, but finishing it failed: {error}", file=sys.stderr)
+    except (Exception, KeyboardInterrupt) as error:  # or Cookiecutter would delete a finished repository
+        print(f"Warning: {here} is complete, but finishing it failed: {str(error) or 'stopped'}", file=sys.stderr)

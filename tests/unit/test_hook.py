@@ -175,8 +175,8 @@ def test_without_a_name_git_keeps_everything_staged(
         ("print('v20.19.4')", "raise SystemExit('must not run')", "Node is v20.19.4; install Node 24.2.0 or newer"),
         ("print('v24.1.9')", "raise SystemExit('must not run')", "Node is v24.1.9"),
         ("raise SystemExit(1)", "raise SystemExit('must not run')", "install Node 24.2.0"),
-        ("print('v24.2.0')", "raise SystemExit('npm error code ENOTFOUND\\nmore')", "failed (ENOTFOUND); run npm ci"),
-        ("print('v26.0.0')", "raise SystemExit('what')", "npm failed; run npm ci"),
+        ("print('v24.2.0')", "raise SystemExit('npm error code ENOTFOUND\\nmore')", "failed (ENOTFOUND); later: npm ci"),
+        ("print('v26.0.0')", "raise SystemExit('what')", "npm failed; later: npm ci"),
     ],
 )  # fmt: skip
 def test_what_keeps_npm_from_installing_is_one_line(
@@ -195,6 +195,19 @@ def test_what_keeps_npm_from_installing_is_one_line(
     problem = hook.install(project)
     assert words in problem
     assert "\n" not in problem
+
+
+@posix
+def test_ctrl_c_ends_npm_and_nothing_else(project: Path, tmp_path: Path) -> None:
+    """A failing hook would have Cookiecutter delete the repository; so the rest is said, and the exit code is 0."""
+    answers = {"project_slug": "bots", "bot_runtime": "awslambda", "init_git": False, "install_dependencies": True}
+    (project / ".overlays").mkdir()
+    command(tmp_path / "bin", "node", "print('v24.10.0')")
+    command(tmp_path / "bin", "npm", "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(60)")
+    done = template.run(sys.executable, rendered(tmp_path, **answers), cwd=project, env={"PATH": str(tmp_path / "bin")})
+    assert "Left out: no npm packages: npm failed (stopped by Ctrl+C); later: npm ci\n" in done.stdout
+    assert "  npm run build\n" in done.stdout
+    assert done.stderr == ""
 
 
 @posix
