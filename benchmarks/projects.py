@@ -44,7 +44,7 @@ def scratch() -> Iterator[Path]:
 
 def manifests(repository: Path) -> list[Path]:
     """What `npm ci` reads, relative to the repository."""
-    names = ("package.json", "package-lock.json", ".npmrc", "tools/package.json")
+    names = ("package.json", "package-lock.json", ".npmrc", "tools/package.json", "tools/definitions/package.json")
     return [Path(name) for name in names if (repository / name).exists()]
 
 

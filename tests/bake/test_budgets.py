@@ -10,13 +10,15 @@ import pytest
 from tests.support import template
 
 Baked = Callable[..., Path]
+# The folder of tools/ that holds data (compressed, with their licence) and no code.
+DATA = "definitions"
 
 
 def lines(project: Path, pattern: str) -> dict[str, int]:
     counted = {
         path.relative_to(project).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
         for path in project.glob(pattern)
-        if path.is_file()
+        if path.is_file() and path.parent.name != DATA
     }
     assert counted, f"nothing matches {pattern}"
     return counted
@@ -43,6 +45,9 @@ def test_the_tools_stay_one_room(baked: Baked) -> None:
     tools = lines(baked(), "tools/**/*")
     assert len(tools) <= 50
     assert sum(tools.values()) <= 6500
+    data = {path.name: path.stat().st_size for path in (baked() / "tools" / DATA).iterdir()}
+    assert set(data) == {"LICENSE.txt", "fhir.json.gz", "package.json"}
+    assert sum(data.values()) < 300_000
 
 
 def test_the_first_bot_is_about_fifteen_lines(baked: Baked) -> None:

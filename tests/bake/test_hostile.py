@@ -67,7 +67,8 @@ def environment() -> Environment:
 
 def rendered_paths() -> list[str]:
     """The files that hold Jinja; the others cannot differ between answers (test_matrix compares their bytes)."""
-    paths = [path for path in sorted(template.SOURCE.rglob("*")) if path.is_file() and b"{{" in path.read_bytes()]
+    texts = [path for path in sorted(template.SOURCE.rglob("*")) if path.is_file() and path.suffix != ".gz"]
+    paths = [path for path in texts if b"{{" in path.read_bytes()]
     return [path.relative_to(template.SOURCE).as_posix() for path in paths]
 
 

