@@ -175,7 +175,7 @@ def test_without_a_name_git_keeps_everything_staged(
         ("print('v20.19.4')", "raise SystemExit('must not run')", "Node is v20.19.4; install Node 24.2.0 or newer"),
         ("print('v24.1.9')", "raise SystemExit('must not run')", "Node is v24.1.9"),
         ("raise SystemExit(1)", "raise SystemExit('must not run')", "install Node 24.2.0"),
-        ("print('v24.2.0')", "raise SystemExit('npm error code ENOTFOUND\\nmore')", "failed (ENOTFOUND); later: npm ci"),
+        ("print('v24.2.0')", "raise SystemExit('npm error code ENOTFOUND\\nmore')", "npm failed (ENOTFOUND); later"),
         ("print('v26.0.0')", "raise SystemExit('what')", "npm failed; later: npm ci"),
     ],
 )  # fmt: skip
