@@ -153,6 +153,11 @@ def conditional(client: Client) -> None:
     meta = {"tag": [{"system": "t", "code": "1"}], "profile": ["http://p"], "security": [{"system": "z", "code": "R"}]}
     for given in (meta, {}, {"project": "p", "author": {"reference": "x/y"}}):
         send("PUT", f"Patient?{query('meta')}", patient("meta", meta=given))
+    whole = {"X_Meta_Snapshot_Mode": "TAG, SECURITY_LABEL, PROFILE"}
+    send("PUT", f"Patient?{query('meta')}", patient("meta", meta={"tag": [{"system": "t", "code": "2"}]}), **whole)
+    again = entry("PUT", f"Patient?{query('meta')}", patient("meta", active=True))
+    send("POST", "", bundle("transaction", again), **whole)
+    send("GET", f"Patient?{query('meta')}")
 
 
 def deletes_by_type(client: Client) -> None:

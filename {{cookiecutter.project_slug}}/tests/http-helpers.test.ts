@@ -7,6 +7,7 @@ import type { Patient } from '@medplum/fhirtypes';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { identifierQuery, parseIdentifierQuery } from '../src/shared/fhir-identifier.ts';
 import {
+  describeError,
   HTTP_VERBS,
   logExternalRequest,
   makeAuthenticatedRequest,
@@ -168,21 +169,21 @@ describe('makeExternalRequest', () => {
     expect(seen).toHaveLength(1);
   });
 
-  test.each(['http://hapi.example.org/fhir', 'http://11.0.0.1/fhir', 'ftp://localhost/fhir', 'localhost:8080', ''])(
-    'refuses to send a patient to %j',
-    async (url) => {
-      await expect(makeExternalRequest(url, HTTP_VERBS.GET)).rejects.toThrow('must be https://');
-    },
-  );
+  test.each([
+    ...['http://hapi.example.org/fhir', 'http://11.0.0.1/fhir', 'ftp://localhost/fhir', 'localhost:8080', ''],
+    ...['http://172.15.0.1/', 'http://172.32.0.1/', 'http://10.0.0.1.example.org/', 'http://internal.example.org/'],
+  ])('refuses to send a patient to %j', async (url) => {
+    await expect(makeExternalRequest(url, HTTP_VERBS.GET)).rejects.toThrow('must be https://');
+  });
 
-  test.each(['http://hapi:8080/', 'http://10.1.2.3/', 'http://fhir.internal/', 'http://[::1]:9/', 'https://a.org/'])(
-    'may send to %s',
-    async (url) => {
-      vi.stubGlobal('fetch', async () => ({ ok: true, status: 200, headers: new Map(), text: async () => '{"ok":1}' }));
-      expect(await makeExternalRequest(url, HTTP_VERBS.GET)).toEqual({ ok: 1 });
-      vi.unstubAllGlobals();
-    },
-  );
+  test.each([
+    ...['http://hapi:8080/', 'http://10.1.2.3/', 'http://fhir.internal/', 'http://[::1]:9/', 'https://a.org/'],
+    ...['http://172.16.0.1/', 'http://172.20.0.1/', 'http://172.31.0.1/', 'http://192.168.1.1/', 'http://localhost/'],
+  ])('may send to %s', async (url) => {
+    vi.stubGlobal('fetch', async () => ({ ok: true, status: 200, headers: new Map(), text: async () => '{"ok":1}' }));
+    expect(await makeExternalRequest(url, HTTP_VERBS.GET)).toEqual({ ok: 1 });
+    vi.unstubAllGlobals();
+  });
 });
 
 describe('sendRequest', () => {
@@ -191,6 +192,11 @@ describe('sendRequest', () => {
     answers = [() => undefined];
     const error = await failureOf(sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, undefined, {}, 5));
     expect(error).toMatchObject({ status: 0, codes: ['timeout'] });
+  });
+
+  test('text is sent as it is', async () => {
+    await sendRequest(`${baseUrl}/token`, HTTP_VERBS.POST, 'grant_type=client_credentials', {}, 1000);
+    expect(seen[0]?.body).toBe('grant_type=client_credentials');
   });
 
   test('the version is the ETag without its wrapping', async () => {
@@ -223,6 +229,44 @@ describe('failures', () => {
   });
 
   test.each([
+    ['a page of HTML', '<h1>no</h1>', []],
+    ['no number', { issue: [{ code: 'not-found', diagnostics: 'gone' }] }, ['not-found']],
+    ['the same twice', { issue: [{ code: 'invalid' }, { code: 'invalid' }] }, ['invalid']],
+    ['texts in their place', { issue: [{ code: 'ada lovelace' }, { code: 'of HAPI-0001' }, {}] }, []],
+  ])('codes are codes and nothing else: %s', async (_name, body, codes) => {
+    answers = [answer(400, body)];
+    expect((await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)))['codes']).toEqual(codes);
+  });
+
+  test.each([
+    [{ cause: { code: 'ECONNRESET' } }, ['ECONNRESET']],
+    [{ code: 'ECONNREFUSED' }, ['ECONNREFUSED']],
+    [{ code: 'ECONNRESET at Ada' }, []],
+    [{ code: 'at ECONNRESET' }, []],
+    [{}, []],
+  ])('a network error is its code: %j', async (error, codes) => {
+    vi.stubGlobal('fetch', async () => Promise.reject(Object.assign(new TypeError('request to Ada failed'), error)));
+    const failure = await failureOf(sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, undefined, {}, 1000));
+    vi.unstubAllGlobals();
+    expect(failure).toMatchObject({ status: 0, codes });
+    expect(failure['outcome']).toMatchObject({ resourceType: 'OperationOutcome', issue: [{ code: 'transient' }] });
+    expect(describeError(failure)).toBe(['no answer', ...codes].join(' '));
+  });
+
+  test.each([
+    ['/R4/x-Observation1/Patient/1', 'Patient'],
+    ['/Fhir4/MedicationRequest', 'MedicationRequest'],
+    ['/oauth2/token', '127.0.0.1'],
+  ])('of the address %s they name %s', async (path, named) => {
+    answers = [answer(400)];
+    const error = await failureOf(sendRequest(new URL(path, baseUrl).href, HTTP_VERBS.GET, undefined, {}, 1000));
+    expect(error).toMatchObject({
+      resourceType: named,
+      outcome: { issue: [{ severity: 'error', code: 'processing' }] },
+    });
+  });
+
+  test.each([
     ['FHIR', answer(400, outcome)],
     ['HTML', answer(400, '<h1>Ada Lovelace 1815-12-10</h1>')],
     ['an odd body', answer(400, { issue: [{ code: 'Ada Lovelace' }, null, { diagnostics: 7 }] })],
@@ -247,9 +291,14 @@ describe('makeConditionalFhirRequest', () => {
   const patient: Patient = { resourceType: 'Patient', id: 'x', identifier: [{ system, value: '1' }] };
 
   test('encodes the query anew and leaves the id to the server', async () => {
-    await makeConditionalFhirRequest(`${baseUrl}/`, 'Patient', identifierQuery(system, '1'), HTTP_VERBS.PUT, patient);
+    const identifier = [
+      { system: 'urn:mrn', value: '9' },
+      { system, value: '1' },
+    ];
+    const body = { ...patient, identifier };
+    await makeConditionalFhirRequest(`${baseUrl}//`, 'Patient', identifierQuery(system, '1'), HTTP_VERBS.PUT, body);
     expect(seen[0]?.url).toBe('/fhir/Patient?identifier=https%3A%2F%2Fmedplum.com%2Fpatient-id%7C1');
-    expect(JSON.parse(seen[0]?.body ?? '')).toEqual({ resourceType: 'Patient', identifier: [{ system, value: '1' }] });
+    expect(JSON.parse(seen[0]?.body ?? '')).toEqual({ resourceType: 'Patient', identifier });
   });
 
   test('takes the query as people write it by hand', async () => {
@@ -300,7 +349,8 @@ describe('makeConditionalFhirRequest', () => {
   });
 
   test('refuses a PUT whose body lacks the identifier: the next one would make a second patient', async () => {
-    for (const body of [undefined, null, { resourceType: 'Patient' } as const, patient]) {
+    const foreign: Patient = { resourceType: 'Patient', identifier: [{ system: 'urn:other', value: '2' }] };
+    for (const body of [undefined, null, { resourceType: 'Patient' } as const, patient, foreign]) {
       const put = makeConditionalFhirRequest(baseUrl, 'Patient', identifierQuery(system, '2'), HTTP_VERBS.PUT, body);
       await expect(put).rejects.toThrow('does not carry the identifier');
     }
@@ -314,6 +364,7 @@ describe('makeConditionalFhirRequest', () => {
     );
     await expect(makeConditionalFhirRequest(baseUrl, 'Patient/1', query, HTTP_VERBS.DELETE)).rejects.toThrow('type');
     await expect(makeConditionalFhirRequest(baseUrl, '', query, HTTP_VERBS.DELETE)).rejects.toThrow('type');
+    await expect(makeConditionalFhirRequest(baseUrl, 'x/Patient', query, HTTP_VERBS.DELETE)).rejects.toThrow('type');
     expect(seen).toEqual([]);
   });
 });
@@ -381,5 +432,11 @@ describe('logExternalRequest', () => {
   test('logs nothing that might be a patient', () => {
     const line = logged('sync Ada Lovelace', 'Ada Lovelace', false, new Error('no patient Ada, born 1815'));
     expect(line).toBe('request/? failed: see the error');
+    expect(logged('PUT Patient Ada', '1', true)).toBe('request/1 ok');
+    expect(logged('for Ada PUT Patient', '1', true)).toBe('request/1 ok');
+    for (const code of ['Ada not-found', 'not-found: Ada', 7]) {
+      expect(describeError({ code })).toBe('see the error');
+    }
+    expect(describeError({ code: 'not-found' })).toBe('not-found');
   });
 });

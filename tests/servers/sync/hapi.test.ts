@@ -469,6 +469,18 @@ describe('faults', () => {
 });
 
 describe('hapi-reconcile-bot', () => {
+  test('takes away the tags and labels that are gone, for good', async () => {
+    const meta = { tag: [{ system: 'urn:t', code: 'a' }], security: [{ system: 'urn:s', code: 'R' }] };
+    await world.run(SYNC, save({ meta: meta as never }));
+    save({ meta: { security: [{ system: 'urn:s', code: 'N' }] } as never });
+    for (const differing of [1, 0]) {
+      expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({ counts: { differing, failed: 0 } });
+      const there = (await read(`Patient/${id}`)).body.meta;
+      expect(there?.security).toMatchObject([{ code: 'N' }]);
+      expect(there).not.toHaveProperty('tag');
+    }
+  });
+
   test('a transaction that is held up, and lands after the patients were deleted, is refused', async () => {
     const other = randomUUID();
     save();

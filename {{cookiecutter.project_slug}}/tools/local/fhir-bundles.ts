@@ -126,7 +126,8 @@ async function perform(
     const done = deleteNow(records, type, step.target, query, together);
     return { response: { status: '204 No Content', outcome: done } };
   }
-  const { status, changed } = body ? records.write(target, body) : { status: 200, changed: false };
+  const whole = request.headers['x-meta-snapshot-mode'];
+  const { status, changed } = body ? records.write(target, body, whole) : { status: 200, changed: false };
   const { versionId, lastUpdated } = records.latest(type, target)?.resource.meta ?? {};
   const location = `${type}/${target}/_history/${versionId}`;
   const what = status === 201 ? 'SUCCESSFUL_CREATE' : `SUCCESSFUL_UPDATE${changed ? '' : '_NO_CHANGE'}`;

@@ -127,7 +127,11 @@ export async function put(
     );
   }
   // Nothing was there when this request looked: it creates, though another may have created meanwhile.
-  const { resource: stored, status } = records.write(target ?? records.newId(), resource);
+  const { resource: stored, status } = records.write(
+    target ?? records.newId(),
+    resource,
+    request.headers['x-meta-snapshot-mode'],
+  );
   return replyWith(status, stored, request);
 }
 

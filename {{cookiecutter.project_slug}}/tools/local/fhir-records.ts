@@ -141,13 +141,20 @@ export function createFhirRecords(now: () => number) {
     store.add(resource, deleted);
   }
 
-  /** Stores a version, unless nothing would change. Tags and labels only grow: what a PUT leaves out stays. */
-  function write(id: string, body: Resource): { resource: WithId<Resource>; status: 200 | 201; changed: boolean } {
+  /**
+   * Stores a version, unless nothing would change. Tags and labels only grow: what a PUT leaves out stays.
+   * @param whole - the header X-Meta-Snapshot-Mode: of which of them a PUT says all there are, e.g. `TAG, SECURITY_LABEL`
+   */
+  function write(
+    id: string,
+    body: Resource,
+    whole: unknown = '',
+  ): { resource: WithId<Resource>; status: 200 | 201; changed: boolean } {
     const before = latest(body.resourceType, id);
     const { versionId = '0', lastUpdated, ...old } = before?.resource.meta ?? {};
     const { versionId: _v, lastUpdated: _l, ...meta } = body.meta ?? {};
-    for (const list of ['tag', 'security'] as const) {
-      const kept = old[list] ?? [];
+    for (const [list, name] of [['tag', 'TAG'] as const, ['security', 'SECURITY_LABEL'] as const]) {
+      const kept = String(whole).includes(name) ? [] : (old[list] ?? []);
       const more = (meta[list] ?? []).filter((one) => !kept.some((other) => isDeepStrictEqual(one, other)));
       if (kept.length + more.length > 0) meta[list] = [...kept, ...more];
     }

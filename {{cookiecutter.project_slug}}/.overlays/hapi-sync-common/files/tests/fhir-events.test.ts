@@ -1,7 +1,7 @@
 // Every shape an event can have; the sample events are in tests/events.
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { changeFrom } from '../src/shared/fhir-events.ts';
+import { changeFrom, isTypeAndId } from '../src/shared/fhir-events.ts';
 
 const ID = 'b5a1c2d3-1111-4222-8333-444455556666';
 
@@ -34,6 +34,19 @@ test('x-medplum-delete is not a header of Medplum: what carries it is no deletio
 test('an interaction of delete is one, whatever else is there', () => {
   const event = { input: { resourceType: 'Patient', id: ID }, headers: { 'X-Medplum-Interaction': 'delete' } };
   expect(changeFrom(event).kind).toBe('delete');
+});
+
+test.each([
+  ['Patient', 'undefined'],
+  ['Patient', 'null'],
+  ['Patient', 'NaN'],
+  ['Patient', ''],
+  ['Patient', 'x'.repeat(65)],
+  ['a Patient', '1'],
+  ['Patient?', '1'],
+  ['patient', '1'],
+])('%s/%s names no resource', (type, id) => {
+  expect(isTypeAndId(type, id)).toBe(false);
 });
 
 test.each([

@@ -1,6 +1,7 @@
 // The sync algorithm, against a server with HAPI's manners and faults, and a Medplum that changes at the worst moments.
 import { randomUUID } from 'node:crypto';
-import type { Patient } from '@medplum/fhirtypes';
+import { OperationOutcomeError, unauthorized } from '@medplum/core';
+import type { OperationOutcome, Patient } from '@medplum/fhirtypes';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connectExternalServer } from '../src/shared/external-server.ts';
 import { sync } from '../src/shared/fhir-sync.ts';
@@ -8,6 +9,7 @@ import type { SyncResult } from '../src/shared/fhir-sync.ts';
 import { clock } from '../src/shared/retry.ts';
 import { syncConfig } from '../src/shared/sync-config.ts';
 import type { SyncConfig } from '../src/shared/sync-config.ts';
+import { versionIn } from '../src/shared/fhir-target.ts';
 import { startFhirServer } from '../tools/local/fhir-server.ts';
 import type { FhirServer } from '../tools/local/fhir-server.ts';
 import { memorySource } from './memory-source.ts';
@@ -56,6 +58,25 @@ async function putThere(patient: Partial<Patient>): Promise<void> {
   const headers = { 'content-type': 'application/fhir+json' };
   const answer = await fetch(`${external.baseUrl}/Patient/${id}`, { method: 'PUT', headers, body });
   expect(answer.ok).toBe(true);
+}
+
+/** Holds back the first request like this, and says that nobody answered; gives what delivers it later. */
+function holdFirst(isWanted: (init: RequestInit) => boolean): () => Promise<number | undefined> {
+  const { fetch } = globalThis;
+  let late: (() => Promise<Response>) | undefined;
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init = {}) => {
+    if (!late && isWanted(init)) {
+      late = () => fetch(url, { ...init, signal: null });
+      throw new TypeError('fetch failed');
+    }
+    return fetch(url, init);
+  });
+  return async () => (await late?.())?.status;
+}
+
+/** The verbs of the requests that were sent since. */
+function verbs(): string[] {
+  return vi.mocked(fetch).mock.calls.map(([, init]) => init?.method ?? '');
 }
 
 /** All patients there that carry the source identifier of this one. */
@@ -107,6 +128,15 @@ describe('one resource', () => {
   });
 });
 
+test('a tag or label that goes on Medplum goes there too', async () => {
+  save({ meta: { tag: [{ code: 'a' }, { code: 'b' }], security: [{ code: 'R' }] } });
+  await syncs();
+  save({ meta: { tag: [{ code: 'b' }] } });
+  await syncs();
+  expect((await there())?.meta).toMatchObject({ tag: [{ code: 'b' }] });
+  expect((await there())?.meta).not.toHaveProperty('security');
+});
+
 describe('deleting', () => {
   test('a 404 of Medplum deletes only when the event said so', async () => {
     save();
@@ -121,7 +151,9 @@ describe('deleting', () => {
     save();
     await syncs();
     source.access = access;
+    source.requests.length = 0;
     await expect(syncs()).rejects.toThrow(/not-found|forbidden/);
+    expect(source.requests, 'asking again would not help').toHaveLength(1);
     expect(await there()).toBeDefined();
   });
 
@@ -130,8 +162,21 @@ describe('deleting', () => {
     const body = JSON.stringify({ resourceType: 'Patient', id: stranger });
     const headers = { 'content-type': 'application/fhir+json' };
     await fetch(`${external.baseUrl}/Patient/${stranger}`, { method: 'PUT', headers, body });
+    vi.spyOn(globalThis, 'fetch');
     expect(await syncs(id, true)).toMatchObject({ action: 'absent' });
+    expect(verbs(), 'nothing is written').toEqual(['GET']);
     expect(await there(stranger)).toBeDefined();
+  });
+
+  test('a patient with identifiers of its own goes; what is gone already is not touched, also in a second attempt', async () => {
+    save({ identifier: [{ system: 'urn:mrn', value: '7' }] });
+    await syncs();
+    source.remove('Patient', id);
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+    vi.spyOn(globalThis, 'fetch');
+    external.faults.add({ kind: '503', times: 1 });
+    expect(await syncs(id, true)).toMatchObject({ action: 'absent', attempts: 2 });
+    expect(new Set(verbs())).toEqual(new Set(['GET']));
   });
 
   test('a record that stands for two of ours, because it was merged there, stays', async () => {
@@ -245,19 +290,60 @@ describe('races and faults', () => {
 
   test('a create that is held up does not bring a patient back that was deleted meanwhile', async () => {
     save();
-    const { fetch } = globalThis;
-    let late = (): Promise<Response> => expect.fail('nothing was held');
-    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
-      if (init?.method === 'PUT' && source.current('Patient', id)) {
-        late = () => fetch(url, { ...init, signal: null });
-        source.remove('Patient', id);
-        throw new TypeError('fetch failed');
-      }
-      return fetch(url, init);
-    });
+    const release = holdFirst(({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined);
     expect(await syncs()).toMatchObject({ action: 'absent', attempts: 2 });
-    expect((await late()).status).toBe(409);
+    expect(await release()).toBe(409);
     expect(await copies()).toEqual([]);
+  });
+
+  test('a bot that dies before that is done leaves nothing that cannot be found', async () => {
+    save();
+    holdFirst(({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined);
+    external.faults.add({ kind: '503', method: 'DELETE' });
+    await expect(syncs(id, false, 500)).rejects.toMatchObject({ status: 503 });
+    expect(await copies(), 'what was put there for its tombstone').toMatchObject([{ id }]);
+  });
+
+  test('a restore that is held up does not bring a patient back that was deleted again', async () => {
+    save();
+    await syncs();
+    source.remove('Patient', id);
+    await syncs(id, true);
+    save({ gender: 'other' });
+    const release = holdFirst(({ method }) => method === 'PUT');
+    await syncs();
+    source.remove('Patient', id);
+    await syncs(id, true);
+    expect(await release()).toBe(409);
+    expect(await copies()).toEqual([]);
+  });
+
+  test('a 412 is a conflict, too', async () => {
+    save({ gender: 'male' });
+    vi.spyOn(globalThis, 'fetch').mockImplementationOnce(async () => new Response('{}', { status: 412 }));
+    expect(await syncs()).toMatchObject({ action: 'created', attempts: 2 });
+  });
+
+  test('a server that sends no ETag: the fence is the version in the resource', async () => {
+    save({ gender: 'male' });
+    await syncs();
+    save({ gender: 'female' });
+    const { fetch } = globalThis;
+    const spy = vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      const answer = await fetch(url, init);
+      return new Response(answer.status === 204 ? null : await answer.text(), { status: answer.status });
+    });
+    await syncs();
+    const headers = spy.mock.calls.find(([, init]) => init?.method === 'PUT')?.[1]?.headers;
+    expect(headers).toMatchObject({ 'if-match': 'W/"1"' });
+  });
+
+  test.each([
+    ['W/"12"', '12'],
+    ['3', '3'],
+    [undefined, undefined],
+  ])('the version in the ETag %s of a Bundle is %s', (etag, version) => {
+    expect(versionIn(etag)).toBe(version);
   });
 
   test('a write of somebody else between looking and writing is not overwritten unseen', async () => {
@@ -298,6 +384,33 @@ describe('races and faults', () => {
     expect(await syncs()).toMatchObject({ action: 'created', attempts: 3 });
   });
 
+  test.each(['unauthorized', 'throttled'] as const)(
+    'Medplum answers %s: it is told, and asked again where that may help',
+    async (code) => {
+      save();
+      source.before = () => {
+        const busy: OperationOutcome = {
+          resourceType: 'OperationOutcome',
+          issue: [{ severity: 'error', code: 'throttled' }],
+        };
+        throw new OperationOutcomeError(code === 'throttled' ? busy : unauthorized);
+      };
+      await expect(syncs(id, false, 300)).rejects.toThrow(`GET Patient/${id} from Medplum: ${code}`);
+      expect(source.requests.length > 1).toBe(code === 'throttled');
+    },
+  );
+
+  test('a Medplum that hangs is left alone after the deadline', async () => {
+    save();
+    vi.spyOn(source.medplum, 'readResource').mockImplementation(
+      ((_type: string, _id: string, options: RequestInit) =>
+        new Promise((_resolve, reject) => {
+          options.signal?.addEventListener('abort', () => reject(new Error('aborted')));
+        })) as never,
+    );
+    await expect(syncs(id, false, 40)).rejects.toThrow(`GET Patient/${id} from Medplum: no-answer`);
+  });
+
   test('what trying again cannot cure fails at once', async () => {
     save({ birthDate: 'not a date' });
     const sent = vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response('{}', { status: 403 }));
@@ -320,6 +433,44 @@ describe('references among synced types', () => {
     expect(await there()).toMatchObject(linkTo(second));
     expect(await there(second)).toMatchObject(linkTo(third));
     expect(await there(third)).toMatchObject(linkTo(id, third));
+  });
+
+  test('one that is there already keeps its link, beside one that comes along', async () => {
+    const [known, fresh] = [randomUUID(), randomUUID()];
+    source.save({ resourceType: 'Patient', id: known, gender: 'male' });
+    await syncs(known);
+    source.save({ resourceType: 'Patient', id: fresh });
+    save(linkTo(known, fresh));
+    expect(await syncs()).toMatchObject({ action: 'created', version: '1', leftOut: 0 });
+    expect((await there())?.link).toEqual(linkTo(known, fresh).link);
+    expect((await there(known))?.meta?.versionId).toBe('1');
+  });
+
+  test('patients in one transaction that is held up do not come back after they were deleted', async () => {
+    const other = randomUUID();
+    source.save({ resourceType: 'Patient', id: other, ...linkTo(id) });
+    save(linkTo(other));
+    const release = holdFirst(({ method }) => method === 'POST');
+    await syncs();
+    source.save({ resourceType: 'Patient', id: other });
+    await syncs(other);
+    for (const each of [id, other]) {
+      source.remove('Patient', each);
+      await syncs(each, true);
+    }
+    expect(await release()).toBe(409);
+    expect(await there()).toBeUndefined();
+    expect(await there(other)).toBeUndefined();
+  });
+
+  test('a patient with links that may not be written is not tried in another way', async () => {
+    save(linkTo(randomUUID()));
+    const { fetch } = globalThis;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) =>
+      init?.method === 'GET' ? fetch(url, init) : new Response('{}', { status: 403 }),
+    );
+    await expect(syncs()).rejects.toMatchObject({ status: 403, method: 'PUT' });
+    expect(verbs()).toEqual(['GET', 'PUT']);
   });
 
   test('a target that is gone, out of scope or unreadable is left out and counted', async () => {
@@ -354,6 +505,27 @@ describe('identity: identifier', () => {
     source.remove('Patient', id);
     expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
     expect(await copies()).toEqual([]);
+  });
+
+  test.each([0, 1])('an id of the server that is not true any more is replaced, at place %i', async (place) => {
+    const mrn = { system: 'urn:mrn', value: '7' };
+    const old = { system: config.targetSystem, value: 'old' };
+    save({ identifier: place === 0 ? [old, mrn] : [mrn, old] });
+    await syncs();
+    const [copy] = await copies();
+    const identifiers = (source.current('Patient', id) as Patient).identifier;
+    expect(identifiers?.[place]).toEqual({ ...old, value: copy?.id });
+    expect(identifiers).toHaveLength(2);
+  });
+
+  test('a write-back that Medplum refuses is an error that says so', async () => {
+    save();
+    source.before = (request) => {
+      if (request.startsWith('PATCH')) {
+        throw new OperationOutcomeError(unauthorized);
+      }
+    };
+    await expect(syncs(id, false, 300)).rejects.toThrow(`PATCH Patient/${id} on Medplum: unauthorized`);
   });
 
   test('a change of the patient during the write-back is not lost', async () => {
@@ -412,6 +584,19 @@ describe('identity: identifier', () => {
     source.remove('Patient', id);
     expect(await syncs(id, true)).toMatchObject({ action: 'deactivated' });
     expect((await copies()).map(({ active }) => active)).toEqual([false, false, false]);
+  });
+
+  test('the lowest id is meant as a number, in whatever order the server lists them', async () => {
+    save();
+    const identifier = [{ system: 'https://medplum.com/patient-id', value: id }];
+    const [high, low] = [`${id.slice(0, 30)}-10`, `${id.slice(0, 30)}-9`];
+    for (const each of [high, low]) {
+      const body = JSON.stringify({ resourceType: 'Patient', id: each, identifier });
+      const headers = { 'content-type': 'application/fhir+json' };
+      await fetch(`${external.baseUrl}/Patient/${each}`, { method: 'PUT', headers, body });
+    }
+    await syncs();
+    expect((await copies()).map((patient) => patient.id)).toEqual([low]);
   });
 
   test('references become conditional, or go along in one transaction', async () => {

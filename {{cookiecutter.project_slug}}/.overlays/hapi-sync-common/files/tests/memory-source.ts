@@ -90,7 +90,7 @@ export function memorySource(now: () => number = Date.now): MemorySource {
         if (op === 'test' && path === '/meta/versionId' && value !== resource.meta?.versionId) {
           throw new OperationOutcomeError(badRequest('Test failed'));
         }
-        if (op !== 'test' && path === '/identifier') {
+        if (op === 'add' && path === '/identifier') {
           resource.identifier = value as NonNullable<Identified['identifier']>;
         } else if (op === 'replace' && resource.identifier) {
           resource.identifier[Number(path.split('/')[2])] = value as { system: string; value: string };
