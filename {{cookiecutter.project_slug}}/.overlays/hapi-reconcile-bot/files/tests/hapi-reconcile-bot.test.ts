@@ -224,6 +224,39 @@ describe('changes', () => {
   });
 });
 
+describe('references', () => {
+  const link: Patient['link'] = [{ other: { reference: 'Patient/b' }, type: 'seealso' }];
+
+  test('what another one links to is deleted by the run after the link is gone', async () => {
+    save('a', { link });
+    save('b');
+    await run();
+    source.remove('Patient', 'b');
+    await put('a', { identifier: [{ system: SYSTEM, value: 'a' }], link }); // a link that somebody there has set
+    await expect(run()).rejects.toThrow('1 resources could not be synced');
+    expect(lines).toContainEqual(expect.stringMatching(/^SYNC Patient\/b failed: HTTP 409 processing$/));
+    await put('a', { identifier: [{ system: SYSTEM, value: 'a' }] });
+    now += hours(10);
+    expect((await run()).counts.failed).toBe(0);
+    expect(await there()).toEqual(['a -']);
+  });
+
+  test('a link that was left out comes back with a full comparison after its target was restored', async () => {
+    save('b');
+    source.remove('Patient', 'b');
+    save('a', { link });
+    now += hours(5);
+    await run();
+    now += hours(5);
+    save('b');
+    expect(await run()).toMatchObject({ counts: { differing: 1 } });
+    expect(await run({ mode: 'full' })).toMatchObject({ counts: { differing: 1, failed: 0 } });
+    const answer = await fetch(`${external.baseUrl}/Patient/a`);
+    expect(((await answer.json()) as Patient).link).toEqual(link);
+    expect(await run({ mode: 'full' })).toMatchObject({ counts: { differing: 0 } });
+  });
+});
+
 describe('full', () => {
   test('finds what no search of changes can: expunged, unreadable, changed there', async () => {
     save('same', { gender: 'male', meta: { tag: [{ code: 'b' }, { code: 'a' }] } });
