@@ -49,6 +49,9 @@ export function readArgs<T extends ParseArgsConfig>(config: T): ReturnType<typeo
     const script = process.env['npm_lifecycle_event'] ?? '<script>';
     throw new UserError(`npm kept ${kept} for itself. Put two dashes before it: npm run ${script} -- ${kept}`);
   }
+  const once = flags.filter((flag) => !config.options?.[flag.slice(2)]?.multiple);
+  const twice = once.find((flag) => given.indexOf(flag) !== given.lastIndexOf(flag));
+  if (twice) throw new UserError(`${twice} was given more than once: only the last would count, so say it once.`);
   try {
     return parseArgs(config);
   } catch (error) {

@@ -86,6 +86,9 @@ await main(async () => {
   if (bots.some((bot) => bot.name === name || bot.previousNames.includes(name))) {
     throw new UserError(`There is or was a bot called "${name}": choose another name.`);
   }
+  if (name.length > 60 || /^(con|prn|aux|nul|(com|lpt)\d)$/.test(name)) {
+    throw new UserError(`"${name}" cannot be a file's name on every system: choose another, of at most 60 letters.`);
+  }
   const [criteria, interactions] = values.on?.split(/:(?=[a-z,]*$)/) ?? [];
   const raw = JSON.parse(readFileSync(CONFIG_FILE, 'utf8')) as { bots: object[] };
   raw.bots.push({

@@ -80,6 +80,11 @@ describe('flags', () => {
     expect((await outcomeOf(ARGS, [flag === '--env' ? '--env=a' : flag], variables)).code).toBe(0);
   });
 
+  test('that is there twice, as only the last would count', async () => {
+    const line = 'Error: --env was given more than once: only the last would count, so say it once.\n';
+    expect(await outcomeOf(ARGS, ['--env=a', '--env', 'b'])).toEqual({ code: 1, stdout: '', stderr: line });
+  });
+
   test('that npm kept, really by npm', async () => {
     const { root } = script(ARGS);
     writeFileSync(
