@@ -390,6 +390,12 @@ describe('identifierQuery', () => {
     expect(parseIdentifierQuery(identifierQuery('urn:x|y', value))).toEqual({ system: 'urn:x|y', value });
   });
 
+  test('a query is read as it is meant, or refused, wherever it is read', () => {
+    expect(parseIdentifierQuery('?identifier=urn:mrn|a?b')).toEqual({ system: 'urn:mrn', value: 'a?b' });
+    expect(() => parseIdentifierQuery('identifier=urn:mrn|')).toThrow('Refused');
+    expect(() => parseIdentifierQuery('identifier=urn:mrn|undefined')).toThrow('Refused');
+  });
+
   test('escapes for FHIR, then encodes for the URL', () => {
     expect(identifierQuery('urn:mrn', 'a|b,c')).toBe('identifier=urn%3Amrn%7Ca%5C%7Cb%5C%2Cc');
   });

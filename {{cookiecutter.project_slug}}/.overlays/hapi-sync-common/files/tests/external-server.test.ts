@@ -1,7 +1,7 @@
 // How a bot signs its requests to the external server.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { connectExternalServer } from '../src/shared/external-server.ts';
 import { clock } from '../src/shared/retry.ts';
 
@@ -10,6 +10,7 @@ let seen: string[] = [];
 let good = new Set<string>();
 let issued = 0;
 let tokenStatus = 200;
+let tokenAnswer: object = {};
 
 const server = createServer((request, response) => {
   let body = '';
@@ -20,8 +21,8 @@ const server = createServer((request, response) => {
     if (request.url === '/token') {
       const token = `token-${++issued}`;
       good.add(`Bearer ${token}`);
-      expect(body).toBe('grant_type=client_credentials');
-      response.writeHead(tokenStatus).end(JSON.stringify({ access_token: token, expires_in: 3600 }));
+      seen.push(`${request.headers['content-type']} ${body}`);
+      response.writeHead(tokenStatus).end(JSON.stringify({ access_token: token, expires_in: 3600, ...tokenAnswer }));
     } else {
       response.writeHead(good.size > 0 && !good.has(authorization) ? 401 : 200).end('{}');
     }
@@ -42,8 +43,11 @@ beforeEach(() => {
   seen = [];
   good = new Set();
   tokenStatus = 200;
+  tokenAnswer = {};
 });
 
+const requests = (): (string | undefined)[] =>
+  seen.filter((line) => /^[A-Z]/.test(line)).map((line) => line.split(' ')[1]);
 const later = (): number => clock.now() + 5_000;
 
 test('without a secret for it, requests are not signed', async () => {
@@ -70,6 +74,7 @@ test('client credentials: one token for all requests, also parallel ones and tho
   await connectExternalServer(secrets(oauth), later()).send('GET', 'Patient/3');
   const credentials = Buffer.from('a%3Ab:s%2F1').toString('base64');
   expect(seen.filter((line) => line.includes('/token'))).toEqual([`POST /token Basic ${credentials}`]);
+  expect(seen).toContain('application/x-www-form-urlencoded grant_type=client_credentials');
   expect(seen.filter((line) => line.includes(`Bearer token-${issued}`))).toHaveLength(3);
 });
 
@@ -79,13 +84,38 @@ test('a token that the server no longer takes is renewed once', async () => {
   await external.send('GET', 'Patient/1');
   good = new Set(['nothing yet']);
   await external.send('GET', 'Patient/1');
-  expect(seen.map((line) => line.split(' ')[1])).toEqual([
-    '/token',
-    '/fhir/Patient/1',
-    '/fhir/Patient/1',
-    '/token',
-    '/fhir/Patient/1',
-  ]);
+  expect(requests()).toEqual(['/token', '/fhir/Patient/1', '/fhir/Patient/1', '/token', '/fhir/Patient/1']);
+});
+
+test('a token is renewed a minute before it expires', async () => {
+  const oauth = { HAPI_TOKEN_URL: `${base}/token`, HAPI_CLIENT_ID: 'expires', HAPI_CLIENT_SECRET: 's' };
+  const now = vi.spyOn(clock, 'now');
+  const began = Date.now();
+  for (const seconds of [0, 3_539, 3_541]) {
+    now.mockReturnValue(began + seconds * 1_000);
+    await connectExternalServer(secrets(oauth), later()).send('GET', 'Patient/1');
+  }
+  vi.restoreAllMocks();
+  expect(requests()).toEqual(['/token', '/fhir/Patient/1', '/fhir/Patient/1', '/token', '/fhir/Patient/1']);
+});
+
+test('a token address that answers something else is an error, and is asked again by the next request', async () => {
+  tokenAnswer = { access_token: undefined };
+  const oauth = { HAPI_TOKEN_URL: `${base}/token`, HAPI_CLIENT_ID: 'else', HAPI_CLIENT_SECRET: 's' };
+  const external = connectExternalServer(secrets(oauth), later());
+  await expect(external.send('GET', 'Patient/1')).rejects.toThrow('HAPI_TOKEN_URL answered without an access_token');
+  expect(requests()).toEqual(['/token']);
+  tokenAnswer = {};
+  await external.send('GET', 'Patient/1');
+  expect(requests()).toEqual(['/token', '/token', '/fhir/Patient/1']);
+});
+
+test('where requests go: below the address, to it with a Bundle, to its next page', async () => {
+  const external = connectExternalServer(secrets({ HAPI_BASE_URL: `${base}/fhir//` }), later());
+  for (const path of ['Patient?identifier=x', '', '?_getpages=1']) {
+    await external.send('GET', path);
+  }
+  expect(requests()).toEqual(['/fhir/Patient?identifier=x', '/fhir', '/fhir?_getpages=1']);
 });
 
 test('a token address that refuses is an error that names its host and no secret', async () => {

@@ -1,5 +1,5 @@
 // What of a Medplum resource leaves Medplum.
-import type { Patient } from '@medplum/fhirtypes';
+import type { Composition, Consent, Patient } from '@medplum/fhirtypes';
 import { expect, test } from 'vitest';
 import { referencesOf, sanitize } from '../src/shared/fhir-sanitize.ts';
 
@@ -27,6 +27,13 @@ test("the source identifier is there once, beside the team's own", () => {
   const mrn = { system: 'urn:mrn', value: '7' };
   expect(sanitized({}).body.identifier).toEqual([SOURCE]);
   expect(sanitized({ identifier: [SOURCE, mrn, { ...SOURCE }] }).body.identifier).toEqual([mrn, SOURCE]);
+  const second = { ...SOURCE, value: 'p2' };
+  expect(sanitized({ identifier: [second] }).body.identifier).toEqual([second, SOURCE]);
+});
+
+test('where a type has but one identifier, it stays the only one', () => {
+  const composition = { resourceType: 'Composition', identifier: { value: '1' } } as Composition;
+  expect(sanitize(composition, SOURCE, () => undefined).body.identifier).toEqual({ value: '1' });
 });
 
 test('references to what is not synced are left out and counted; their words stay', () => {
@@ -48,6 +55,24 @@ test('references to what is not synced are left out and counted; their words sta
   expect(body.managingOrganization).not.toHaveProperty('reference');
   expect(body.contact?.[0]).not.toHaveProperty('organization');
   expect(leftOut).toBe(4);
+});
+
+test.each([
+  ['Patient/2', 'Patient/2'],
+  ['Patient/2/_history/31', 'Patient/2'],
+  ['Patient/2/other', 'Patient/2/other'],
+  ['https://elsewhere.example.org/Patient/2', 'https://elsewhere.example.org/Patient/2'],
+  ['urn:uuid:2', 'urn:uuid:2'],
+])('a reference to %s is asked for as %s, also inside another element of that name', (reference, asked) => {
+  const data = [{ meaning: 'instance', reference: { reference } }];
+  const consent = { resourceType: 'Consent', provision: { data } } as Consent;
+  const { body } = sanitize(consent, SOURCE, (text) => `there:${text}`);
+  expect(body.provision?.data?.[0]?.reference?.reference).toBe(`there:${asked}`);
+});
+
+test('words that only look like addresses stay', () => {
+  const name = [{ text: 'Binary/1' }, { text: 'as in https://example.org/?Signature=x' }];
+  expect(sanitized({ name }).body.name).toEqual(name);
 });
 
 test('a versioned reference is to the resource; one to a contained resource stays', () => {
