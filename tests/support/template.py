@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,6 +37,7 @@ def run(
         capture_output=True,
         text=True,
         encoding="utf-8",
+        errors="replace",  # a Windows console may not be UTF-8
         check=False,
     )
     if check:
@@ -91,8 +92,8 @@ def bake(folder: Path, template: Path | str = ROOT, **answers: Any) -> Path:
 
 
 def command(name: str) -> str:
-    """The path of a command installed beside the running Python."""
-    return str(Path(sys.executable).with_name(name))
+    """The path of a command installed with the running Python (on Windows not beside it, but in Scripts)."""
+    return str(Path(sysconfig.get_path("scripts"), name))
 
 
 def cookiecutter(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:

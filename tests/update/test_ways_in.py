@@ -17,6 +17,7 @@ from tests.support import template
 Baked = Callable[..., Path]
 QUIET = ("init_git=no", "install_dependencies=no")
 DEFAULTS = ("--no-input", "--default-config")
+posix = pytest.mark.skipif(os.name == "nt", reason="its programs and its shell are POSIX ones")
 
 
 @pytest.fixture
@@ -27,10 +28,15 @@ def github(template_repository: Path, tmp_path: Path) -> dict[str, str]:
     template.git("clone", "--quiet", "--bare", template_repository, hub / "medplum-bots.git", cwd=tmp_path)
     config = tmp_path / "gitconfig"
     config.write_text(
-        f'[user]\n  name = Tester\n  email = tester@example.invalid\n[url "file://{hub}/"]\n'
+        f'[user]\n  name = Tester\n  email = tester@example.invalid\n[url "{hub.as_uri()}/"]\n'
         "  insteadOf = https://github.com/org/\n"
     )
-    return {"GIT_CONFIG_GLOBAL": str(config), "HOME": str(tmp_path)}
+    return {"GIT_CONFIG_GLOBAL": str(config), **at_home(tmp_path)}
+
+
+def at_home(folder: Path) -> dict[str, str]:
+    """An environment with a home of its own, where Cookiecutter keeps clones, replays and its configuration."""
+    return {"HOME": str(folder), "USERPROFILE": str(folder)}
 
 
 def only_folder(place: Path) -> Path:
@@ -71,12 +77,12 @@ def test_from_a_tag_and_a_branch(reference: str, baked: Baked, github: dict[str,
 
 def test_from_a_zip(baked: Baked, place: Path, tmp_path: Path) -> None:
     shutil.make_archive(str(tmp_path / "medplum-bots"), "zip", template.ROOT.parent, template.ROOT.name)
-    template.cookiecutter(*DEFAULTS, tmp_path / "medplum-bots.zip", *QUIET, cwd=place, env={"HOME": str(tmp_path)})
+    template.cookiecutter(*DEFAULTS, tmp_path / "medplum-bots.zip", *QUIET, cwd=place, env=at_home(tmp_path))
     assert template.files(only_folder(place)) == template.files(baked())
 
 
 def test_a_replay_makes_the_same(place: Path, tmp_path: Path) -> None:
-    env = {"HOME": str(tmp_path)}
+    env = at_home(tmp_path)
     answers = ("description=As before", "example_bots=none", *QUIET)
     template.cookiecutter("--no-input", template.ROOT, *answers, cwd=place, env=env)
     template.cookiecutter("--replay", template.ROOT, "-o", "again", cwd=place, env=env)
@@ -87,12 +93,14 @@ def test_a_replay_makes_the_same(place: Path, tmp_path: Path) -> None:
     assert b"As before" in first["README.md"]
 
 
-def test_answers_from_the_users_own_configuration(place: Path, tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
+@pytest.mark.parametrize("named", [True, False], ids=["named", "at home"])
+def test_answers_from_the_users_own_configuration(named: bool, place: Path, tmp_path: Path) -> None:
+    config = tmp_path / ("config.yaml" if named else ".cookiecutterrc")
     config.write_text(
         "default_context:\n  author: Clinic\n  example_bots: none\n  init_git: no\n  install_dependencies: no\n"
     )
-    template.cookiecutter("--no-input", "--config-file", config, template.ROOT, cwd=place)
+    line = ("--config-file", config) if named else ()
+    template.cookiecutter("--no-input", *line, template.ROOT, cwd=place, env=at_home(tmp_path))
     made = only_folder(place)
     assert json.loads((made / "package.json").read_text())["author"] == "Clinic"
     assert (made / "src" / "bots" / "hello-patient-bot.ts").exists()
@@ -119,8 +127,11 @@ def uvx(github: dict[str, str], tmp_path: Path) -> dict[str, str]:
     return {**github, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
+@posix
 def test_the_readmes_command_makes_the_same_and_links_it(uvx: dict[str, str], place: Path, tmp_path: Path) -> None:
-    answers = ['description=It\'s "the" $one', "license=MIT", "example_bots=hapi-sync", "install_dependencies=no"]
+    hostile = """It's '"the"' $one `id` $(id) ``` \\n \\' '' !! # \u2019 \u200f💉 = {x} */ </script>"""
+    answers = [f"description={hostile}", f"author={hostile}", "license=MIT", "example_bots=hapi-sync"]
+    answers.append("install_dependencies=no")
     template.cookiecutter(*DEFAULTS, "gh:org/medplum-bots", *answers, cwd=place, env=uvx)
     made = only_folder(place)
     (line,) = [line for line in (made / "README.md").read_text().splitlines() if line.startswith("uvx cruft create")]
@@ -141,7 +152,7 @@ class TestOverAnExistingRepository:
         template.cookiecutter(*DEFAULTS, template.ROOT, *QUIET, cwd=place)
         made = only_folder(place)
         (made / "src" / "bots" / "mine.ts").write_text("mine\n")
-        (made / "README.md").write_text("# Our own words\n")
+        (made / "README.md").write_bytes(b"# Our own words\n")
         (made / "node_modules").mkdir()
         (made / "node_modules" / "big").write_text("")
         return made
@@ -173,10 +184,10 @@ class TestOverAnExistingRepository:
         assert "this is a git repository already" in done.stdout
 
     def test_a_replay_over_it_tells_through_git(self, place: Path, tmp_path: Path) -> None:
-        env = {"HOME": str(tmp_path)}
+        env = at_home(tmp_path)
         template.cookiecutter("--no-input", template.ROOT, "install_dependencies=no", cwd=place, env=env)
         made = only_folder(place)
-        (made / "README.md").write_text("# Our own words\n")
+        (made / "README.md").write_bytes(b"# Our own words\n")
         template.git("commit", "--quiet", "--all", "--message", "Edit", cwd=made)
         done = template.cookiecutter("--replay", "-f", template.ROOT, cwd=place, env=env)
         assert "git status" in done.stdout
@@ -208,14 +219,22 @@ class TestTheEndOfARun:
         assert [line.split(":")[1] for line in left_out] == [" no git repository", " no npm packages"]
         assert set(template.files(only_folder(place))) == set(template.files(baked()))
 
-    def test_without_a_network_npm_costs_one_line(self, place: Path, tmp_path: Path) -> None:
+    @posix
+    @pytest.mark.parametrize(
+        ("version", "words"),
+        [
+            ("v24.9.0", "npm failed (ENOTFOUND); later: npm ci"),  # no network
+            ("v20.19.4", "Node is v20.19.4; install Node 24.2.0 or newer, then run npm ci"),
+        ],
+    )
+    def test_what_npm_cannot_do_costs_one_line(self, version: str, words: str, place: Path, tmp_path: Path) -> None:
         for name, script in (
-            ("node", "print('v24.9.0')"),
+            ("node", f"print({version!r})"),
             ("npm", "raise SystemExit('npm error code ENOTFOUND\\nnpm error network request failed')"),
         ):
             (tmp_path / name).write_text(f"#!{sys.executable}\n{script}\n")
             (tmp_path / name).chmod(0o755)
         answers = ("init_git=no", "install_dependencies=yes")
         done = template.cookiecutter(*DEFAULTS, template.ROOT, *answers, cwd=place, env={"PATH": str(tmp_path)})
-        assert "Left out: no npm packages: npm failed (ENOTFOUND); later: npm ci\n" in done.stdout
+        assert f"Left out: no npm packages: {words}\n" in done.stdout
         assert (only_folder(place) / "package.json").exists()
