@@ -14,7 +14,7 @@ help: ## Show what can be made
 # A git repository of its own: this one ignores build/, and the linter would skip what git ignores.
 demo: $(READY) ## Generate a repository, build it, deploy it to local servers, watch a patient arrive
 	rm -rf build/demo
-	cookiecutter --no-input --default-config --output-dir build/demo . install_dependencies=no
+	$(PY) -m cookiecutter --no-input --default-config --output-dir build/demo . install_dependencies=no
 	cd $(DEMO) && npm ci && npm run build && npm run demo
 
 test: lint ## Everything CI runs
@@ -24,13 +24,13 @@ test-fast: $(VENV)/.installed ## What needs neither Node nor Java
 	$(PY) -m pytest -n 2 --dist loadgroup --hypothesis-profile=fast tests/unit tests/bake
 
 lint: $(READY) ## Style and types of the template's Python
-	ruff check .
-	ruff format --check .
-	mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 format: $(READY) ## Put the template's Python into shape
-	ruff check --fix .
-	ruff format .
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 
 bench: $(READY) ## Measure; see benchmarks/
 	$(PY) -m benchmarks

@@ -61,7 +61,9 @@ def test_a_new_repository_is_left_to_its_owner_and_up_to_date(tmp_path: Path) ->
 
 def test_an_update_brings_the_templates_changes_and_keeps_local_ones(world: World) -> None:
     (world.project / "src" / "bots" / "mine.ts").write_text("// mine\n")
-    (world.project / "README.md").write_text(world.text("README.md").replace("## Start", "Ours.\n\n## Start"))
+    (world.project / "README.md").write_text(
+        world.text("README.md").replace("## Start", "Ours.\n\n## Start"), encoding="utf-8"
+    )
     template.commit_all(world.project, "Ours")
     world.publish(
         {
@@ -127,7 +129,7 @@ def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(wo
     """Both sides moved a pin: take the template's side, as docs and README say; npm install adds one's own again."""
     pin = '"prettier": "3.10.1"'
     for path in ("package.json", "package-lock.json"):
-        (world.project / path).write_text(world.text(path).replace(pin, '"prettier": "3.9.0"'))
+        (world.project / path).write_text(world.text(path).replace(pin, '"prettier": "3.9.0"'), encoding="utf-8")
     template.commit_all(world.project, "Our pin")
     world.publish({f"{BASE}/{path}": (pin, '"prettier": "3.11.0"') for path in ("package.json", "package-lock.json")})
     world.update()
