@@ -24,8 +24,8 @@ export interface Counts {
   failed: number;
 }
 
-/** One resource that needs more than its batch may use up this much of the run. */
-const SINGLE_MS = 10_000;
+/** One resource that needs more than its batch is tried for so long: 50 that cannot be helped leave time for others. */
+const SINGLE_MS = 3_000;
 
 /**
  * Compares some resources of one type on both sides, and brings those that differ up to date.

@@ -54,6 +54,7 @@ export async function runReconcile(
   const steps = stepsOf(context, run.mode, run.since);
   const counts: Counts = { checked: 0, differing: 0, leftover: 0, duplicates: 0, unreadable: 0, failed: 0 };
   const failed = new Set<string>();
+  const waiting = new Set(dryRun ? [] : progress.failed); // from earlier runs, not tried yet in this one
   const look = async (type: ResourceType, ids: string[]): Promise<void> => {
     const batches = Array.from({ length: Math.ceil(ids.length / BATCH) }, (_, n) =>
       ids.slice(n * BATCH, (n + 1) * BATCH),
@@ -61,29 +62,37 @@ export async function runReconcile(
     const worker = async (): Promise<void> => {
       for (let batch = batches.pop(); batch; batch = batches.pop()) {
         const result = await reconcile(context, type, batch, dryRun);
+        batch.forEach((id) => waiting.delete(`${type}/${id}`));
         result.failed.forEach((reference) => failed.add(reference));
         Object.entries(result.counts).forEach(([name, count]) => (counts[name as keyof Counts] += count));
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
   };
-  for (const reference of dryRun ? [] : progress.failed) {
-    const [type, id] = reference.split('/') as [ResourceType, string];
-    await look(type, [id]);
-  }
   for (let step = steps[run.step]; step; step = steps[++run.step]) {
     do {
-      if (clock.now() + PAGE_MS > context.deadline) {
+      if (isLate()) {
         return { mode: run.mode, dryRun, complete: false, counts: { ...counts, failed: failed.size } };
       }
       const { ids, next } = await step.list(run.page ?? step.query);
       await look(step.type, ids);
       run.page = next;
-      await save({ ...progress, run: next ? run : { ...run, step: run.step + 1 }, failed: [...failed] });
+      await save({ ...progress, run: next ? run : { ...run, step: run.step + 1 }, failed: [...waiting, ...failed] });
     } while (run.page);
   }
-  await save({ watermark: run.started, failed: [...failed] });
-  return { mode: run.mode, dryRun, complete: true, counts: { ...counts, failed: failed.size } };
+  for (const reference of waiting) {
+    if (isLate()) {
+      break; // the next run tries what is left
+    }
+    const [type, id] = reference.split('/') as [ResourceType, string];
+    await look(type, [id]);
+  }
+  await save({ watermark: run.started, failed: [...waiting, ...failed] });
+  return { mode: run.mode, dryRun, complete: true, counts: { ...counts, failed: waiting.size + failed.size } };
+
+  function isLate(): boolean {
+    return clock.now() + PAGE_MS > context.deadline;
+  }
 
   async function save(state: Progress): Promise<void> {
     if (failed.size > MOST_FAILED) {
