@@ -44,6 +44,18 @@ export function readEnvironment(name = 'local'): Environment {
   };
 }
 
+/**
+ * What to type: `npm run rollback -- sync-bot --env staging`.
+ *
+ * @param environment - its name; `local` need not be said
+ * @param script - of package.json
+ * @param args - of the script
+ */
+export function commandFor(environment: string, script: string, ...args: string[]): string {
+  const all = [...args, ...(environment === 'local' ? [] : ['--env', environment])];
+  return [`npm run ${script}`, ...(all.length > 0 ? ['--', ...all] : [])].join(' ');
+}
+
 /** A variable that CI sets to nothing (a secret that is not there) counts as not set. */
 function given(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(variables).filter(([, value]) => value));

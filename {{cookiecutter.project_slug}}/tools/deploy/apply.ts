@@ -163,11 +163,11 @@ function sameCode(now: Resource, { executableCode }: Fields): boolean {
   return (now as Bot).executableCode?.title === (executableCode as Bot['executableCode'])?.title;
 }
 
-/** A Subscription is switched off first: nothing starts its bot while the rest is taken away. */
+/** A Subscription is switched off first: nothing starts its bot while the rest is taken away. What is gone is gone. */
 async function remove(server: Server, resource: Stored<Resource>): Promise<void> {
-  if (resource.resourceType === 'Subscription' && resource.status === 'active')
-    await patch(server, resource, { status: 'off' });
   try {
+    if (resource.resourceType === 'Subscription' && resource.status === 'active')
+      await patch(server, resource, { status: 'off' });
     await server.send('DELETE', `${resource.resourceType}/${resource.id}`);
   } catch (error) {
     if (!(error instanceof RequestError) || ![404, 410].includes(error.status)) throw error;

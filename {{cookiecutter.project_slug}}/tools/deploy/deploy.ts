@@ -75,7 +75,7 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
     const after = plan(desired, await readActual(server), { force: false, prune: options.prune ?? false });
     for (const { name, reasons } of after.changes.filter(isWrite)) {
       if (!failures.has(name))
-        failures.set(name, `is not as it should be after the deployment (${reasons.join(', ')})`);
+        failures.set(name, `is not as it should be after the deployment (${reasons.join(', ')}): run it again`);
     }
   }
   return {

@@ -4,7 +4,7 @@ import type { Bot, Subscription } from '@medplum/fhirtypes';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { UserError, main, readArgs } from '../cli.ts';
 import { CONFIG_FILE, loadConfig, parseConfig } from '../config.ts';
-import { readEnvironment } from '../env.ts';
+import { commandFor, readEnvironment } from '../env.ts';
 import { ownBots, readActual } from './actual.ts';
 import { patch } from './apply.ts';
 import { confirm } from './deploy.ts';
@@ -53,7 +53,7 @@ await main(async () => {
   await patch(server, bot, { identifier: [...(bot.identifier ?? []), identifier] });
   console.log(`Bot/${bot.id} is ${identifier.value} from now on, with ${its.length} subscriptions in ${CONFIG_FILE}.`);
   if (!existsSync(source)) await fetchSource(bot, source);
-  console.log('What it runs was not changed. Next: npm run build && npm run plan');
+  console.log(`What it runs was not changed. Next: npm run build && ${commandFor(environment.name, 'plan')}`);
 });
 
 function settingsOf(bot: Bot): object {

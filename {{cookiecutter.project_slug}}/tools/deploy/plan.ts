@@ -3,6 +3,7 @@ import type { AccessPolicy, Bot, Identifier, ProjectMembership, Resource, Subscr
 import { differences, nameIn, tagOf, tagsOf } from './actual.ts';
 import type { Actual, Stored } from './actual.ts';
 import type { Code, Desired, DesiredBot } from './desired.ts';
+import { commandFor } from '../env.ts';
 import { planOrphans, planRights, planSubscriptions } from './plan-attached.ts';
 import type { Fields } from './server.ts';
 
@@ -65,7 +66,7 @@ export function plan(desired: Desired, actual: Actual, options: PlanOptions): Pl
       if (system === desired.system) byKey.set(value, [...(byKey.get(value) ?? []), bot]);
   }
   const withKey: WithKey = (key) => byKey.get(key) ?? [];
-  const changes = desired.bots.map((bot) => planBot(desired.system, bot, actual, withKey, options, warnings));
+  const changes = desired.bots.map((bot) => planBot(desired, bot, actual, withKey, options, warnings));
   const taken = new Set(changes.flatMap(({ existing }) => existing?.id ?? []));
   if (!desired.only) changes.push(...planOrphans(desired, actual, taken, options.prune));
   return { changes, problems: problemsOf(desired, actual, changes.filter(isWrite)), warnings };
@@ -80,7 +81,7 @@ export function isWrite({ action }: Change): boolean {
 type WithKey = (key: string) => Stored<Bot>[];
 
 function planBot(
-  system: string,
+  { system, environment }: Desired,
   wanted: DesiredBot,
   actual: Actual,
   withKey: WithKey,
@@ -96,10 +97,12 @@ function planBot(
   const held = tagOf(existing, `${system}/held`);
   const version = held?.slice(0, 16);
   if (held && tagOf(existing, `${system}/deployed`) !== held) {
-    return blocked(`its rollback did not finish; run again: npm run rollback -- ${name} --to ${version}`);
+    return blocked(
+      `its rollback did not finish; run again: ${commandFor(environment, 'rollback', name, '--to', version!)}`,
+    );
   }
   if (held) {
-    const reason = `at ${version} by a rollback; to let go: npm run rollback -- ${name} --release`;
+    const reason = `at ${version} by a rollback; to let go: ${commandFor(environment, 'rollback', name, '--release')}`;
     return { ...change, action: 'held', reasons: [reason] };
   }
   if (!existing && !actual.memberships) {
@@ -116,7 +119,9 @@ function planBot(
   const isDeployed = (one: Bot): boolean => one.meta?.tag?.some((tag) => tag.system?.endsWith('/deployed')) === true;
   const twin = actual.bots.find((one) => one.name === name && !isDeployed(one));
   if (twin)
-    warnings.push(`${name}: Bot/${twin.id} has this name too. To adopt it instead: npm run import -- ${twin.id}`);
+    warnings.push(
+      `${name}: Bot/${twin.id} has this name too. To adopt it instead: ${commandFor(environment, 'import', twin.id)}`,
+    );
   return { ...change, action: 'new', reasons: [] };
 }
 
@@ -214,7 +219,7 @@ function problemsOf({ bots, environment }: Desired, { project, subscriptions }: 
   const more = changes.flatMap((change) => change.subscriptions).filter(({ existing }) => !isActive(existing)).length;
   const fewer = changes.flatMap((change) => change.removals as Partial<Subscription>[]).filter(isActive).length;
   if (more > 0 && now + more - fewer > MAX_ACTIVE_SUBSCRIPTIONS) {
-    const limit = `Medplum looks at ${MAX_ACTIVE_SUBSCRIPTIONS} only. Remove some: npm run doctor`;
+    const limit = `Medplum looks at ${MAX_ACTIVE_SUBSCRIPTIONS} only. Remove some: ${commandFor(environment, 'doctor')}`;
     problems.push(`The project has ${now} active subscriptions and would have ${now + more - fewer}; ${limit}`);
   }
   return problems;

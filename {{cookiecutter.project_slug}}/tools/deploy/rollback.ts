@@ -3,7 +3,7 @@
 import type { Bot, Bundle } from '@medplum/fhirtypes';
 import { UserError, main, readArgs, table } from '../cli.ts';
 import { loadConfig } from '../config.ts';
-import { readEnvironment } from '../env.ts';
+import { commandFor, readEnvironment } from '../env.ts';
 import { ownBots, readActual, tagOf, tagsOf, withTags } from './actual.ts';
 import type { Stored } from './actual.ts';
 import { deployStored, patch } from './apply.ts';
@@ -31,7 +31,9 @@ await main(async () => {
     if (!held) throw new UserError(`${name} is not held.`);
     await confirm(values, server, `let ${name} go`);
     await patch(server, bot, { 'meta.tag': withTags(bot, `${system}/held`, []) });
-    return console.log(`${name} is no longer held: npm run setup:bots deploys what dist/ holds.`);
+    return console.log(
+      `${name} is no longer held. ${commandFor(environment.name, 'setup:bots')} deploys what dist/ holds.`,
+    );
   }
 
   const history = await server.send<Bundle<Bot>>('GET', `Bot/${bot.id}/_history?_count=1000`);
@@ -40,7 +42,7 @@ await main(async () => {
   const carries = (one: Bot): string => tagsOf(one, `${system}/shared`).join(' ');
   if (values.list) {
     const rows = versions.map(({ version, old }) => {
-      const commit = tagOf(old, `${system}/commit`)?.slice(0, 12) ?? '';
+      const commit = tagOf(old, `${system}/commit`)?.replace(/^(.{12})[0-9a-f]*/, '$1') ?? '';
       return [
         short(version),
         old.meta?.lastUpdated ?? '',
@@ -58,7 +60,7 @@ await main(async () => {
     const which = wanted
       ? `${second ? 'several versions' : 'no version'} beginning with ${wanted}`
       : 'no earlier version';
-    throw new UserError(`${name} has ${which}. See: npm run rollback -- ${name} --list`);
+    throw new UserError(`${name} has ${which}. See: ${commandFor(environment.name, 'rollback', name, '--list')}`);
   }
   const { version, old } = target;
   await confirm(values, server, `put ${name} back to ${short(version)}`);
@@ -71,9 +73,8 @@ await main(async () => {
   const put = await patch(server, bot, { executableCode: old.executableCode, 'meta.tag': tags });
   await deployStored(server, system, put as Stored<Bot>, version);
   const shared = carries(old) && `, with ${carries(old)}`;
-  console.log(
-    `${name} runs ${short(version)} again${shared}. It is held there until: npm run rollback -- ${name} --release`,
-  );
+  const release = commandFor(environment.name, 'rollback', name, '--release');
+  console.log(`${name} runs ${short(version)} again${shared}. It is held there until: ${release}`);
 });
 
 /** Those whose `$deploy` worked, newest first: by the hash of their code, or by id where something else deployed them. */

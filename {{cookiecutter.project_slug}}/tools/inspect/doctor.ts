@@ -9,7 +9,7 @@ import type { Desired } from '../deploy/desired.ts';
 import { MAX_ACTIVE_SUBSCRIPTIONS, plan } from '../deploy/plan.ts';
 import { connect } from '../deploy/server.ts';
 import type { Server } from '../deploy/server.ts';
-import { readEnvironment } from '../env.ts';
+import { commandFor, readEnvironment } from '../env.ts';
 import { isOf, readRuns } from './logs.ts';
 
 let wrongs = 0;
@@ -32,9 +32,10 @@ await main(async () => {
   const server = await connect(environment);
   ok(`${environment.baseUrl} accepts the credentials, and their project is ${environment.projectId}`);
   const actual = await readActual(server);
-  lookAtProject(actual);
+  lookAtProject(environment.name, actual);
+  lookElsewhere(environment.name, system, actual);
   if (desired) lookAtPlan(desired, actual);
-  await lookAtRuns(server, ownBots(actual.bots, system, environment.name));
+  await lookAtRuns(server, environment.name, ownBots(actual.bots, system, environment.name));
   return wrongs > 0 ? 1 : 0;
 });
 
@@ -48,45 +49,61 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-function lookAtProject({ project, bots, memberships = [], subscriptions, policies }: Actual): void {
-  if (project) ok(`features of the project: ${project.features?.join(', ') || 'none'}`);
+function lookAtProject(environment: string, actual: Actual): void {
+  const { project, bots, memberships = [], subscriptions, policies } = actual;
+  // Nothing here deletes what may be someone else's; the official command line does, one by one.
+  const remove = (type: string, id = '<id>'): string =>
+    `npx @medplum/cli delete ${type}/${id} (with the variables of .env.${environment})`;
+  if (project) {
+    ok(`features of the project: ${project.features?.join(', ') || 'none'}`);
+    ok(`secrets of the project: ${project.secret?.map(({ name }) => name).join(', ') || 'none'}`);
+  }
   if (!policies) warn('the credentials may not read access policies, so those of the bots are not checked');
   const ids = new Set(bots.map(({ id }) => `Bot/${id}`));
   for (const { id, profile } of memberships) {
     if (!ids.has(profile.reference!))
-      warn(`ProjectMembership/${id} is of ${profile.reference}, which is gone: delete it`);
+      warn(`ProjectMembership/${id} is of ${profile.reference}, which is gone: ${remove('ProjectMembership', id)}`);
   }
   const active = subscriptions.filter(({ status }) => status === 'active');
   const text = `${active.length} of ${MAX_ACTIVE_SUBSCRIPTIONS} active subscriptions`;
-  if (active.length > MAX_ACTIVE_SUBSCRIPTIONS) wrong(`${text}: the newest never fire. Remove some`);
+  if (active.length > MAX_ACTIVE_SUBSCRIPTIONS)
+    wrong(`${text}: the newest never fire. Remove some: ${remove('Subscription')}`);
   else ok(text);
   for (const { id, criteria = '', channel } of active) {
     const endpoint = channel?.endpoint ?? '';
     if (endpoint.startsWith('Bot/') && !ids.has(endpoint))
-      warn(`Subscription/${id} starts ${endpoint}, which is gone: delete it`);
+      warn(`Subscription/${id} starts ${endpoint}, which is gone: ${remove('Subscription', id)}`);
     const type = criteria.split('?')[0]!;
     if (!RESOURCE_TYPES.includes(type))
-      wrong(`Subscription/${id} never fires, as "${type}" is no resource type: delete it`);
+      wrong(`Subscription/${id} never fires, as "${type}" is no resource type: ${remove('Subscription', id)}`);
   }
+}
+
+function lookElsewhere(environment: string, system: string, { bots }: Actual): void {
+  const foreign = bots.filter(({ identifier = [] }) => !identifier.some((one) => one.system === system));
+  if (foreign.length === 0) return;
+  const names = foreign.map(({ name, id }) => `${name} (${id})`).join(', ');
+  ok(`bots from elsewhere: ${names}; to adopt one: ${commandFor(environment, 'import', '<id>')}`);
 }
 
 function lookAtPlan(desired: Desired, actual: Actual): void {
   const { changes, problems, warnings } = plan(desired, actual, { force: false, prune: false });
   problems.forEach(wrong);
   warnings.forEach(warn);
+  const setup = commandFor(desired.environment, 'setup:bots');
   for (const { name, action, reasons } of changes) {
     const why = reasons.join(', ');
     // Without these, a bot looks deployed and never runs.
     const dead = /membership \(missing|did not finish/.test(why);
     if (action === 'unchanged') ok(`${name} is as it should be${why && `, but: ${why}`}`);
-    else if (action === 'new') warn(`${name} is not deployed yet: npm run setup:bots`);
-    else if (action === 'change') (dead ? wrong : warn)(`${name}: ${why}: npm run setup:bots`);
+    else if (action === 'new') warn(`${name} is not deployed yet: ${setup}`);
+    else if (action === 'change') (dead ? wrong : warn)(`${name}: ${why}: ${setup}`);
     else (action === 'blocked' ? wrong : warn)(`${name}: ${why}`);
   }
 }
 
 /** Failures of the last day. */
-async function lookAtRuns(server: Server, own: ReturnType<typeof ownBots>): Promise<void> {
+async function lookAtRuns(server: Server, environment: string, own: ReturnType<typeof ownBots>): Promise<void> {
   if (own.length === 0) return;
   const since = new Date(Date.now() - 24 * 60 * 60 * 1000).toISOString();
   const ids = own.map(({ bot }) => bot.id);
@@ -96,7 +113,7 @@ async function lookAtRuns(server: Server, own: ReturnType<typeof ownBots>): Prom
     const its = failed.filter((run) => isOf(run, bot.id));
     if (its[0])
       wrong(
-        `${name} failed ${its.length} times in 24 hours, last at ${its[0].recorded}: npm run logs -- ${name} --failed`,
+        `${name} failed ${its.length} times in 24 hours, last at ${its[0].recorded}: ${commandFor(environment, 'logs', name, '--failed')}`,
       );
   }
 }

@@ -1,12 +1,12 @@
 // The commands as they are called: what they print, and their exit codes.
-import type { Bot, Project } from '@medplum/fhirtypes';
+import type { AuditEvent, Bot, Project, ProjectMembership } from '@medplum/fhirtypes';
 import { build } from 'esbuild';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ADMIN, DOCTOR, IMPORT, LOGS, NO_ADMIN, PLAN, PROJECT, ROLLBACK, SECRETS, SETUP } from './harness.ts';
-import { all, command, run, signIn, startWorld, writeRepository } from './harness.ts';
+import { all, command, isWrite, run, signIn, startWorld, writeRepository } from './harness.ts';
 import type { Ended, World } from './harness.ts';
 
 let world: World;
@@ -51,6 +51,21 @@ describe('npm run plan', () => {
     expect(code).toBe(1);
     expect(stderr).toContain('Error: The project has no secret TOKEN (for sync-bot).');
     expect(JSON.parse(stdout)).toMatchObject({ environment: 'local', changes: [{ name: 'sync-bot', action: 'new' }] });
+  });
+
+  it('ends the same with --json, which says what and why', async () => {
+    const root = writeRepository([version(1)]);
+    const before = await call(root, PLAN, '--json');
+    expect(before).toMatchObject({ code: 2, stderr: '' });
+    expect(JSON.parse(before.stdout).changes).toEqual([{ name: 'sync-bot', action: 'new', reasons: [] }]);
+    await run(world, root);
+    const after = await call(root, PLAN, '--json');
+    expect(after).toMatchObject({ code: 0, stderr: '' });
+    expect(JSON.parse(after.stdout).changes).toEqual([{ name: 'sync-bot', action: 'unchanged', reasons: [] }]);
+    await run(world, writeRepository([version(2)], root));
+    const { stdout } = await call(writeRepository([version(3)], root), PLAN, '--json');
+    const reasons = ['code (src/shared/http-helpers.ts changed)'];
+    expect(JSON.parse(stdout).changes).toEqual([{ name: 'sync-bot', action: 'change', reasons }]);
   });
 
   it('reads .env.<environment>, and names what it lacks', async () => {
@@ -109,6 +124,36 @@ describe('npm run setup:bots', () => {
     expect(await call(root, SETUP, '--yes')).toMatchObject({ code: 0 });
     expect(await all(elsewhere, 'Bot')).toHaveLength(1);
     await elsewhere.stop();
+  });
+
+  it('ends with 1 and one line where nothing can be begun', async () => {
+    const root = writeRepository([{ ...version(1), secrets: ['TOKEN'] }]);
+    const stopped = async (line: string): Promise<void> => {
+      const { code, stderr } = await call(root, SETUP);
+      expect({ code, stderr }).toEqual({ code: 1, stderr: `Error: ${line}\n` });
+    };
+    await stopped(
+      'The project has no secret TOKEN (for sync-bot). Write TOKEN=<value> into .env.local.secrets and run: ' +
+        'npm run secrets -- push .env.local.secrets',
+    );
+    const elsewhere = '00000000-0000-4000-8000-000000000009';
+    signIn(world, ADMIN, elsewhere);
+    await stopped(
+      `These credentials belong to project ${PROJECT}, but MEDPLUM_PROJECT_ID (.env.local) asks for ${elsewhere}. ` +
+        'Nothing was written.',
+    );
+    signIn(world, { ...ADMIN, secret: 'wrong' });
+    await stopped(
+      `${world.baseUrl} refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET (Invalid secret). Check .env.local.`,
+    );
+    writeRepository([{ name: 'sync-bot', code: 'exports.handler = async () => {' }], root);
+    await stopped(
+      'dist/bots/sync-bot.js does not parse (Unexpected end of input). Mend src/bots/sync-bot.ts and run: npm run build',
+    );
+    rmSync(join(root, 'dist/bots/sync-bot.js'));
+    await stopped('dist/bots/sync-bot.js is not there, so sync-bot cannot be deployed. Run: npm run build');
+    expect(await all(world, 'Bot')).toEqual([]);
+    expect((await call(root, SETUP, '--concurrency', '0')).stderr).toContain('has to be a number from 1 to 99');
   });
 
   it('says where a server cannot be reached', async () => {
@@ -295,6 +340,23 @@ describe('npm run import', () => {
     expect(await all(world, 'Subscription')).toHaveLength(1);
   });
 
+  it('adopts by id with a single write, and leaves the code as it is', async () => {
+    const { repository } = world.server;
+    const executableCode = { contentType: 'text/javascript', url: 'Binary/1', title: 'index.cjs' };
+    for (const name of ['twin', 'twin'])
+      await repository.createResource<Bot>({ resourceType: 'Bot', name, executableCode });
+    const [made] = await all<Bot>(world, 'Bot');
+    const root = writeRepository([]);
+    world.requests.length = 0;
+    expect((await call(root, IMPORT, made!.id!, '--env', 'local')).code).toBe(0);
+    expect(world.requests.filter(isWrite).map(({ method, path }) => `${method} ${path}`)).toEqual([
+      `PATCH Bot/${made!.id}`,
+    ]);
+    const now = await repository.readResource<Bot>('Bot', made!.id!);
+    expect(now.executableCode?.title).toBe('index.cjs');
+    expect(now.identifier).toEqual([{ system: 'urn:medplum-bots:test', value: 'local/twin' }]);
+  });
+
   it('asks for an id where a name stands twice, and refuses what it cannot find', async () => {
     for (const _ of [1, 2]) await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'twin' });
     const root = writeRepository([]);
@@ -339,10 +401,67 @@ describe('npm run doctor', () => {
     const { code, stdout } = await call(root, DOCTOR);
     expect(code).toBe(1);
     expect(stdout).toMatch(/^x The project has no secret TOKEN \(for sync-bot\)\. .*npm run secrets -- push/m);
-    expect(stdout).toMatch(/^! Subscription\/\S+ starts Bot\/nobody, which is gone/m);
-    expect(stdout).toMatch(/^x Subscription\/\S+ never fires, as "Patiend" is no resource type/m);
+    const removal = 'npx @medplum/cli delete Subscription/\\S+ \\(with the variables of \\.env\\.local\\)$';
+    expect(stdout).toMatch(new RegExp(`^! Subscription/\\S+ starts Bot/nobody, which is gone: ${removal}`, 'm'));
+    expect(stdout).toMatch(
+      new RegExp(`^x Subscription/\\S+ never fires, as "Patiend" is no resource type: ${removal}`, 'm'),
+    );
     expect(stdout).toMatch(/^! sync-bot: code \(.*npm run setup:bots$/m);
     expect(stdout).toMatch(/^! old-bot: no longer in medplum\.config\.json.*--prune/m);
+  });
+
+  it('names memberships and failures that a deployment does not show, and bots from elsewhere', async () => {
+    const { repository } = world.server;
+    const root = writeRepository([version(1), { name: 'gone-bot' }]);
+    await run(world, root);
+    const gone = (await all<Bot>(world, 'Bot')).find(({ name }) => name === 'gone-bot');
+    await repository.deleteResource('Bot', gone!.id!);
+    const members = await all<ProjectMembership>(world, 'ProjectMembership');
+    const reference = `Bot/${(await bot()).id}`;
+    const member = members.find(({ profile }) => profile.reference === reference);
+    await repository.deleteResource('ProjectMembership', member!.id!);
+    const theirs = await repository.createResource<Bot>({ resourceType: 'Bot', name: 'Theirs' });
+    const recorded = new Date().toISOString();
+    await repository.createResource({
+      ...{
+        resourceType: 'AuditEvent',
+        outcome: '4',
+        recorded,
+        agent: [{ requestor: false }],
+        source: { observer: { display: 'x' } },
+      },
+      type: { system: 'https://medplum.com/CodeSystem/audit-event', code: 'execute' },
+      entity: [{ what: { reference } }],
+    } as AuditEvent);
+    const { code, stdout } = await call(root, DOCTOR, '--env', 'local');
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^! ProjectMembership\/\S+ is of Bot\/\S+, which is gone: npx @medplum\/cli delete/m);
+    expect(stdout).toMatch(/^x sync-bot: membership \(missing: no event would run it\): npm run setup:bots$/m);
+    expect(stdout).toMatch(/^! gone-bot is not deployed yet: npm run setup:bots$/m);
+    expect(stdout).toContain(`✓ bots from elsewhere: Theirs (${theirs.id}); to adopt one: npm run import -- <id>`);
+    expect(stdout).toMatch(/^x sync-bot failed 1 times in 24 hours, last at \S+: npm run logs -- sync-bot --failed$/m);
+    expect(stdout).toMatch(/^✓ secrets of the project: none$/m);
+  });
+
+  it('names for another environment the commands of that environment, and what the project lacks', async () => {
+    const { repository } = world.server;
+    const { MEDPLUM_BASE_URL } = process.env;
+    await run(world, writeRepository([version(1)]), { environment: 'staging' });
+    const project = await repository.readResource<Project>('Project', PROJECT);
+    await repository.updateResource({ ...project, features: [] });
+    const root = writeRepository([{ ...version(2), cron: '0 3 * * *' }]);
+    const { code, stdout } = await call(root, DOCTOR, '--env', 'staging');
+    expect(code).toBe(1);
+    expect(stdout).toContain(`✓ ${MEDPLUM_BASE_URL} accepts the credentials, and their project is ${PROJECT}`);
+    expect(stdout).toMatch(/^x The project lacks the feature "bots"/m);
+    expect(stdout).toMatch(/^! The project lacks the feature "cron": nothing will start sync-bot\.$/m);
+    expect(stdout).toMatch(/^! sync-bot: .*npm run setup:bots -- --env staging$/m);
+    signIn(world, NO_ADMIN);
+    const other = await call(root, DOCTOR, '--env', 'staging');
+    expect(other.stdout).toMatch(/^! These credentials are no project admin/m);
+    signIn(world, { ...ADMIN, secret: 'wrong' });
+    const refused = await call(root, DOCTOR, '--env', 'staging');
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('Check .env.staging') });
   });
 
   it('still looks at the server where dist/ is missing', async () => {

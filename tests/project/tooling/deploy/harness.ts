@@ -44,11 +44,7 @@ function newFolder(): string {
 }
 
 /** Writes medplum.config.json, src/ and dist/ as a build would. */
-export function writeRepository(
-  bots: TestBot[],
-  root = newFolder(),
-  system = SYSTEM,
-): string {
+export function writeRepository(bots: TestBot[], root = newFolder(), system = SYSTEM): string {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
   for (const folder of ['dist/bots', 'src/bots']) mkdirSync(join(root, folder), { recursive: true });
   const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');

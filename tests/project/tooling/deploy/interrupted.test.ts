@@ -104,6 +104,19 @@ describe('a run that ends', () => {
   );
 });
 
+describe('two runs at the same time', () => {
+  it('end in the same state, or one says that the other was there', async () => {
+    const world = await startedWorld();
+    const both = await Promise.all([run(world, after, OPTIONS), run(world, after, { prune: true })]);
+    const word = /changed by someone else meanwhile.*run it again$|not as it should be.*run it again$/;
+    for (const { message } of both.flatMap(({ failed }) => failed)) expect(message).toMatch(word);
+    expect((await run(world, after, OPTIONS)).failed).toEqual([]);
+    expect(await state(world)).toEqual(wanted);
+    expect((await run(world, after, OPTIONS)).writes).toEqual([]);
+    await world.stop();
+  });
+});
+
 describe('a line that breaks', () => {
   it.each(['cut before', 'cut after'] as const)(
     'once at every request (%s the server carried it out) changes nothing',

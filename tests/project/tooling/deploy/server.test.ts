@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { connect, isLocal } from '../../tools/deploy/server.ts';
+import { connect, isLocal, searchAll } from '../../tools/deploy/server.ts';
 
 const waits = vi.hoisted((): number[] => []);
 vi.mock('node:timers/promises', () => ({ setTimeout: async (milliseconds: number) => void waits.push(milliseconds) }));
@@ -12,6 +12,7 @@ type Answer = [status: number, headers?: Record<string, string>];
 let http: Server;
 let baseUrl: string;
 let answers: Answer[];
+let bodyOf: (url: string | undefined) => object | undefined = () => undefined;
 
 beforeAll(async () => {
   http = createServer((request, response) => {
@@ -19,7 +20,8 @@ beforeAll(async () => {
       return void response.end(JSON.stringify({ access_token: 'x', project: { reference: 'Project/p' } }));
     }
     const [status, headers] = answers.length > 1 ? answers.shift()! : answers[0]!;
-    response.writeHead(status, headers).end(status === 200 ? '{"resourceType":"Bot"}' : '{}');
+    response.writeHead(status, headers);
+    response.end(JSON.stringify(bodyOf(request.url) ?? (status === 200 ? { resourceType: 'Bot' } : {})));
   });
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
   baseUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}/`;
@@ -64,6 +66,31 @@ describe('a request that is refused for now', () => {
     await expect(read([status])).rejects.toThrow(`was answered with ${status}`);
     expect(waits).toEqual([]);
   });
+});
+
+it('reads every page of a search, each by one request', async () => {
+  const page = (id: string, next?: string): object => ({
+    ...{ resourceType: 'Bundle', type: 'searchset', entry: [{ resource: { resourceType: 'Bot', id } }] },
+    ...(next && { link: [{ relation: 'next', url: `${baseUrl}fhir/R4/${next}` }] }),
+  });
+  const bodies: Record<string, object> = {
+    '/fhir/R4/': {
+      entry: [{ response: { status: '200' }, resource: page('1', 'Bot?_cursor=2') }, { response: { status: '403' } }],
+    },
+    '/fhir/R4/Bot?_cursor=2': page('2', 'Bot?_cursor=3'),
+    '/fhir/R4/Bot?_cursor=3': page('3'),
+  };
+  answers = [[200]];
+  const asked: (string | undefined)[] = [];
+  bodyOf = (url) => {
+    asked.push(url);
+    return bodies[url ?? ''];
+  };
+  const server = await connect({ name: 'local', baseUrl, clientId: 'c', clientSecret: 's', projectId: 'p' });
+  const [bots, policies] = await searchAll(server, ['Bot?_count=1000', 'AccessPolicy?_count=1000']);
+  expect(bots?.map(({ id }) => id)).toEqual(['1', '2', '3']);
+  expect(policies).toBeUndefined();
+  expect(asked).toEqual(Object.keys(bodies));
 });
 
 it('knows which servers are on this machine', () => {
