@@ -83,6 +83,12 @@ test('an error is logged before it is thrown, and neither says anything about th
 test('a secret that is missing is an error that says what to do', async () => {
   const event = source.save({ resourceType: 'Patient', id });
   await expect(run({ ...event, secrets: {} })).rejects.toThrow('Secret HAPI_BASE_URL is not set');
+  expect(lines).toEqual([expect.stringMatching(`^SYNC Patient/${id} failed: `)]);
+});
+
+test('an event that names no resource is an error, logged too', async () => {
+  await expect(run({ input: {} })).rejects.toThrow('names no resource');
+  expect(lines).toEqual([expect.stringMatching('^request/[?] failed: ')]);
 });
 
 test('medplum.config.json subscribes to the types that are synced, lets the bot read them, and gives it time', () => {

@@ -77,3 +77,10 @@ test('logs and throws what goes wrong, without the patient', async () => {
   expect(log.mock.calls.flat().join()).toMatch(/^PUT Patient\/[0-9a-f-]+ failed: HTTP 4/);
   expect(log.mock.calls.flat().join()).not.toContain('Lovelace');
 });
+
+test('an event that names no patient is an error, logged too', async () => {
+  const log = vi.mocked(console.log);
+  log.mockClear();
+  await expect(run({})).rejects.toThrow('names no resource');
+  expect(log.mock.calls).toEqual([['SYNC Patient/? failed: see the error']]);
+});

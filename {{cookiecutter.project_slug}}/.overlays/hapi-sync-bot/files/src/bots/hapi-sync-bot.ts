@@ -2,6 +2,7 @@
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import { connectExternalServer } from '../shared/external-server.ts';
 import { changeFrom } from '../shared/fhir-events.ts';
+import type { Change } from '../shared/fhir-events.ts';
 import { sync } from '../shared/fhir-sync.ts';
 import type { SyncResult } from '../shared/fhir-sync.ts';
 import { logExternalRequest } from '../shared/http-helpers.ts';
@@ -33,8 +34,10 @@ const VERBS = {
 export async function handler(medplum: MedplumClient, event: BotEvent): Promise<SyncResult> {
   const started = clock.now();
   const deadline = started + TIME_BUDGET_MS;
-  const { kind, resourceType, id } = changeFrom(event);
+  let change: Change | undefined;
   try {
+    change = changeFrom(event);
+    const { kind, resourceType, id } = change;
     const server = connectExternalServer(event.secrets, deadline);
     const context = { medplum, server, config: syncConfig(event.secrets), deadline };
     const result = await sync(context, resourceType, id, kind === 'delete');
@@ -43,6 +46,7 @@ export async function handler(medplum: MedplumClient, event: BotEvent): Promise<
     logExternalRequest(`${VERBS[action]} ${resourceType}`, id, true, undefined, details);
     return result;
   } catch (error) {
+    const { resourceType, id = '' } = change ?? {};
     logExternalRequest(`SYNC ${resourceType}`, id, false, error, { ms: clock.now() - started });
     throw error;
   }

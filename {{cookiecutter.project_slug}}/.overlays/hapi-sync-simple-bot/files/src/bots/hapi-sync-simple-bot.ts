@@ -6,6 +6,7 @@
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Bundle, Patient } from '@medplum/fhirtypes';
 import { changeFrom } from '../shared/fhir-events.ts';
+import type { Change } from '../shared/fhir-events.ts';
 import { identifierQuery } from '../shared/fhir-identifier.ts';
 import { sanitize } from '../shared/fhir-sanitize.ts';
 import { isMerged } from '../shared/fhir-target.ts';
@@ -18,6 +19,7 @@ import {
 import { optionalSecret, requiredSecret } from '../shared/secrets.ts';
 
 const SYSTEM = 'https://medplum.com/patient-id';
+const VERBS = { upsert: HTTP_VERBS.PUT, delete: HTTP_VERBS.DELETE };
 
 /**
  * Runs on each creation, update and deletion of a Patient.
@@ -28,13 +30,14 @@ const SYSTEM = 'https://medplum.com/patient-id';
  * @throws RequestFailure, after logging it.
  */
 export async function handler(_medplum: MedplumClient, event: BotEvent): Promise<boolean> {
-  const baseUrl = requiredSecret(event.secrets, 'HAPI_BASE_URL').replace(/\/+$/, '');
-  const token = optionalSecret(event.secrets, 'HAPI_BEARER_TOKEN');
-  const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
-  const { kind, id, resource } = changeFrom(event);
-  const query = identifierQuery(SYSTEM, id);
-  const verb = kind === 'delete' ? HTTP_VERBS.DELETE : HTTP_VERBS.PUT;
+  let change: Change | undefined;
   try {
+    change = changeFrom(event);
+    const { kind, id, resource } = change;
+    const baseUrl = requiredSecret(event.secrets, 'HAPI_BASE_URL').replace(/\/+$/, '');
+    const token = optionalSecret(event.secrets, 'HAPI_BEARER_TOKEN');
+    const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
+    const query = identifierQuery(SYSTEM, id);
     if (kind === 'delete') {
       // Never a conditional DELETE: look first, and delete by id.
       const fresh = { ...headers, 'cache-control': 'no-cache' };
@@ -47,10 +50,10 @@ export async function handler(_medplum: MedplumClient, event: BotEvent): Promise
       const { body } = sanitize(resource as Patient, { system: SYSTEM, value: id }, () => undefined);
       await makeConditionalFhirRequest(baseUrl, 'Patient', query, HTTP_VERBS.PUT, body, headers);
     }
-    logExternalRequest(`${verb} Patient`, id, true);
+    logExternalRequest(`${VERBS[kind]} Patient`, id, true);
     return true;
   } catch (error) {
-    logExternalRequest(`${verb} Patient`, id, false, error);
+    logExternalRequest(`${change ? VERBS[change.kind] : 'SYNC'} Patient`, change?.id ?? '', false, error);
     throw error;
   }
 }
