@@ -127,11 +127,8 @@ export async function put(
     );
   }
   // Nothing was there when this request looked: it creates, though another may have created meanwhile.
-  const { resource: stored, status } = records.write(
-    target ?? records.newId(),
-    resource,
-    request.headers['x-meta-snapshot-mode'],
-  );
+  const whole = request.headers['x-meta-snapshot-mode'];
+  const { resource: stored, status } = records.write(target ?? records.newId(), resource, whole);
   return replyWith(status, stored, request);
 }
 

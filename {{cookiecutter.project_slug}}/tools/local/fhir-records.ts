@@ -141,10 +141,7 @@ export function createFhirRecords(now: () => number) {
     store.add(resource, deleted);
   }
 
-  /**
-   * Stores a version, unless nothing would change. Tags and labels only grow: what a PUT leaves out stays.
-   * @param whole - the header X-Meta-Snapshot-Mode: of which of them a PUT says all there are, e.g. `TAG, SECURITY_LABEL`
-   */
+  /** Stores a version, unless nothing would change. Tags and labels only grow, but for those that `whole` names. */
   function write(
     id: string,
     body: Resource,
