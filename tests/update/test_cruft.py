@@ -115,13 +115,17 @@ def test_the_version_it_came_from_moves_along(world: World) -> None:
 def test_the_example_bots_can_be_added_later(tmp_path: Path) -> None:
     world = World(tmp_path, example_bots="none")
     assert [path.name for path in (world.project / "src" / "bots").iterdir()] == ["hello-patient-bot.ts"]
-    (world.project / "variables.json").write_text('{"context": {"cookiecutter": {"example_bots": "hapi-sync"}}}')
-    template.commit_all(world.project, "Ask for them")
-    world.update("--variables-to-update-file", "variables.json")
+    (world.project / "src" / "bots" / "mine.ts").write_text("// mine\n")
+    config = world.project / "medplum.config.json"
+    config.write_text(config.read_text(encoding="utf-8").replace('"maxBytes": 1000000', '"maxBytes": 900000'))
+    template.commit_all(world.project, "Ours")
+    world.update("--variables-to-update", '{"example_bots": "hapi-sync"}')  # as README says
+    assert world.text("src/bots/mine.ts") == "// mine\n"
+    assert json.loads(world.text("medplum.config.json"))["maxBytes"] == 900_000
     assert "src/bots/hapi-sync-bot.ts" in template.files(world.project)
     assert "src/bots/hello-patient-bot.ts" not in template.files(world.project)
-    config = json.loads(world.text("medplum.config.json"))
-    assert [bot["name"] for bot in config["bots"]] == ["hapi-sync-bot"]
+    assert [bot["name"] for bot in json.loads(world.text("medplum.config.json"))["bots"]] == ["hapi-sync-bot"]
+    assert not list(world.project.rglob("*.rej"))
     assert json.loads(world.text(".cruft.json"))["context"]["cookiecutter"]["example_bots"] == "hapi-sync"
 
 
