@@ -128,6 +128,27 @@ describe('one resource', () => {
   });
 });
 
+test("the team's identifiers cross, and those that go on Medplum go there too; the id that was written back stays", async () => {
+  const [ours, mrn, old] = [`https://medplum.com/patient-id ${id}`, 'urn:mrn 7', 'urn:old 1'];
+  const named = (...texts: string[]): Patient['identifier'] =>
+    texts.map((text) => ({ system: text.split(' ')[0] ?? '', value: text.split(' ')[1] ?? '' }));
+  save({ identifier: named(mrn, old, `${config.targetSystem} 1000`) });
+  await syncs();
+  expect((await there())?.identifier).toEqual(named(mrn, old, ours));
+  save({ identifier: named(mrn) });
+  await syncs();
+  expect((await there())?.identifier).toEqual(named(mrn, ours));
+});
+
+test('a reference to another synced type stays', async () => {
+  config.types = ['Organization', 'Patient'];
+  const clinic = randomUUID();
+  source.save({ resourceType: 'Organization', id: clinic });
+  save({ managingOrganization: { reference: `Organization/${clinic}` } });
+  expect(await syncs()).toMatchObject({ leftOut: 0 });
+  expect((await there())?.managingOrganization?.reference).toBe(`Organization/${clinic}`);
+});
+
 test('a tag or label that goes on Medplum goes there too', async () => {
   save({ meta: { tag: [{ code: 'a' }, { code: 'b' }], security: [{ code: 'R' }] } });
   await syncs();
@@ -591,7 +612,7 @@ describe('identity: identifier', () => {
     const identifier = [{ system: 'https://medplum.com/patient-id', value: id }];
     const [high, low] = [`${id.slice(0, 30)}-10`, `${id.slice(0, 30)}-9`];
     for (const each of [high, low]) {
-      const body = JSON.stringify({ resourceType: 'Patient', id: each, identifier });
+      const body = JSON.stringify({ resourceType: 'Patient', id: each, identifier, active: false });
       const headers = { 'content-type': 'application/fhir+json' };
       await fetch(`${external.baseUrl}/Patient/${each}`, { method: 'PUT', headers, body });
     }
