@@ -16,13 +16,10 @@ const MIN_CURSOR_COUNT = 20;
 /** Reads what FHIR and Medplum define into @medplum/core's global schema: 0.2 s, once a process, before any search. */
 export function loadDefinitions(): void {
   if (core.isDataTypeLoaded('Patient')) return;
-  const data = readFileSync(new URL('../definitions/fhir.json.gz', import.meta.url));
-  const definitions = JSON.parse(gunzipSync(data).toString()) as {
-    StructureDefinition: Bundle;
-    SearchParameter: Bundle<SearchParameter>;
-  };
-  core.indexStructureDefinitionBundle(definitions.StructureDefinition);
-  core.indexSearchParameterBundle(definitions.SearchParameter);
+  const text = gunzipSync(readFileSync(new URL('../definitions/fhir.json.gz', import.meta.url))).toString();
+  const known = JSON.parse(text) as { StructureDefinition: Bundle; SearchParameter: Bundle<SearchParameter> };
+  core.indexStructureDefinitionBundle(known.StructureDefinition);
+  core.indexSearchParameterBundle(known.SearchParameter);
 }
 
 /**
