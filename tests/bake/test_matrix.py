@@ -159,6 +159,17 @@ def test_files_are_plain(bakes: Bakes) -> None:
             assert (project / path).stat().st_mode & 0o133 == 0, f"{path} is executable or writable by others"
 
 
+def test_nothing_asks_for_a_posix_shell(bakes: Bakes) -> None:
+    """So that teams on Windows can work: npm runs scripts by cmd.exe there, and git would end lines in another way."""
+    for _, _, files in bakes:
+        assert not [path for path in files if path.endswith((".sh", ".bash")) or files[path].startswith(b"#!/bin/")]
+        for name, script in json.loads(files["package.json"])["scripts"].items():
+            assert not re.search(r"(^|&& *)\w+=|'|[;`$|<>]|\b(rm|cp|mv|sh|bash)\b", script.partition("node -e")[0]), (
+                name
+            )
+        assert b"* text=auto eol=lf\n" in files[".gitattributes"]
+
+
 def test_licence_and_pipeline_follow_the_answers(bakes: Bakes) -> None:
     first = {"Apache-2.0": b"Apache License", "MIT": b"MIT License"}
     for answers, _, files in bakes:
