@@ -23,5 +23,6 @@ await main(async () => {
     concurrency: Number(concurrency),
   });
   if (failed.length > 0) throw new UserError(failed.map(({ name, message }) => `${name}: ${message}.`).join('\n'));
-  console.log(changed.length > 0 ? `Done: ${changed.join(', ')}.` : 'Nothing to do.');
+  const done = changed.length > 20 ? `${changed.length} bots` : changed.join(', ');
+  console.log(done ? `Done: ${done}.` : 'Nothing to do.');
 });

@@ -44,13 +44,7 @@ export function readEnvironment(name = 'local'): Environment {
   };
 }
 
-/**
- * What to type: `npm run rollback -- sync-bot --env staging`.
- *
- * @param environment - its name; `local` need not be said
- * @param script - of package.json
- * @param args - of the script
- */
+/** What to type, such as `npm run rollback -- sync-bot --env staging`; `local` need not be said. */
 export function commandFor(environment: string, script: string, ...args: string[]): string {
   const all = [...args, ...(environment === 'local' ? [] : ['--env', environment])];
   return [`npm run ${script}`, ...(all.length > 0 ? ['--', ...all] : [])].join(' ');

@@ -3,7 +3,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { main, readArgs, UserError } from '../cli.ts';
 
@@ -16,7 +15,6 @@ await main(async () => {
   const flags = ['--type-aware', '--type-check', '--ignore-pattern=tools'];
   const linted = once(spawn(process.execPath, [oxlint, ...flags], { stdio: 'inherit' }), 'close');
 
-  enableCompileCache(); // what is imported from here on starts in half the time
   const { sharedExports, undocumented } = await import('./shared-exports.ts');
   const { bundle, summary } = await import('../../esbuild-script.mjs');
   const problems = undocumented(sharedExports());

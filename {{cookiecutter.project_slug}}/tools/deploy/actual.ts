@@ -54,12 +54,9 @@ export async function readProject(server: Server): Promise<Stored<Project> | und
   }
 }
 
+type OwnBot = { name: string; bot: Stored<Bot> };
 /** The bots of one repository and environment, by the name in their identifier. */
-export function ownBots(
-  bots: Stored<Bot>[],
-  system: string,
-  environment: string,
-): { name: string; bot: Stored<Bot> }[] {
+export function ownBots(bots: Stored<Bot>[], system: string, environment: string): OwnBot[] {
   return bots.flatMap((bot) => {
     const own = bot.identifier?.find((one) => one.system === system && one.value?.startsWith(`${environment}/`));
     return own ? [{ name: own.value!.slice(environment.length + 1), bot }] : [];

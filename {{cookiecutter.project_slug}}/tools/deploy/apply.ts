@@ -14,9 +14,8 @@ import type { Fields, Server } from './server.ts';
 export class ChangedMeanwhile extends Error {
   now: Stored<Resource>;
   constructor(now: Stored<Resource>) {
-    super(
-      `${now.resourceType}/${now.id} was changed by someone else meanwhile. That was not overwritten: run it again`,
-    );
+    const what = `${now.resourceType}/${now.id} was changed by someone else meanwhile`;
+    super(`${what}. That was not overwritten: run it again`);
     this.now = now;
   }
 }
@@ -35,12 +34,9 @@ export async function applyChange(server: Server, system: string, change: Change
     const { key, code } = desired;
     const policy =
       change.policy && (await write(server, 'AccessPolicy', change.policy, `_tag=${token(`${system}/policy`, key)}`));
-    let fields: Fields = { ...change.bot };
-    if (change.code)
-      fields = {
-        ...fields,
-        ...(await uploadCode(server, system, existing, code, readFileSync(code.file, 'utf8'), commit)),
-      };
+    const upload =
+      change.code && (await uploadCode(server, system, existing, code, readFileSync(code.file, 'utf8'), commit));
+    const fields: Fields = { ...change.bot, ...upload };
     const bot = (await write(server, 'Bot', { existing, fields }, `identifier=${token(system, key)}`)) as Stored<Bot>;
     if (!existing && bot.executableCode?.title !== code.title) throw new ChangedMeanwhile(bot);
     if (membership) await writeMembership(server, bot, membership, policy?.id);

@@ -135,9 +135,8 @@ export async function confirm(
   if (yes || isLocal(environment.baseUrl)) return;
   const where = `${environment.baseUrl} (${environment.name})`;
   if (log || !process.stdin.isTTY || !process.stdout.isTTY) {
-    throw new UserError(
-      `Nothing was written to ${where}: nobody can be asked here. To agree beforehand, add: -- --yes`,
-    );
+    const why = 'nobody can be asked here. To agree beforehand, add: -- --yes';
+    throw new UserError(`Nothing was written to ${where}: ${why}`);
   }
   const terminal = createInterface({ input: process.stdin, output: process.stdout });
   const answer = await terminal.question(`On ${bold(where)}: ${what}? [y/N] `);
@@ -162,24 +161,19 @@ const SIGNS: Record<Change['action'], string> = {
  */
 export function planLines({ changes, warnings }: Plan, { environment }: Server): string[] {
   const width = Math.max(0, ...changes.map(({ name }) => name.length));
-  const shown = changes.filter(
-    ({ action, reasons }) => changes.length <= 20 || action !== 'unchanged' || reasons.length > 0,
-  );
+  const isShort = changes.length <= 20;
+  const shown = changes.filter(({ action, reasons }) => isShort || action !== 'unchanged' || reasons.length > 0);
   const lines = shown.map(({ name, action, reasons }) => {
     const said = ['new', 'unchanged', 'held', 'blocked'].includes(action) ? [action, ...reasons] : reasons;
     return `${SIGNS[action]} ${name.padEnd(width)}  ${action === 'unchanged' ? dim(said.join(', ')) : said.join(', ')}`;
   });
-  const count = (...actions: Change['action'][]) => changes.filter(({ action }) => actions.includes(action)).length;
+  const count = (wanted: Change['action']) => changes.filter(({ action }) => action === wanted).length;
   const sums = {
-    'to create': count('new'),
-    'to change': count('change'),
-    'to remove': count('remove'),
-    held: count('held'),
+    ...{ 'to create': count('new'), 'to change': count('change'), 'to remove': count('remove') },
+    ...{ held: count('held'), blocked: count('blocked'), unchanged: count('unchanged') },
   };
-  const parts = Object.entries({ ...sums, blocked: count('blocked'), unchanged: count('unchanged') }).filter(
-    ([, n]) => n > 0,
-  );
-  const sum = parts.map(([what, n]) => `${n} ${what}`).join(', ') || 'no bots';
+  const said = Object.entries(sums).filter(([, n]) => n > 0);
+  const sum = said.map(([what, n]) => `${n} ${what}`).join(', ') || 'no bots';
   const notes = warnings.map((warning) => `${yellow('Warning:')} ${warning}`);
   return [`${bold(environment.name)}: ${environment.baseUrl}`, ...lines, ...notes, `${sum}.`];
 }

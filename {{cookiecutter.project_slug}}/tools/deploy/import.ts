@@ -33,17 +33,11 @@ await main(async () => {
   if (own) throw new UserError(`${environment.name}/${own.name} is of this repository already: Bot/${own.bot.id}.`);
 
   const source = `src/bots/${name}.ts`;
-  const its = subscriptions.filter(
-    ({ channel, status }) => status === 'active' && channel?.endpoint === `Bot/${bot.id}`,
-  );
+  const endpoint = `Bot/${bot.id}`;
+  const its = subscriptions.filter(({ channel, status }) => status === 'active' && channel?.endpoint === endpoint);
   const config = JSON.parse(readFileSync(CONFIG_FILE, 'utf8')) as { bots: object[] };
-  const entry = {
-    name,
-    ...settingsOf(bot),
-    source,
-    dist: `dist/bots/${name}.js`,
-    subscriptions: its.map(subscriptionOf),
-  };
+  const dist = `dist/bots/${name}.js`;
+  const entry = { name, ...settingsOf(bot), source, dist, subscriptions: its.map(subscriptionOf) };
   if (!known.some((one) => one.name === name)) config.bots.push(entry);
   const text = `${JSON.stringify(config, null, 2)}\n`;
   parseConfig(text);
@@ -56,16 +50,8 @@ await main(async () => {
   console.log(`What it runs was not changed. Next: npm run build && ${commandFor(environment.name, 'plan')}`);
 });
 
-function settingsOf(bot: Bot): object {
-  const {
-    description,
-    runtimeVersion,
-    timeout,
-    cronString: cron,
-    auditEventTrigger,
-    auditEventDestination,
-    runAsUser,
-  } = bot;
+function settingsOf({ description, runtimeVersion, timeout, cronString: cron, runAsUser, ...bot }: Bot): object {
+  const { auditEventTrigger, auditEventDestination } = bot;
   // JSON leaves out what is undefined.
   return { description, runtimeVersion, timeout, cron, auditEventTrigger, auditEventDestination, runAsUser };
 }

@@ -51,18 +51,13 @@ export function planSubscriptions(
   const keys = [bot.key, ...bot.previousKeys];
   const endpoint = change.existing && `Bot/${change.existing.id}`;
   const keyOf = (one: Subscription) => tagOf(one, tagSystem)?.replace(/\/\d+$/, '');
-  const ours = new Set(actual.subscriptions.filter((one) => keys.includes(keyOf(one) ?? '')));
-  const others = new Set(
-    actual.subscriptions.filter((one) => endpoint && !keyOf(one) && one.channel?.endpoint === endpoint),
-  );
-  const numbers = new Set(
-    [...ours].map((one) => tagOf(one, tagSystem)!).filter((tag) => tag.startsWith(`${bot.key}/`)),
-  );
+  const all = actual.subscriptions;
+  const ours = new Set(all.filter((one) => keys.includes(keyOf(one) ?? '')));
+  const others = new Set(all.filter((one) => endpoint && !keyOf(one) && one.channel?.endpoint === endpoint));
+  const tags = [...ours].map((one) => tagOf(one, tagSystem)!);
+  const numbers = new Set(tags.filter((tag) => tag.startsWith(`${bot.key}/`)));
 
-  const take = (
-    from: Set<Stored<Subscription>>,
-    fits: (one: Subscription) => boolean,
-  ): Stored<Subscription> | undefined => {
+  const take = (from: Set<Stored<Subscription>>, fits: (one: Subscription) => boolean) => {
     const found = [...from].find(fits);
     if (found) from.delete(found);
     return found;
@@ -77,8 +72,13 @@ export function planSubscriptions(
     numbers.add(tag);
     const { resourceType, ...members } = wanted;
     const channel = { ...wanted.channel, ...(endpoint && { endpoint }) };
-    const all: Fields = { extension: undefined, ...members, channel, 'meta.tag': withTags(existing, tagSystem, [tag]) };
-    const fields = differences(existing, all);
+    const whole: Fields = {
+      extension: undefined,
+      ...members,
+      channel,
+      'meta.tag': withTags(existing, tagSystem, [tag]),
+    };
+    const fields = differences(existing, whole);
     if (Object.keys(fields).length === 0) return;
     change.subscriptions.push({ existing, fields });
     if (change.existing) change.reasons.push(`subscription (${why(existing, wanted, fields)})`);
@@ -89,20 +89,16 @@ export function planSubscriptions(
     if (existing) write(wanted, existing);
     return !existing;
   });
-  for (const wanted of left)
-    write(
-      wanted,
-      take(ours, () => true),
-    );
+  const any = (): boolean => true;
+  for (const wanted of left) write(wanted, take(ours, any));
   for (const one of ours) {
     change.reasons.push(`subscription (no longer wanted: ${describe(one)}${prune ? '' : '; --prune removes it'})`);
     if (prune) change.removals.push(one);
   }
   for (const one of others) {
     if (one.status !== 'active') continue;
-    warnings.push(
-      `${bot.name}: Subscription/${one.id} (${describe(one)}) starts it too, and is not of this repository.`,
-    );
+    const what = `Subscription/${one.id} (${describe(one)})`;
+    warnings.push(`${bot.name}: ${what} starts it too, and is not of this repository.`);
   }
 }
 

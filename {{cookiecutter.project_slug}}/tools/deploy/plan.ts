@@ -126,14 +126,7 @@ function planBot(
 }
 
 function isEmpty({ policy, bot, code, membership, subscriptions, removals }: Change): boolean {
-  return (
-    !bot &&
-    !code &&
-    !membership &&
-    !Object.keys(policy?.fields ?? {}).length &&
-    !subscriptions.length &&
-    !removals.length
-  );
+  return ![bot, code, membership, ...Object.keys(policy?.fields ?? {}), ...subscriptions, ...removals].some(Boolean);
 }
 
 /** By identifier, else by `id`, else under a previous name. A string says why it cannot be told which one it is. */
@@ -165,9 +158,8 @@ function planSettings(system: string, { key, previousKeys, settings }: DesiredBo
     change.reasons.push(previous ? `renamed (was ${nameIn(previous)})` : 'adopted (identifier added)');
   const show = (value: unknown): string => (typeof value === 'string' ? value : (JSON.stringify(value) ?? 'none'));
   const said = Object.keys(fields).filter((member) => member !== 'identifier');
-  const changes = said.map(
-    (member) => `${member}: ${show(existing?.[member as keyof Bot])} -> ${show(fields[member])}`,
-  );
+  const was = (member: string): string => show(existing?.[member as keyof Bot]);
+  const changes = said.map((member) => `${member}: ${was(member)} -> ${show(fields[member])}`);
   if (said.length > 0) change.reasons.push(`settings (${changes.join(', ')})`);
 }
 

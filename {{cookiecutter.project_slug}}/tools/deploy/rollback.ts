@@ -43,13 +43,8 @@ await main(async () => {
   if (values.list) {
     const rows = versions.map(({ version, old }) => {
       const commit = tagOf(old, `${system}/commit`)?.replace(/^(.{12})[0-9a-f]*/, '$1') ?? '';
-      return [
-        short(version),
-        old.meta?.lastUpdated ?? '',
-        commit,
-        carries(old),
-        isNow(old) ? `now${held ? ', held' : ''}` : '',
-      ];
+      const now = isNow(old) ? `now${held ? ', held' : ''}` : '';
+      return [short(version), old.meta?.lastUpdated ?? '', commit, carries(old), now];
     });
     return console.log(table(['version', 'last', 'commit', 'shared modules', ''], rows));
   }
@@ -57,10 +52,9 @@ await main(async () => {
   const wanted = values.to ?? held;
   const [target, second] = versions.filter(({ version, old }) => (wanted ? version.startsWith(wanted) : !isNow(old)));
   if (!target || (wanted && second)) {
-    const which = wanted
-      ? `${second ? 'several versions' : 'no version'} beginning with ${wanted}`
-      : 'no earlier version';
-    throw new UserError(`${name} has ${which}. See: ${commandFor(environment.name, 'rollback', name, '--list')}`);
+    const found = `${second ? 'several versions' : 'no version'} beginning with ${wanted}`;
+    const list = commandFor(environment.name, 'rollback', name, '--list');
+    throw new UserError(`${name} has ${wanted ? found : 'no earlier version'}. See: ${list}`);
   }
   const { version, old } = target;
   await confirm(values, server, `put ${name} back to ${short(version)}`);

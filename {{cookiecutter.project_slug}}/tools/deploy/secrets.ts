@@ -27,11 +27,8 @@ await main(async () => {
   const changed = [...secrets].filter(([name, value]) => valueOf(name) !== value);
   for (const [name, value] of secrets) {
     const isNew = !there.some((secret) => secret.name === name);
-    const [sign, word] = isNew
-      ? [green('+'), 'new']
-      : valueOf(name) === value
-        ? [' ', 'unchanged']
-        : [yellow('~'), 'replaced'];
+    const isKept = valueOf(name) === value;
+    const [sign, word] = isNew ? [green('+'), 'new'] : isKept ? [' ', 'unchanged'] : [yellow('~'), 'replaced'];
     console.log(`${sign} ${name}  ${word}`);
   }
   if (changed.length === 0) return console.log('Nothing to do.');

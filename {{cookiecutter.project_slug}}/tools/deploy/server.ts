@@ -51,7 +51,7 @@ export async function connect(environment: Environment): Promise<Server> {
       response = await attempt();
     }
     const { status, text } = response;
-    if (!isOk(status)) {
+    if (status >= 300) {
       // Without the query: it says nothing new, and can be long.
       throw new RequestError(status, `${method} ${path.split('?')[0] || 'batch'}`, reasonOf(text));
     }
@@ -72,7 +72,7 @@ async function signIn({ baseUrl, clientId, clientSecret, projectId, name }: Envi
     const reason = (parse(text, baseUrl) as { error_description?: string }).error_description ?? 'no reason given';
     throw new UserError(`${baseUrl} refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET (${reason}). Check ${file}.`);
   }
-  if (!isOk(status)) throw new UserError(`${baseUrl}oauth2/token answered with ${status}. Check ${file}.`);
+  if (status >= 300) throw new UserError(`${baseUrl}oauth2/token answered with ${status}. Check ${file}.`);
   const granted = parse<{ access_token?: string; project?: { reference?: string } }>(text, `${baseUrl} (${file})`);
   const project = granted.project?.reference?.split('/')[1];
   if (!granted.access_token || !project) throw new UserError(`${baseUrl} (${file}) does not answer as Medplum does.`);
@@ -106,7 +106,7 @@ async function exchange(
   const all = { 'Content-Type': `application/${type}`, ...headers };
   const payload = typeof body === 'string' || form ? String(body) : JSON.stringify(body);
   for (let tries = 1; ; tries++) {
-    const answer = await sendOnce(method, url, payload, all).catch((error: Error) => error);
+    const answer = await sendOnce(url, { method, headers: all }, payload).catch((error: Error) => error);
     if (answer instanceof Error) {
       const { code, message } = answer as NodeJS.ErrnoException;
       // Nobody listens at this address: hardly a hiccup.
@@ -120,16 +120,11 @@ async function exchange(
 }
 
 /** By node:http, since `fetch` leaves garbage behind that grows with the number of bots, and takes twice the time. */
-function sendOnce(
-  method: string,
-  url: string,
-  payload: string | undefined,
-  headers: http.OutgoingHttpHeaders,
-): Promise<Answer> {
+function sendOnce(url: string, options: http.RequestOptions, payload?: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const { request } = url.startsWith('https:') ? https : http;
     // Two minutes: `$deploy` waits for AWS.
-    const sent = request(url, { method, headers, timeout: 120_000 }, (response) => {
+    const sent = request(url, { ...options, timeout: 120_000 }, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (part: string) => (text += part));
       response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, text }));
@@ -138,10 +133,6 @@ function sendOnce(
     sent.on('timeout', () => sent.destroy(new Error('no answer for two minutes'))).on('error', reject);
     sent.end(payload);
   });
-}
-
-function isOk(status: number): boolean {
-  return status >= 200 && status < 300;
 }
 
 /** Seconds, from Retry-After or from Medplum's own `RateLimit: "requests";r=0;t=12` (r: left, t: until it is renewed). */
@@ -194,11 +185,8 @@ export async function searchAll(server: Server, searches: string[]): Promise<(Re
       const { response, resource } = batch.entry?.[index] ?? {};
       if (response?.status === '403') return undefined;
       if (!response?.status?.startsWith('200')) {
-        throw new RequestError(
-          Number(response?.status ?? 0),
-          `GET ${search}`,
-          reasonOf(JSON.stringify(response?.outcome)),
-        );
+        const reason = reasonOf(JSON.stringify(response?.outcome));
+        throw new RequestError(Number(response?.status ?? 0), `GET ${search}`, reason);
       }
       const found: Resource[] = [];
       for (let page = resource as Bundle | undefined; page;) {

@@ -32,8 +32,7 @@ await main(async () => {
   const server = await connect(environment);
   ok(`${environment.baseUrl} accepts the credentials, and their project is ${environment.projectId}`);
   const actual = await readActual(server);
-  lookAtProject(environment.name, actual);
-  lookElsewhere(environment.name, system, actual);
+  lookAtProject(environment.name, system, actual);
   if (desired) lookAtPlan(desired, actual);
   await lookAtRuns(server, environment.name, ownBots(actual.bots, system, environment.name));
   return wrongs > 0 ? 1 : 0;
@@ -49,7 +48,7 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-function lookAtProject(environment: string, actual: Actual): void {
+function lookAtProject(environment: string, system: string, actual: Actual): void {
   const { project, bots, memberships = [], subscriptions, policies } = actual;
   // Nothing here deletes what may be someone else's; the official command line does, one by one.
   const remove = (type: string, id = '<id>'): string =>
@@ -64,6 +63,9 @@ function lookAtProject(environment: string, actual: Actual): void {
     if (!ids.has(profile.reference!))
       warn(`ProjectMembership/${id} is of ${profile.reference}, which is gone: ${remove('ProjectMembership', id)}`);
   }
+  const foreign = bots.filter(({ identifier = [] }) => !identifier.some((one) => one.system === system));
+  const names = foreign.map(({ name, id }) => `${name} (${id})`).join(', ');
+  if (names) ok(`bots from elsewhere: ${names}; to adopt one: ${commandFor(environment, 'import', '<id>')}`);
   const active = subscriptions.filter(({ status }) => status === 'active');
   const text = `${active.length} of ${MAX_ACTIVE_SUBSCRIPTIONS} active subscriptions`;
   if (active.length > MAX_ACTIVE_SUBSCRIPTIONS)
@@ -77,13 +79,6 @@ function lookAtProject(environment: string, actual: Actual): void {
     if (!RESOURCE_TYPES.includes(type))
       wrong(`Subscription/${id} never fires, as "${type}" is no resource type: ${remove('Subscription', id)}`);
   }
-}
-
-function lookElsewhere(environment: string, system: string, { bots }: Actual): void {
-  const foreign = bots.filter(({ identifier = [] }) => !identifier.some((one) => one.system === system));
-  if (foreign.length === 0) return;
-  const names = foreign.map(({ name, id }) => `${name} (${id})`).join(', ');
-  ok(`bots from elsewhere: ${names}; to adopt one: ${commandFor(environment, 'import', '<id>')}`);
 }
 
 function lookAtPlan(desired: Desired, actual: Actual): void {
@@ -111,9 +106,7 @@ async function lookAtRuns(server: Server, environment: string, own: ReturnType<t
   if (failed.length === 0) ok('no run failed in the last 24 hours');
   for (const { name, bot } of own) {
     const its = failed.filter((run) => isOf(run, bot.id));
-    if (its[0])
-      wrong(
-        `${name} failed ${its.length} times in 24 hours, last at ${its[0].recorded}: ${commandFor(environment, 'logs', name, '--failed')}`,
-      );
+    const cure = commandFor(environment, 'logs', name, '--failed');
+    if (its[0]) wrong(`${name} failed ${its.length} times in 24 hours, last at ${its[0].recorded}: ${cure}`);
   }
 }

@@ -23,12 +23,8 @@ async function logs(): Promise<void> {
   const [wanted] = positionals;
   const bots = own.filter(({ name }) => !wanted || name === wanted);
   if (bots.length === 0) {
-    const hint = wanted
-      ? suggest(
-          wanted,
-          own.map(({ name }) => name),
-        )
-      : '';
+    const names = own.map(({ name }) => name);
+    const hint = wanted ? suggest(wanted, names) : '';
     throw new UserError(`${wanted ?? 'No bot of this repository'} is not deployed to ${environment.name}.${hint}`);
   }
   const ids = bots.map(({ bot }) => bot.id);

@@ -1,5 +1,4 @@
 // `npm run local`: a Medplum server and an external FHIR server on this machine, until they are stopped.
-import { enableCompileCache } from 'node:module';
 import { UserError, bold, dim, main, readArgs, table } from '../cli.ts';
 import { LOCAL } from './access.ts';
 import { parseFault } from './faults.ts';
@@ -21,7 +20,6 @@ export interface LocalServers {
  * @throws UserError where a port is taken
  */
 export async function startLocal(port = 0, fhirPort = 0): Promise<LocalServers> {
-  enableCompileCache(); // for what is imported from here on: a quarter of the start's time
   const { startFhirServer } = await import('./fhir-server.ts');
   const { startMedplumServer } = await import('./medplum-server.ts');
   const { addPage } = await import('./page.ts');
