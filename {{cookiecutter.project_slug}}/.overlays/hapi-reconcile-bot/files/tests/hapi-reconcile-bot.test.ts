@@ -190,6 +190,29 @@ describe('changes', () => {
     expect(await there()).toHaveLength(450);
   });
 
+  test('one run goes through all pages', async () => {
+    for (let n = 0; n < 850; n++) {
+      save(`p${n}`);
+    }
+    expect(await run()).toMatchObject({ complete: true, counts: { checked: 850, differing: 850 } });
+    expect(await there()).toHaveLength(850);
+  });
+
+  test('a change while its batch is written is not missed', async () => {
+    save('p', { gender: 'male' });
+    const { fetch } = globalThis;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      const answer = await fetch(url, init);
+      if (url === external.baseUrl) {
+        save('p', { gender: 'female' });
+      }
+      return answer;
+    });
+    await run();
+    vi.mocked(globalThis.fetch).mockRestore();
+    expect(await there()).toEqual(['p female']);
+  });
+
   test('a search that was done to its end is not done again after an outage', async () => {
     save('p');
     source.before = (request) => {
