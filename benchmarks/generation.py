@@ -30,7 +30,7 @@ def plain_template(tree: dict[str, bytes], folder: Path) -> Path:
     for name, content in tree.items():
         file = folder / "{{cookiecutter.slug}}" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        if JINJA.search(content.decode("utf-8", "ignore")):
+        if b"\0" not in content and JINJA.search(content.decode("utf-8")):  # binary files are not rendered
             content = b"{% raw %}" + content + b"{% endraw %}"
         file.write_bytes(content)
     return folder

@@ -112,12 +112,15 @@ describe('npm run local', () => {
     for (const value of [LOCAL.projectId, LOCAL.clientId, LOCAL.clientSecret]) expect(file).toContain(value);
   });
 
-  it.each([['--port'], ['--fhir-port']])('says in one line that %s is taken', async (flag) => {
+  it.each([
+    ['--port', '--fhir-port'],
+    ['--fhir-port', '--port'],
+  ])('says in one line that %s is taken', async (flag, free) => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
     cleanups.push(() => other.close());
     const { port } = other.address() as AddressInfo;
-    const local = start(GENERATED, 'local', ...anyPorts, flag, `${port}`);
+    const local = start(GENERATED, 'local', free, '0', flag, `${port}`);
     expect(await local.ended).toBe(1);
     const told = `Error: Port ${port} is taken: stop what uses it, or choose another with -- ${flag} (0 takes a free one).\n`;
     expect(local.printed).toBe(told);
