@@ -28,7 +28,7 @@ export interface MemorySource {
 /** @returns An empty source. */
 export function memorySource(now: () => number = Date.now): MemorySource {
   const stored = new Map<string, Stored>();
-  const cache = new Map<string, Resource>();
+  const cache = new Map<string, Resource | Bundle>();
   let versions = 0;
 
   function write(resource: Resource & { id: string }, deleted = false): Stored {
@@ -70,9 +70,14 @@ export function memorySource(now: () => number = Date.now): MemorySource {
       cache.set(`${type}/${id}`, living(type, id));
       return cache.get(`${type}/${id}`);
     },
-    async search(type: string, query: string) {
+    async search(type: string, query: string, options?: { cache?: string }) {
       await request(`GET ${type}?${query}`);
-      return searchPage(type, new URLSearchParams(query));
+      const known = cache.get(`${type}?${query}`);
+      if (options?.cache !== 'reload' && known) {
+        return known;
+      }
+      cache.set(`${type}?${query}`, searchPage(type, new URLSearchParams(query)));
+      return cache.get(`${type}?${query}`);
     },
     async createResourceIfNoneExist(resource: Identified, query: string) {
       await request(`POST ${resource.resourceType}`);
