@@ -133,6 +133,7 @@ def measure(count: int, few: int, rounds: int) -> tuple[list[Row], Memory]:
             little,
             puts,
             statistics.median(times.theirs) / statistics.median(some),
+            growth=growth,
         ),
     ]
     return rows, memory

@@ -24,12 +24,15 @@ def table(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     same = "; ".join(dict.fromkeys(row.same for row in rows if row.same))
-    growth = [f"- {row.what}: {row.growth}" for row in rows if row.growth]
+    growing: dict[str, list[str]] = {}
+    for row in rows:
+        growing.setdefault(row.growth, []).append(row.what)
+    growth = [f"- {'; '.join(what)}: {why}" for why, what in growing.items() if why]
     parts = [HEAD + "\n".join(lines)]
     if same:
         parts.append(f"The same on both sides: {same}.")
     if growth:
-        parts.append("Growth:\n" + "\n".join(growth))
+        parts.append("How each cost grows with the number of bots, and why:\n\n" + "\n".join(growth))
     return "\n\n".join(parts)
 
 

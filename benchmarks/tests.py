@@ -28,5 +28,6 @@ def run(size: Size) -> list[Row]:
         for target, limit, rounds in (("test-fast", 30, ROUNDS), ("test", 600, 1)):
             taken = [execute("make", target, cwd=REPOSITORY).seconds for _ in range(rounds)]
             met = statistics.median(taken) < limit
-            rows.append(Row(f"make {target}", "", seconds(taken), goal=f"under {limit} s", met=met))
+            growth = "none: it is the template's; with the answers to choose from, all of which are baked."
+            rows.append(Row(f"make {target}", "", seconds(taken), goal=f"under {limit} s", met=met, growth=growth))
     return rows
