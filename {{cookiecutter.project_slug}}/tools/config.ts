@@ -72,7 +72,7 @@ const bot = z.strictObject({
     .string()
     .regex(/^src\/bots\/[^/\\]+\.ts$/, 'has to be a file directly in src/bots, like "src/bots/my-bot.ts"'),
   dist: z.string().meta({ description: 'What the build writes: dist/bots/<name>.js' }),
-  runtimeVersion: z.enum(['awslambda', 'vmcontext']).optional(),
+  runtimeVersion: z.enum(['awslambda', 'vmcontext']).optional().meta({ description: 'awslambda if left out.' }),
   timeout: z.int().min(1).max(900).optional().meta({ description: 'Seconds, 900 at most; 10 if left out.' }),
   cron: cron.optional(),
   auditEventTrigger: z.enum(['always', 'never', 'on-error', 'on-output']).optional(),

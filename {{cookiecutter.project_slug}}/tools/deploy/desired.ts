@@ -95,7 +95,7 @@ function desiredBot(root: string, environment: string, bot: BotConfig, manifest:
       auditEventTrigger: bot.auditEventTrigger,
       auditEventDestination: bot.auditEventDestination,
       runAsUser: bot.runAsUser,
-      // Left alone where they are not given: the server fills in its own.
+      // Left alone where they are not given.
       ...(bot.runtimeVersion && { runtimeVersion: bot.runtimeVersion }),
       ...(bot.timeout && { timeout: bot.timeout }),
     },

@@ -150,7 +150,9 @@ function planSettings(system: string, { key, previousKeys, settings }: DesiredBo
     one.system === system && [key, ...previousKeys].includes(one.value ?? '');
   const previous = existing?.identifier?.find(isOurs)?.value;
   const identifier = [...(existing?.identifier ?? []).filter((one) => !isOurs(one)), { system, value: key }];
-  const fields = differences(existing, { ...settings, ...(previous !== key && { identifier }) });
+  // Only Medplum's admin endpoint fills this in; a Bot without it is deployed well and never runs.
+  const runtimeVersion = settings['runtimeVersion'] ?? existing?.runtimeVersion ?? 'awslambda';
+  const fields = differences(existing, { ...settings, runtimeVersion, ...(previous !== key && { identifier }) });
   // A Lambda without a timeout is given one by `$deploy`, which writes the Bot for it, over edits made meanwhile.
   if (!existing) fields['timeout'] ??= 10;
   if (Object.keys(fields).length > 0) change.bot = fields;

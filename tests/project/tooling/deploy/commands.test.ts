@@ -300,6 +300,7 @@ describe('npm run import', () => {
     const made = await repository.createResource<Bot>({
       resourceType: 'Bot',
       name: 'Legacy Sync',
+      runtimeVersion: 'vmcontext',
       timeout: 20,
       cronString: '0 3 * * *',
     });
@@ -322,6 +323,7 @@ describe('npm run import', () => {
       {
         ...{
           name: 'legacy-sync',
+          runtimeVersion: 'vmcontext',
           timeout: 20,
           cron: '0 3 * * *',
           source: 'src/bots/legacy-sync.ts',

@@ -71,6 +71,20 @@ describe('a first deployment', () => {
     expect(JSON.stringify(await ran)).toContain('hapi-sync-bot');
   });
 
+  it('says where it runs, as Medplum fills that in for no bot and then never runs it', async () => {
+    const root = writeRepository([{ name: 'plain-bot' }]);
+    await run(world, root);
+    const { runtimeVersion, ...without } = await bot('plain-bot');
+    expect(runtimeVersion).toBe('awslambda');
+    await world.server.repository.updateResource(without as Bot);
+    const { lines } = await run(world, root);
+    expect(lineOf(lines, 'plain-bot')).toBe(
+      '~ plain-bot  settings (runtimeVersion: none -> awslambda), code (deployed again: runtimeVersion changed)',
+    );
+    await world.server.repository.updateResource({ ...(await bot('plain-bot')), runtimeVersion: 'vmcontext' });
+    expect((await run(world, root)).writes).toEqual([]);
+  });
+
   it('leaves on the Bot what it is made of, so that one search finds all that carry a module', async () => {
     await run(world, writeRepository([SYNC, { name: 'other-bot', shared: { 'src/shared/http-helpers.ts': '2' } }]));
     const shared = tags(await bot('hapi-sync-bot'), 'shared');
