@@ -105,7 +105,7 @@ def run(size: Size) -> list[Row]:
         ]
     alone = measure(1, 1)
     first, again, same, requests, megabytes = measure(40, ROUNDS)
-    many_first, many_again, _, many_requests, many_megabytes = measure(400, 1)
+    many_first, many_again, _, many_requests, many_megabytes = measure(400, ROUNDS)
     a_bot = [statistics.median(many_first.ours) / 400 * 1000, statistics.median(first.ours) / 40 * 1000]
     return [
         compare("first deployment, 40 bots", CLI, first, 0.5, growth=FIRST, same=same),
