@@ -25,12 +25,12 @@ await main(async () => {
   if (others.length > 0) {
     throw new UserError(`Several have this name. Give an id: ${[bot, ...others].map(({ id }) => id).join(', ')}`);
   }
-  const name = (bot.name ?? bot.id)
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9]+/g, '-')
-    .replaceAll(/^-|-$/g, '');
-  const own = ownBots(bots, system, environment.name).find((one) => one.name === name || one.bot === bot);
-  if (own) throw new UserError(`${environment.name}/${own.name} is of this repository already: Bot/${own.bot.id}.`);
+  const own = ownBots(bots, system, environment.name);
+  const ours = own.find((one) => one.bot === bot);
+  const words = bot.name?.toLowerCase().match(/[a-z0-9]+/g) ?? ['bot', bot.id.slice(0, 8)];
+  const name = ours?.name ?? words.join('-');
+  const other = own.find((one) => one.name === name && one.bot !== bot);
+  if (other) throw new UserError(`${environment.name}/${name} is Bot/${other.bot.id} already. Rename one of the two.`);
 
   const source = `src/bots/${name}.ts`;
   const endpoint = `Bot/${bot.id}`;
@@ -44,7 +44,7 @@ await main(async () => {
   const identifier = { system, value: `${environment.name}/${name}` };
   await confirm(values, server, `give Bot/${bot.id} the identifier ${identifier.value}`);
   writeFileSync(CONFIG_FILE, text);
-  await patch(server, bot, { identifier: [...(bot.identifier ?? []), identifier] });
+  if (!ours) await patch(server, bot, { identifier: [...(bot.identifier ?? []), identifier] });
   console.log(`Bot/${bot.id} is ${identifier.value} from now on, with ${its.length} subscriptions in ${CONFIG_FILE}.`);
   if (!existsSync(source)) await fetchSource(bot, source);
   console.log(`What it runs was not changed. Next: npm run build && ${commandFor(environment.name, 'plan')}`);

@@ -28,7 +28,7 @@ await main(async () => {
     throw new UserError(`${environment.name} has ${own.length || 'no'} ${name} of this repository.`);
   const held = tagOf(bot, `${system}/held`);
   if (values.release) {
-    if (!held) throw new UserError(`${name} is not held.`);
+    if (!held) return console.log(`${name} is not held: nothing to do.`);
     await confirm(values, server, `let ${name} go`);
     await patch(server, bot, { 'meta.tag': withTags(bot, `${system}/held`, []) });
     return console.log(
@@ -49,6 +49,8 @@ await main(async () => {
     return console.log(table(['version', 'last', 'commit', 'shared modules', ''], rows));
   }
   // A rollback that did not finish is finished; else --to, or the newest that is not the present one.
+  if (held && !values.to && tagOf(bot, `${system}/deployed`) === held)
+    return console.log(`${name} is held at ${short(held)} already. For another version add: --to <version>`);
   const wanted = values.to ?? held;
   const [target, second] = versions.filter(({ version, old }) => (wanted ? version.startsWith(wanted) : !isNow(old)));
   if (!target || (wanted && second)) {
@@ -76,8 +78,11 @@ function finishedVersions(system: string, { entry = [] }: Bundle<Bot>): { versio
   const versions = new Map<string, Bot>();
   for (const { resource: old } of entry) {
     if (!old?.executableCode) continue;
-    const ours = /\.[0-9a-f]{16}\.cjs$/.test(old.executableCode.title ?? '');
-    const version = ours ? tagOf(old, `${system}/deployed`) : old.meta?.versionId;
+    const { title = '' } = old.executableCode;
+    const deployed = tagOf(old, `${system}/deployed`);
+    const isUnfinished = !deployed && /\.[0-9a-f]{16}\.cjs$/.test(title);
+    const isOurs = deployed && title.includes(deployed.slice(0, 16));
+    const version = isOurs ? deployed : isUnfinished ? undefined : old.meta?.versionId;
     if (version && !versions.has(version)) versions.set(version, old);
   }
   return [...versions].map(([version, old]) => ({ version, old }));

@@ -89,31 +89,6 @@ describe('npm run setup:bots', () => {
     expect((await call(root, SETUP)).stdout).toContain('1 unchanged.\nNothing to do.\n');
   });
 
-  it('ends with 1 and names the bot that failed', async () => {
-    world.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400, body: {} } : undefined);
-    const { code, stderr } = await call(writeRepository([version(1)]), SETUP);
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/^Error: sync-bot: POST Bot\/\S+\/\$deploy was answered with 400\.\n$/);
-  });
-
-  it('refuses a flag that does not exist, one that npm kept for itself, and a configuration that does not parse', async () => {
-    const root = writeRepository([version(1)]);
-    expect(await call(root, SETUP, '--prun')).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('Did you mean "--prune"?'),
-    });
-    process.env['npm_config_force'] = 'true';
-    const swallowed = await call(root, SETUP);
-    delete process.env['npm_config_force'];
-    expect(swallowed).toMatchObject({ code: 1, stderr: expect.stringContaining('-- --force') });
-    writeFileSync(join(root, 'medplum.config.json'), '{ "bots": [ }');
-    expect(await call(root, SETUP)).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(/^Error: medplum\.config\.json .*\n$/),
-    });
-    expect(world.requests.filter(({ path }) => path !== 'oauth2/token')).toEqual([]);
-  });
-
   it('writes to a server elsewhere only with --yes, where nobody can be asked', async () => {
     const elsewhere = await startWorld('127.0.0.2');
     const root = writeRepository([version(1)]);
@@ -126,34 +101,11 @@ describe('npm run setup:bots', () => {
     await elsewhere.stop();
   });
 
-  it('ends with 1 and one line where nothing can be begun', async () => {
-    const root = writeRepository([{ ...version(1), secrets: ['TOKEN'] }]);
-    const stopped = async (line: string): Promise<void> => {
-      const { code, stderr } = await call(root, SETUP);
-      expect({ code, stderr }).toEqual({ code: 1, stderr: `Error: ${line}\n` });
-    };
-    await stopped(
-      'The project has no secret TOKEN (for sync-bot). Write TOKEN=<value> into .env.local.secrets and run: ' +
-        'npm run secrets -- push .env.local.secrets',
-    );
-    const elsewhere = '00000000-0000-4000-8000-000000000009';
-    signIn(world, ADMIN, elsewhere);
-    await stopped(
-      `These credentials belong to project ${PROJECT}, but MEDPLUM_PROJECT_ID (.env.local) asks for ${elsewhere}. ` +
-        'Nothing was written.',
-    );
-    signIn(world, { ...ADMIN, secret: 'wrong' });
-    await stopped(
-      `${world.baseUrl} refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET (Invalid secret). Check .env.local.`,
-    );
-    writeRepository([{ name: 'sync-bot', code: 'exports.handler = async () => {' }], root);
-    await stopped(
-      'dist/bots/sync-bot.js does not parse (Unexpected end of input). Mend src/bots/sync-bot.ts and run: npm run build',
-    );
-    rmSync(join(root, 'dist/bots/sync-bot.js'));
-    await stopped('dist/bots/sync-bot.js is not there, so sync-bot cannot be deployed. Run: npm run build');
-    expect(await all(world, 'Bot')).toEqual([]);
-    expect((await call(root, SETUP, '--concurrency', '0')).stderr).toContain('has to be a number from 1 to 99');
+  it('refuses a number of bots at a time that is none', async () => {
+    expect(await call(writeRepository([version(1)]), SETUP, '--concurrency', '0')).toMatchObject({
+      code: 1,
+      stderr: 'Error: --concurrency 0: has to be a number from 1 to 99.\n',
+    });
   });
 
   it('says where a server cannot be reached', async () => {
@@ -237,6 +189,44 @@ describe('npm run rollback', () => {
     );
     expect((await call(root, ROLLBACK, 'sync-bot')).code).toBe(0);
     expect((await call(root, PLAN)).code).toBe(0);
+  });
+
+  it('a second time says that it is held already, and lets go of it once', async () => {
+    const root = writeRepository([version(1)]);
+    for (const number of [1, 2, 3]) await run(world, writeRepository([version(number)], root));
+    const { stdout } = await call(root, ROLLBACK, 'sync-bot');
+    const [held] = /[0-9a-f]{16}/.exec(stdout)!;
+    expect(await call(root, ROLLBACK, 'sync-bot')).toMatchObject({
+      code: 0,
+      stdout: `sync-bot is held at ${held} already. For another version add: --to <version>\n`,
+    });
+    expect(await call(root, ROLLBACK, 'sync-bot', '--release')).toMatchObject({ code: 0 });
+    expect(await call(root, ROLLBACK, 'sync-bot', '--release')).toMatchObject({
+      code: 0,
+      stdout: 'sync-bot is not held: nothing to do.\n',
+    });
+  });
+
+  it('names the command by the name that the server has, where a bot was renamed while it is held', async () => {
+    const root = writeRepository([version(1)]);
+    for (const number of [1, 2]) await run(world, writeRepository([version(number)], root));
+    expect((await call(root, ROLLBACK, 'sync-bot')).code).toBe(0);
+    writeRepository([{ ...version(2), name: 'new-bot', previousNames: ['sync-bot'] }], root);
+    const { stdout } = await call(root, PLAN);
+    expect(stdout).toContain('= new-bot  held, at ');
+    expect(stdout).toContain('to let go: npm run rollback -- sync-bot --release');
+    expect((await call(root, ROLLBACK, 'sync-bot', '--release')).code).toBe(0);
+    expect((await call(root, PLAN)).stdout).toContain('~ new-bot  renamed (was sync-bot)');
+  });
+
+  it('takes no code that something else has deployed for its own', async () => {
+    const root = writeRepository([version(1)]);
+    await run(world, root);
+    const made = await bot();
+    const executableCode = { ...made.executableCode, title: 'sync-bot.0123456789abcdef.cjs' };
+    await world.server.repository.updateResource({ ...made, executableCode } as Bot);
+    expect((await call(root, ROLLBACK, 'sync-bot')).code).toBe(0);
+    expect((await bot()).executableCode?.title).toBe(made.executableCode?.title);
   });
 
   it('says that there is no such bot, and nothing to go back to', async () => {

@@ -86,6 +86,8 @@ export interface World {
   requests: Request[];
   /** Asked for each request. */
   rule: (request: Request) => Verdict | Promise<Verdict>;
+  /** Told just before a connection is cut. */
+  cutting: () => void;
   stop(): Promise<void>;
 }
 
@@ -93,6 +95,10 @@ export interface World {
 export async function startWorld(host = '127.0.0.1'): Promise<World> {
   const server = await startMedplumServer();
   const door = createServer(async (incoming, answer) => {
+    const cut = (): void => {
+      world.cutting();
+      incoming.socket.destroy();
+    };
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
@@ -101,7 +107,7 @@ export async function startWorld(host = '127.0.0.1'): Promise<World> {
     const request: Request = { number: world.requests.length + 1, method, path, body: body.toString() };
     world.requests.push(request);
     const verdict = await world.rule(request);
-    if (verdict === 'cut before') return void incoming.socket.destroy();
+    if (verdict === 'cut before') return cut();
     if (verdict && verdict !== 'cut after') {
       answer.writeHead(verdict.status, { 'Content-Type': 'application/fhir+json', ...verdict.headers });
       return void answer.end(JSON.stringify(verdict.body ?? {}));
@@ -113,14 +119,14 @@ export async function startWorld(host = '127.0.0.1'): Promise<World> {
       ...(body.length > 0 && { body }),
     });
     const content = Buffer.from(await passed.arrayBuffer());
-    if (verdict === 'cut after') return void incoming.socket.destroy();
+    if (verdict === 'cut after') return cut();
     const type = passed.headers.get('content-type');
     answer.writeHead(passed.status, type ? { 'Content-Type': type } : {}).end(content);
   });
   await new Promise<void>((resolve) => door.listen(0, host, resolve));
   const baseUrl = `http://${host}:${(door.address() as AddressInfo).port}/`;
   const world: World = {
-    ...{ server, baseUrl, requests: [], rule: () => undefined },
+    ...{ server, baseUrl, requests: [], rule: () => undefined, cutting: () => undefined },
     stop: async () => {
       door.closeAllConnections();
       await Promise.all([server.stop(), new Promise((resolve) => door.close(resolve))]);
@@ -151,6 +157,18 @@ export async function run(world: World, root: string, options: DeployOptions = {
   const result = await deploy({ root, log: (line) => lines.push(line), ...options });
   const sent = world.requests.slice(first);
   return { ...result, lines, requests: sent.length, writes: sent.filter(isWrite) };
+}
+
+/** @returns what brings the world back to what it holds now */
+export function snapshot({ server, requests }: World): () => void {
+  const { store } = server.repository.world;
+  const { contents, ...rest } = { ...store };
+  const saved = structuredClone(rest);
+  const savedContents = new Map(contents);
+  return () => {
+    Object.assign(store, structuredClone(saved), { contents: new Map(savedContents) });
+    requests.length = 0;
+  };
 }
 
 /** Signing in and reading by batch are POSTs too. */
