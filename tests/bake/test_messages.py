@@ -39,7 +39,7 @@ ELSEWHERE = {
         "medplum.config.json gives it the id",
         "as medplum.config.json has it, is not in this project",
         'The project lacks the feature "cron": nothing will start',
-        "These credentials are no project admin: memberships and secrets were not looked at.",
+        "These credentials are no project admin: rights and secrets were not looked at.",
         "by a rollback; to let go",
         "its last deployment did not finish",
         "something else has deployed",
@@ -47,6 +47,7 @@ ELSEWHERE = {
     "tools/deploy/plan-attached.ts": [
         "membership (missing: no event would run it)",
         "only a project admin can remove it",
+        "too, and stays: take our identifier from it in the Medplum app",
     ],
     "tools/deploy/rollback.ts": ["no earlier version", "beginning with"],
     "tools/local/bot.ts": ["No Medplum answers at"],

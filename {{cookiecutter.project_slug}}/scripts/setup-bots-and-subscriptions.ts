@@ -19,7 +19,7 @@ await main(async () => {
   const { deploy } = await import('../tools/deploy/deploy.ts');
   const { changed, failed } = await deploy({
     ...options,
-    ...(env && { environment: env }),
+    ...(env !== undefined && { environment: env }),
     concurrency: Number(concurrency),
   });
   if (failed.length > 0) throw new UserError(failed.map(({ name, message }) => `${name}: ${message}.`).join('\n'));

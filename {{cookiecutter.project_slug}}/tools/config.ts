@@ -41,6 +41,7 @@ const subscription = z.strictObject({
   expression: z.string().min(1).optional().meta({ description: 'FHIRPath that has to be true for the bot to run.' }),
   headers: z
     .array(z.string().regex(/^[A-Za-z0-9-]+: .+/, 'has to be a header like "X-Reason: arrival"'))
+    .min(1, 'is empty: leave it out')
     .optional()
     .meta({ description: 'Headers that the bot finds in event.headers.' }),
 });
@@ -63,7 +64,7 @@ const maxBytes = z.int().positive().meta({ description: 'The build fails when a 
 const bot = z.strictObject({
   name,
   previousNames: z.array(name).default([]).meta({ description: 'Names under which it was deployed before.' }),
-  description: z.string().optional(),
+  description: z.string().min(1, 'is empty: leave it out').optional(),
   id: z
     .uuid('has to be a UUID')
     .optional()
@@ -152,6 +153,12 @@ function contradictions({ bots }: Config): string[] {
   const names = new Map<string, string>();
   bots.forEach((entry, index) => {
     const dist = `dist/bots/${entry.name}.js`;
+    const events = entry.subscriptions.flatMap(({ interactions, criteria: what, expression = '' }) =>
+      interactions.map((interaction) => `${[interaction, what, expression].join(' ').trim()}`),
+    );
+    const twice = events.find((event, at) => events.indexOf(event) < at);
+    if (twice)
+      mistakes.push(`bots[${index}].subscriptions (${entry.name}): "${twice}" is in two of them: it would run twice`);
     if (entry.dist !== dist) mistakes.push(`bots[${index}].dist (${entry.name}): has to be "${dist}"`);
     for (const [place, taken] of [['name', entry.name], ...entry.previousNames.map((n) => ['previousNames', n])]) {
       const first = names.get(taken!);

@@ -58,8 +58,8 @@ type OwnBot = { name: string; bot: Stored<Bot> };
 /** The bots of one repository and environment, by the name in their identifier. */
 export function ownBots(bots: Stored<Bot>[], system: string, environment: string): OwnBot[] {
   return bots.flatMap((bot) => {
-    const own = bot.identifier?.find((one) => one.system === system && one.value?.startsWith(`${environment}/`));
-    return own ? [{ name: own.value!.slice(environment.length + 1), bot }] : [];
+    const keys = (bot.identifier ?? []).filter((one) => one.system === system).map(({ value = '' }) => value);
+    return keys.filter((key) => key.startsWith(`${environment}/`)).map((key) => ({ name: nameIn(key), bot }));
   });
 }
 

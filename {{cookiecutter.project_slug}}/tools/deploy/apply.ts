@@ -1,17 +1,17 @@
 // What writes: one bot's part of the plan, carried out. Each request can be repeated, and whatever a run that was
 // interrupted has left is found and finished by the next one.
 import type { Binary, Bot, OperationOutcome, Resource } from '@medplum/fhirtypes';
-import { readFileSync } from 'node:fs';
+import { UserError } from '../cli.ts';
 import { differences, withTags } from './actual.ts';
 import type { Stored } from './actual.ts';
-import { codeTags } from './desired.ts';
+import { codeTags, readBundle } from './desired.ts';
 import type { Code } from './desired.ts';
 import type { Change } from './plan.ts';
 import { RequestError } from './server.ts';
 import type { Fields, Server } from './server.ts';
 
 /** Someone else wrote a resource between our reading and our writing it. */
-export class ChangedMeanwhile extends Error {
+export class ChangedMeanwhile extends UserError {
   now: Stored<Resource>;
   constructor(now: Stored<Resource>) {
     const what = `${now.resourceType}/${now.id} was changed by someone else meanwhile`;
@@ -26,7 +26,7 @@ export class ChangedMeanwhile extends Error {
  * @param system - identifierSystem
  * @param change - of the plan
  * @param commit - the git commit that new code is marked with
- * @throws RequestError, or an Error that says what was found instead
+ * @throws UserError that says what was answered, or found instead
  */
 export async function applyChange(server: Server, system: string, change: Change, commit?: string): Promise<void> {
   const { desired, existing, membership, removals } = change;
@@ -34,8 +34,7 @@ export async function applyChange(server: Server, system: string, change: Change
     const { key, code } = desired;
     const policy =
       change.policy && (await write(server, 'AccessPolicy', change.policy, `_tag=${token(`${system}/policy`, key)}`));
-    const upload =
-      change.code && (await uploadCode(server, system, existing, code, readFileSync(code.file, 'utf8'), commit));
+    const upload = change.code && (await uploadCode(server, system, existing, code, readBundle(code), commit));
     const fields: Fields = { ...change.bot, ...upload };
     const bot = (await write(server, 'Bot', { existing, fields }, `identifier=${token(system, key)}`)) as Stored<Bot>;
     if (!existing && bot.executableCode?.title !== code.title) throw new ChangedMeanwhile(bot);
@@ -85,7 +84,7 @@ export async function deployStored(server: Server, system: string, bot: Stored<B
   const outcome = await server.send<OperationOutcome>('POST', `Bot/${bot.id}/$deploy`, {});
   const bad = outcome.issue.filter(({ severity }) => severity !== 'information');
   if (bad.length > 0)
-    throw new Error(`$deploy warned: ${bad.map(({ details, code }) => details?.text ?? code).join('; ')}`);
+    throw new UserError(`$deploy warned: ${bad.map(({ details, code }) => details?.text ?? code).join('; ')}`);
   let now = bot;
   for (let tries = 1; ; tries++) {
     try {

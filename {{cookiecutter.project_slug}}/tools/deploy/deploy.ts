@@ -39,14 +39,8 @@ export interface DeployResult {
   failed: { name: string; message: string }[];
 }
 
-export interface Prepared {
-  server: Server;
-  desired: Desired;
-  plan: Plan;
-}
-
 /** Reads both sides and makes the plan; writes nothing. Options and errors as for `deploy`. */
-export async function prepare(options: DeployOptions): Promise<Prepared> {
+export async function prepare(options: DeployOptions): Promise<{ server: Server; desired: Desired; plan: Plan }> {
   const environment = readEnvironment(options.environment);
   const desired = loadDesired(options.root ?? process.cwd(), environment.name, options.only);
   const server = await connect(environment);
@@ -144,14 +138,15 @@ export async function confirm(
   if (!/^y(es)?$/i.test(answer.trim())) throw new UserError('Nothing was written.');
 }
 
-const SIGNS: Record<Change['action'], string> = {
-  new: green('+'),
-  change: yellow('~'),
-  remove: red('-'),
-  unchanged: ' ',
-  held: '=',
-  blocked: red('!'),
-  orphan: '?',
+/** Its sign before a line, and its name in the sum. */
+const SHOWN: Record<Change['action'], [sign: string, sum: string]> = {
+  new: [green('+'), 'to create'],
+  change: [yellow('~'), 'to change'],
+  remove: [red('-'), 'to remove'],
+  held: ['=', 'held'],
+  blocked: [red('!'), 'blocked'],
+  orphan: ['?', 'only on the server'],
+  unchanged: [' ', 'unchanged'],
 };
 
 /**
@@ -165,15 +160,12 @@ export function planLines({ changes, warnings }: Plan, { environment }: Server):
   const shown = changes.filter(({ action, reasons }) => isShort || action !== 'unchanged' || reasons.length > 0);
   const lines = shown.map(({ name, action, reasons }) => {
     const said = ['new', 'unchanged', 'held', 'blocked'].includes(action) ? [action, ...reasons] : reasons;
-    return `${SIGNS[action]} ${name.padEnd(width)}  ${action === 'unchanged' ? dim(said.join(', ')) : said.join(', ')}`;
+    return `${SHOWN[action][0]} ${name.padEnd(width)}  ${action === 'unchanged' ? dim(said.join(', ')) : said.join(', ')}`;
   });
-  const count = (wanted: Change['action']) => changes.filter(({ action }) => action === wanted).length;
-  const sums = {
-    ...{ 'to create': count('new'), 'to change': count('change'), 'to remove': count('remove') },
-    ...{ held: count('held'), blocked: count('blocked'), unchanged: count('unchanged') },
-  };
-  const said = Object.entries(sums).filter(([, n]) => n > 0);
-  const sum = said.map(([what, n]) => `${n} ${what}`).join(', ') || 'no bots';
+  const sums = Object.entries(SHOWN).map(([of, [, what]]) => {
+    return { what, count: changes.filter(({ action }) => action === of).length };
+  });
+  const said = sums.filter(({ count }) => count > 0).map(({ what, count }) => `${count} ${what}`);
   const notes = warnings.map((warning) => `${yellow('Warning:')} ${warning}`);
-  return [`${bold(environment.name)}: ${environment.baseUrl}`, ...lines, ...notes, `${sum}.`];
+  return [`${bold(environment.name)}: ${environment.baseUrl}`, ...lines, ...notes, `${said.join(', ') || 'no bots'}.`];
 }

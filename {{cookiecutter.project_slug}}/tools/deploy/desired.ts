@@ -60,9 +60,9 @@ export const EXPRESSION = 'https://medplum.com/fhir/StructureDefinition/fhir-pat
  */
 export function loadDesired(root: string, environment: string, only?: string): Desired {
   const config = loadConfig(root);
-  const pattern = only && new RegExp(`^${only.replaceAll(/[^a-z0-9*-]/g, '.').replaceAll('*', '.*')}$`);
-  const chosen = config.bots.filter(({ name }) => !pattern || pattern.test(name));
-  if (only && chosen.length === 0) {
+  const pattern = new RegExp(`^${(only ?? '*').replaceAll(/[^a-z0-9*-]/g, '.').replaceAll('*', '.*')}$`);
+  const chosen = config.bots.filter(({ name }) => pattern.test(name));
+  if (only !== undefined && chosen.length === 0) {
     const known = config.bots.map(({ name }) => name).join(', ');
     throw new UserError(`--only ${only} matches no bot of medplum.config.json. There are: ${known}.`);
   }
@@ -95,9 +95,10 @@ function desiredBot(root: string, environment: string, bot: BotConfig, manifest:
       auditEventTrigger: bot.auditEventTrigger,
       auditEventDestination: bot.auditEventDestination,
       runAsUser: bot.runAsUser,
-      // Left alone where they are not given.
+      // A Lambda without a timeout is given this one by `$deploy`, which writes the Bot for it, over edits made meanwhile.
+      timeout: bot.timeout ?? 10,
+      // Left alone where it is not given.
       ...(bot.runtimeVersion && { runtimeVersion: bot.runtimeVersion }),
-      ...(bot.timeout && { timeout: bot.timeout }),
     },
     code: checkedCode(root, bot, manifest),
     subscriptions: bot.subscriptions.flatMap((subscription) => desiredSubscriptions(bot.name, subscription)),
@@ -163,6 +164,13 @@ function checkedCode(root: string, { name, dist, source }: BotConfig, manifest: 
     shared,
     source: new Map(sources),
   };
+}
+
+/** @throws UserError where the bundle is no longer the one that was planned */
+export function readBundle({ file, sha256 }: Code): string {
+  const text = readFileSync(file, 'utf8');
+  if (hash(text) !== sha256) throw new UserError(`${file} was built anew meanwhile. Run it again`);
+  return text;
 }
 
 function hash(text: string): string {

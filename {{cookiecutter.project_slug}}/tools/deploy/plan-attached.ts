@@ -7,26 +7,31 @@ import type { Desired, DesiredBot } from './desired.ts';
 import type { Change } from './plan.ts';
 import type { Fields } from './server.ts';
 
+/** Nothing to be done so far. */
+export function emptyChange(name: string): Change {
+  return { name, action: 'unchanged', reasons: [], warnings: [], subscriptions: [], removals: [] };
+}
+
 /** The policy of its own, and the membership that carries it: without one, subscriptions never run a bot. */
 export function planRights(system: string, bot: DesiredBot, actual: Actual, change: Change, prune: boolean): void {
+  // Only a project admin sees either.
+  if (!actual.policies || !actual.memberships) return;
   const keys = [bot.key, ...bot.previousKeys];
   const policyTag = `${system}/policy`;
-  const policy = actual.policies?.find((one) => keys.includes(tagOf(one, policyTag) ?? ''));
+  const policy = actual.policies.find((one) => keys.includes(tagOf(one, policyTag) ?? ''));
   const reference = change.existing && `Bot/${change.existing.id}`;
-  const member = actual.memberships?.find(({ profile }) => reference && profile.reference === reference);
-  // Unknown without an admin's right: then it is taken as it should be.
-  const attached = !actual.memberships || (policy && member?.accessPolicy?.reference === `AccessPolicy/${policy.id}`);
-  if (bot.policy && actual.policies) {
+  const member = actual.memberships.find(({ profile }) => reference && profile.reference === reference);
+  const attached = policy && member?.accessPolicy?.reference === `AccessPolicy/${policy.id}`;
+  if (bot.policy) {
     const tags = withTags(policy, policyTag, [bot.key]);
     const fields = differences(policy, { name: bot.key, resource: bot.policy, 'meta.tag': tags });
     change.policy = { existing: policy, fields };
     if (Object.keys(fields).length > 0 || !attached)
       change.reasons.push(`access policy (${!policy ? 'new' : attached ? 'changed' : 'not attached'})`);
-  } else if (policy && !bot.policy) {
+  } else if (policy) {
     change.reasons.push(`access policy (no longer in medplum.config.json${prune ? '' : '; --prune removes it'})`);
     if (prune) change.removals.push(policy);
   }
-  if (!actual.memberships) return;
   const wanted = bot.policy && !attached ? 'attach' : !bot.policy && attached && prune ? 'detach' : 'keep';
   if (!member && change.existing) change.reasons.push('membership (missing: no event would run it)');
   if (!member || wanted !== 'keep') change.membership = { existing: member, policy: wanted };
@@ -36,26 +41,17 @@ export function planRights(system: string, bot: DesiredBot, actual: Actual, chan
  * Subscriptions have no identifier, so a tag `<environment>/<bot>/<number>` says whose they are. What is the same stays;
  * what is left of both sides is paired and replaced in place, so that changed criteria never leave the old ones behind.
  *
- * @param change - gets the reasons, the writes and, with `prune`, the removals
- * @param warnings - gets a line for each subscription that starts this bot too, and is nobody's here
+ * @param change - gets the reasons, the writes, with `prune` the removals, and warnings of those that are nobody's here
  */
-export function planSubscriptions(
-  system: string,
-  bot: DesiredBot,
-  actual: Actual,
-  change: Change,
-  prune: boolean,
-  warnings: string[],
-): void {
-  const tagSystem = `${system}/subscription`;
+export function planSubscriptions(sys: string, bot: DesiredBot, actual: Actual, change: Change, prune: boolean): void {
+  const tagSystem = `${sys}/subscription`;
   const keys = [bot.key, ...bot.previousKeys];
   const endpoint = change.existing && `Bot/${change.existing.id}`;
   const keyOf = (one: Subscription) => tagOf(one, tagSystem)?.replace(/\/\d+$/, '');
   const all = actual.subscriptions;
   const ours = new Set(all.filter((one) => keys.includes(keyOf(one) ?? '')));
   const others = new Set(all.filter((one) => endpoint && !keyOf(one) && one.channel?.endpoint === endpoint));
-  const tags = [...ours].map((one) => tagOf(one, tagSystem)!);
-  const numbers = new Set(tags.filter((tag) => tag.startsWith(`${bot.key}/`)));
+  const numbers = new Set([...ours].map((one) => tagOf(one, tagSystem)));
 
   const take = (from: Set<Stored<Subscription>>, fits: (one: Subscription) => boolean) => {
     const found = [...from].find(fits);
@@ -72,13 +68,8 @@ export function planSubscriptions(
     numbers.add(tag);
     const { resourceType, ...members } = wanted;
     const channel = { ...wanted.channel, ...(endpoint && { endpoint }) };
-    const whole: Fields = {
-      extension: undefined,
-      ...members,
-      channel,
-      'meta.tag': withTags(existing, tagSystem, [tag]),
-    };
-    const fields = differences(existing, whole);
+    const tags = withTags(existing, tagSystem, [tag]);
+    const fields = differences(existing, { extension: undefined, ...members, channel, 'meta.tag': tags });
     if (Object.keys(fields).length === 0) return;
     change.subscriptions.push({ existing, fields });
     if (change.existing) change.reasons.push(`subscription (${why(existing, wanted, fields)})`);
@@ -98,7 +89,7 @@ export function planSubscriptions(
   for (const one of others) {
     if (one.status !== 'active') continue;
     const what = `Subscription/${one.id} (${describe(one)})`;
-    warnings.push(`${bot.name}: ${what} starts it too, and is not of this repository.`);
+    change.warnings.push(`${bot.name}: ${what} starts it too, and is not of this repository.`);
   }
 }
 
@@ -123,11 +114,15 @@ function why(existing: Subscription | undefined, wanted: Subscription, fields: F
 }
 
 /** What is on the server of bots that the configuration no longer has. */
-export function planOrphans(desired: Desired, actual: Actual, taken: Set<string>, prune: boolean): Change[] {
-  const { system, environment, names, bots } = desired;
+export function planOrphans(desired: Desired, actual: Actual, changes: Change[], prune: boolean): Change[] {
+  const { system, environment } = desired;
+  const previous = (of: Change[]): string[] => of.flatMap((change) => change.desired?.previousKeys.map(nameIn) ?? []);
+  // Of a bot that is blocked nobody knows which of those with a previous name it is.
+  const names = [...desired.names, ...previous(changes.filter(({ action }) => action === 'blocked'))];
+  const known = [...names, ...previous(changes)];
+  const taken = new Set(changes.flatMap(({ existing }) => existing?.id ?? []));
   const own = ownBots(actual.bots, system, environment);
   const gone = own.filter(({ name, bot }) => !taken.has(bot.id) && !names.includes(name));
-  const known = [...names, ...bots.flatMap(({ previousKeys }) => previousKeys.map(nameIn))];
   const ofGone = (reference = ''): string | undefined => gone.find(({ bot }) => reference === `Bot/${bot.id}`)?.name;
   const ofTag = (tag: string | undefined): string | undefined => {
     const name = tag?.startsWith(`${environment}/`) ? nameIn(tag) : undefined;
@@ -146,9 +141,14 @@ export function planOrphans(desired: Desired, actual: Actual, taken: Set<string>
   return [...new Set(left.flatMap(({ name }) => name ?? []))].map((name) => {
     const removals = left.filter((one) => one.name === name).map(({ resource }) => resource);
     const what = removals.map(({ resourceType }) => resourceType).join(', ');
-    const cure = !actual.memberships ? '; only a project admin can remove it' : prune ? '' : '; --prune removes it';
-    const action = prune && actual.memberships ? 'remove' : 'orphan';
-    const reasons = [`no longer in medplum.config.json (${what})${cure}`];
-    return { name, action, reasons, subscriptions: [], removals };
+    const identifiers = gone.filter((one) => one.name === name).flatMap(({ bot }) => bot.identifier ?? []);
+    const other = identifiers.find((one) => one.system !== system || one.value !== `${environment}/${name}`);
+    const kept = other
+      ? `it is ${other.system}|${other.value} too, and stays: take our identifier from it in the Medplum app`
+      : !actual.memberships && 'only a project admin can remove it';
+    const action = prune && !kept ? 'remove' : 'orphan';
+    const cure = kept || (prune ? '' : '--prune removes it');
+    const reasons = [`no longer in medplum.config.json (${what})${cure && `; ${cure}`}`];
+    return { ...emptyChange(name), action, reasons, removals };
   });
 }

@@ -14,7 +14,7 @@ await main(async () => {
   const { planLines, prepare } = await import('./deploy.ts');
   const { isWrite } = await import('./plan.ts');
   const { env: environment, json, ...options } = values;
-  const { plan, server } = await prepare({ ...options, ...(environment && { environment }) });
+  const { plan, server } = await prepare({ ...options, ...(environment !== undefined && { environment }) });
   if (json) {
     const changes = plan.changes.map(({ name, action, reasons }) => ({ name, action, reasons }));
     const { name, baseUrl, projectId } = server.environment;

@@ -1,10 +1,10 @@
 // The plan: from what is wanted and what is there, what has to be done and why. A pure function: no request, no file.
 import type { AccessPolicy, Bot, Identifier, ProjectMembership, Resource, Subscription } from '@medplum/fhirtypes';
-import { differences, nameIn, tagOf, tagsOf } from './actual.ts';
+import { differences, nameIn, ownBots, tagOf, tagsOf } from './actual.ts';
 import type { Actual, Stored } from './actual.ts';
 import type { Code, Desired, DesiredBot } from './desired.ts';
 import { commandFor } from '../env.ts';
-import { planOrphans, planRights, planSubscriptions } from './plan-attached.ts';
+import { emptyChange, planOrphans, planRights, planSubscriptions } from './plan-attached.ts';
 import type { Fields } from './server.ts';
 
 /** What is to be written of one resource: a new one, or new values of members of one that is there. */
@@ -19,6 +19,8 @@ export interface Change {
   action: 'new' | 'change' | 'remove' | 'unchanged' | 'held' | 'blocked' | 'orphan';
   /** For people: what, and why. */
   reasons: string[];
+  /** Also for people: what nobody here can mend. */
+  warnings: string[];
   desired?: DesiredBot | undefined;
   existing?: Stored<Bot> | undefined;
   /** Its access policy; with nothing in `fields` where it is already as wanted. */
@@ -59,16 +61,13 @@ export interface PlanOptions {
  * @param actual - what is on the server
  */
 export function plan(desired: Desired, actual: Actual, options: PlanOptions): Plan {
-  const warnings = warningsOf(desired, actual);
-  const byKey = new Map<string | undefined, Stored<Bot>[]>();
-  for (const bot of actual.bots) {
-    for (const { system, value } of bot.identifier ?? [])
-      if (system === desired.system) byKey.set(value, [...(byKey.get(value) ?? []), bot]);
-  }
-  const withKey: WithKey = (key) => byKey.get(key) ?? [];
-  const changes = desired.bots.map((bot) => planBot(desired, bot, actual, withKey, options, warnings));
-  const taken = new Set(changes.flatMap(({ existing }) => existing?.id ?? []));
-  if (!desired.only) changes.push(...planOrphans(desired, actual, taken, options.prune));
+  const byName = new Map<string, Stored<Bot>[]>();
+  for (const { name, bot } of ownBots(actual.bots, desired.system, desired.environment))
+    byName.set(name, [...(byName.get(name) ?? []), bot]);
+  const withKey: WithKey = (key) => byName.get(nameIn(key)) ?? [];
+  const changes = desired.bots.map((bot) => planBot(desired, bot, actual, withKey, options));
+  if (!desired.only) changes.push(...planOrphans(desired, actual, changes, options.prune));
+  const warnings = [...warningsOf(desired, actual), ...changes.flatMap((change) => change.warnings)];
   return { changes, problems: problemsOf(desired, actual, changes.filter(isWrite)), warnings };
 }
 
@@ -80,48 +79,41 @@ export function isWrite({ action }: Change): boolean {
 /** The bots that carry a key as identifier of this repository; should be one. */
 type WithKey = (key: string) => Stored<Bot>[];
 
-function planBot(
-  { system, environment }: Desired,
-  wanted: DesiredBot,
-  actual: Actual,
-  withKey: WithKey,
-  options: PlanOptions,
-  warnings: string[],
-): Change {
+function planBot(all: Desired, wanted: DesiredBot, actual: Actual, withKey: WithKey, options: PlanOptions): Change {
+  const { system, environment } = all;
   const { name } = wanted;
-  const change: Change = { name, action: 'unchanged', reasons: [], desired: wanted, subscriptions: [], removals: [] };
+  const change: Change = { ...emptyChange(name), desired: wanted };
   const blocked = (reason: string): Change => ({ ...change, action: 'blocked', reasons: [reason] });
   const existing = findBot(wanted, actual, withKey);
   if (typeof existing === 'string') return blocked(existing);
   change.existing = existing;
+  // One that `id` finds can have another name so far. What belongs to another bot under a previous name is that bot's.
+  const [was = { name }] = ownBots(existing ? [existing] : [], system, environment);
+  const free = (key: string): boolean => withKey(key).every((one) => one === existing);
+  const previousKeys = [...wanted.previousKeys, `${environment}/${was.name}`].filter(free);
+  const bot = { ...wanted, previousKeys };
+  change.desired = bot;
   const held = tagOf(existing, `${system}/held`);
   const version = held?.slice(0, 16);
-  if (held && tagOf(existing, `${system}/deployed`) !== held) {
-    return blocked(
-      `its rollback did not finish; run again: ${commandFor(environment, 'rollback', name, '--to', version!)}`,
-    );
-  }
+  const rollback = (...args: string[]): string => commandFor(environment, 'rollback', was.name, ...args);
+  if (held && tagOf(existing, `${system}/deployed`) !== held)
+    return blocked(`its rollback did not finish; run again: ${rollback('--to', version!)}`);
   if (held) {
-    const reason = `at ${version} by a rollback; to let go: ${commandFor(environment, 'rollback', name, '--release')}`;
+    const reason = `at ${version} by a rollback; to let go: ${rollback('--release')}`;
     return { ...change, action: 'held', reasons: [reason] };
   }
   if (!existing && !actual.memberships) {
     return blocked('new, but these credentials are no project admin, and a bot without a membership never runs');
   }
-  // What belongs to another bot that still has a previous name is that bot's.
-  const free = (key: string): boolean => withKey(key).every((one) => one === existing);
-  const bot = { ...wanted, previousKeys: wanted.previousKeys.filter(free) };
   planSettings(system, bot, change);
   planCode(system, bot, change, options.force);
   planRights(system, bot, actual, change, options.prune);
-  planSubscriptions(system, bot, actual, change, options.prune, warnings);
+  planSubscriptions(system, bot, actual, change, options.prune);
   if (existing) return { ...change, action: isEmpty(change) ? 'unchanged' : 'change' };
   const isDeployed = (one: Bot): boolean => one.meta?.tag?.some((tag) => tag.system?.endsWith('/deployed')) === true;
-  const twin = actual.bots.find((one) => one.name === name && !isDeployed(one));
-  if (twin)
-    warnings.push(
-      `${name}: Bot/${twin.id} has this name too. To adopt it instead: ${commandFor(environment, 'import', twin.id)}`,
-    );
+  const twin = actual.bots.find((one) => one.name === name && !isDeployed(one))?.id;
+  const adopt = twin && `To adopt it instead: ${commandFor(environment, 'import', twin)}`;
+  if (twin) change.warnings.push(`${name}: Bot/${twin} has this name too. ${adopt}`);
   return { ...change, action: 'new', reasons: [] };
 }
 
@@ -129,16 +121,17 @@ function isEmpty({ policy, bot, code, membership, subscriptions, removals }: Cha
   return ![bot, code, membership, ...Object.keys(policy?.fields ?? {}), ...subscriptions, ...removals].some(Boolean);
 }
 
-/** By identifier, else by `id`, else under a previous name. A string says why it cannot be told which one it is. */
+/** By identifier, else by `id` or under a previous name. A string says why it cannot be told which one it is. */
 function findBot(
   { key, previousKeys, id }: DesiredBot,
   { bots }: Actual,
   withKey: WithKey,
 ): Stored<Bot> | string | undefined {
-  const [byKey, second] = withKey(key);
+  const used = (id ? [] : previousKeys).find((one) => withKey(key).length === 0 && withKey(one).length > 0) ?? key;
+  const [byKey, second] = withKey(used);
   if (second)
-    return `Bot/${byKey?.id} and Bot/${second.id} both carry the identifier ${key}: remove it from the wrong one`;
-  if (!id) return byKey ?? previousKeys.flatMap(withKey)[0];
+    return `Bot/${byKey?.id} and Bot/${second.id} both carry the identifier ${used}: remove it from the wrong one`;
+  if (!id) return byKey;
   if (byKey && byKey.id !== id)
     return `medplum.config.json gives it the id ${id}, but Bot/${byKey.id} its identifier ${key}`;
   return bots.find((bot) => bot.id === id) ?? `Bot/${id}, as medplum.config.json has it, is not in this project`;
@@ -153,8 +146,6 @@ function planSettings(system: string, { key, previousKeys, settings }: DesiredBo
   // Only Medplum's admin endpoint fills this in; a Bot without it is deployed well and never runs.
   const runtimeVersion = settings['runtimeVersion'] ?? existing?.runtimeVersion ?? 'awslambda';
   const fields = differences(existing, { ...settings, runtimeVersion, ...(previous !== key && { identifier }) });
-  // A Lambda without a timeout is given one by `$deploy`, which writes the Bot for it, over edits made meanwhile.
-  if (!existing) fields['timeout'] ??= 10;
   if (Object.keys(fields).length > 0) change.bot = fields;
   if (fields['identifier'])
     change.reasons.push(previous ? `renamed (was ${nameIn(previous)})` : 'adopted (identifier added)');
@@ -224,6 +215,6 @@ function warningsOf({ bots }: Desired, { project, memberships }: Actual): string
   const idle = project && timed.length > 0 && !project.features?.includes('cron');
   return [
     ...(idle ? [`The project lacks the feature "cron": nothing will start ${timed.join(', ')}.`] : []),
-    ...(memberships ? [] : ['These credentials are no project admin: memberships and secrets were not looked at.']),
+    ...(memberships ? [] : ['These credentials are no project admin: rights and secrets were not looked at.']),
   ];
 }

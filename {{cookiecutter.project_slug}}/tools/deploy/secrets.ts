@@ -23,18 +23,19 @@ await main(async () => {
   const environment = readEnvironment(values.env ?? /^\.env\.(.+)\.secrets$/.exec(basename(file))?.[1]);
   const server = await connect(environment);
   const { secret: there = [] } = await projectOf(server);
-  const valueOf = (name: string): string | undefined => there.find((secret) => secret.name === name)?.valueString;
-  const changed = [...secrets].filter(([name, value]) => valueOf(name) !== value);
+  let changed = 0;
   for (const [name, value] of secrets) {
-    const isNew = !there.some((secret) => secret.name === name);
-    const isKept = valueOf(name) === value;
-    const [sign, word] = isNew ? [green('+'), 'new'] : isKept ? [' ', 'unchanged'] : [yellow('~'), 'replaced'];
-    console.log(`${sign} ${name}  ${word}`);
+    const old = there.find((secret) => secret.name === name);
+    const isKept = old?.valueString === value;
+    if (!isKept) changed++;
+    console.log(
+      isKept ? `  ${name}  unchanged` : old ? `${yellow('~')} ${name}  replaced` : `${green('+')} ${name}  new`,
+    );
   }
-  if (changed.length === 0) return console.log('Nothing to do.');
-  await confirm(values, server, `write ${changed.length} secrets`);
+  if (changed === 0) return console.log('Nothing to do.');
+  await confirm(values, server, `write ${changed} of the project's secrets`);
   await push(server, secrets);
-  console.log(`${changed.length} written. Every bot of the project receives them at its next run.`);
+  console.log(`${changed} written. Every bot of the project receives them at its next run.`);
 });
 
 function readSecrets(file: string): Map<string, string> {

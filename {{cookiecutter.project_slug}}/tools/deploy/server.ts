@@ -23,7 +23,7 @@ export interface Server {
 }
 
 /** An answer that is not 2xx. The message names the request and the server's reason. */
-export class RequestError extends Error {
+export class RequestError extends UserError {
   override name = 'RequestError';
   status: number;
   constructor(status: number, request: string, reason: string) {
@@ -184,17 +184,16 @@ export async function searchAll(server: Server, searches: string[]): Promise<(Re
     searches.map(async (search, index) => {
       const { response, resource } = batch.entry?.[index] ?? {};
       if (response?.status === '403') return undefined;
-      if (!response?.status?.startsWith('200')) {
-        const reason = reasonOf(JSON.stringify(response?.outcome));
-        throw new RequestError(Number(response?.status ?? 0), `GET ${search}`, reason);
-      }
-      const found: Resource[] = [];
-      for (let page = resource as Bundle | undefined; page;) {
-        for (const { resource: one } of page.entry ?? []) if (one) found.push(one);
+      // What passes in a batch (too many requests) is not repeated by `send`: asked alone, it is.
+      const first = response?.status?.startsWith('200') ? resource : await server.send('GET', search);
+      // By id: one that is changed between two pages can stand in both.
+      const found = new Map<string | undefined, Resource>();
+      for (let page = first as Bundle | undefined; page;) {
+        for (const { resource: one } of page.entry ?? []) if (one) found.set(one.id, one);
         const next = page.link?.find(({ relation }) => relation === 'next')?.url;
         page = next ? await server.send<Bundle>('GET', next.split('/fhir/R4/')[1]!) : undefined;
       }
-      return found;
+      return [...found.values()];
     }),
   );
 }

@@ -28,7 +28,13 @@ await main(async () => {
   else wrong(`${node}: 24.2 or newer is needed, see .nvmrc`);
   const { identifierSystem: system } = loadConfig();
   const environment = readEnvironment(values.env);
-  const desired = attempt(() => loadDesired(process.cwd(), environment.name));
+  let desired: Desired | undefined;
+  try {
+    desired = loadDesired(process.cwd(), environment.name);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    error.message.split('\n').forEach(wrong);
+  }
   const server = await connect(environment);
   ok(`${environment.baseUrl} accepts the credentials, and their project is ${environment.projectId}`);
   const actual = await readActual(server);
@@ -38,18 +44,8 @@ await main(async () => {
   return wrongs > 0 ? 1 : 0;
 });
 
-function attempt<T>(work: () => T): T | undefined {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    error.message.split('\n').forEach(wrong);
-    return undefined;
-  }
-}
-
 function lookAtProject(environment: string, system: string, actual: Actual): void {
-  const { project, bots, memberships = [], subscriptions, policies } = actual;
+  const { project, bots, memberships = [], subscriptions } = actual;
   // Nothing here deletes what may be someone else's; the official command line does, one by one.
   const remove = (type: string, id = '<id>'): string =>
     `npx @medplum/cli delete ${type}/${id} (with the variables of .env.${environment})`;
@@ -57,7 +53,6 @@ function lookAtProject(environment: string, system: string, actual: Actual): voi
     ok(`features of the project: ${project.features?.join(', ') || 'none'}`);
     ok(`secrets of the project: ${project.secret?.map(({ name }) => name).join(', ') || 'none'}`);
   }
-  if (!policies) warn('the credentials may not read access policies, so those of the bots are not checked');
   const ids = new Set(bots.map(({ id }) => `Bot/${id}`));
   for (const { id, profile } of memberships) {
     if (!ids.has(profile.reference!))

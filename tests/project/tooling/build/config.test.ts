@@ -132,6 +132,15 @@ describe('a mistake is one line with place and cure', () => {
       { subscriptions: [{ criteria: 'Patient', headers: ['X-Reason'] }] },
       'bots[0].subscriptions[0].headers[0] (a): has to be a header like "X-Reason: arrival", not "X-Reason"',
     ],
+    [
+      { subscriptions: [{ criteria: 'Patient', headers: [] }] },
+      'bots[0].subscriptions[0].headers (a): is empty: leave it out, not []',
+    ],
+    [
+      { subscriptions: [{ criteria: 'Patient' }, { criteria: 'Patient', interactions: ['update'] }] },
+      'bots[0].subscriptions (a): "update Patient" is in two of them: it would run twice',
+    ],
+    [{ description: '' }, 'bots[0].description (a): is empty: leave it out, not ""'],
     [{ cron: '* * * *' }, `bots[0].cron (a): ${CRON}`],
     [{ cron: '0 * * * * *' }, `bots[0].cron (a): ${CRON}`],
     [{ cron: '0 3 * * MON' }, `bots[0].cron (a): ${CRON}`],

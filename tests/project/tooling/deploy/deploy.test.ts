@@ -152,6 +152,16 @@ describe('a second deployment', () => {
     expect((await bot('hapi-sync-bot')).timeout).toBe(60);
   });
 
+  it('sets the timeout back to 10 seconds where the configuration has none any more', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { timeout: _, ...without } = SYNC;
+    const { lines } = await run(world, writeRepository([without as TestBot]));
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe(
+      '~ hapi-sync-bot  settings (timeout: 30 -> 10), code (deployed again: timeout changed)',
+    );
+    expect((await bot('hapi-sync-bot')).timeout).toBe(10);
+  });
+
   it('replaces a subscription in place when its criteria change, and keeps the others', async () => {
     await run(world, writeRepository([SYNC]));
     const before = await all<Subscription>(world, 'Subscription');
@@ -258,6 +268,18 @@ describe('a second deployment', () => {
     expect(await state(world)).toEqual(wanted);
   });
 
+  it('leaves with --prune a bot that another repository has adopted', async () => {
+    await run(world, writeRepository([SYNC]));
+    const made = await bot('hapi-sync-bot');
+    const theirs = { system: 'urn:medplum-bots:other', value: 'local/hapi-sync-bot' };
+    await world.server.repository.updateResource({ ...made, identifier: [...made.identifier!, theirs] });
+    const { lines, writes } = await run(world, writeRepository([]), { prune: true });
+    expect(lineOf(lines, 'hapi-sync-bot')).toMatch(
+      /no longer in medplum\.config\.json \(.*, Bot\); it is urn:medplum-bots:other\|local\/hapi-sync-bot too, and stays: /,
+    );
+    expect(writes).toEqual([]);
+  });
+
   it('takes away with a bot what starts it, whoever made that, and without an admin only shows it', async () => {
     await run(world, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
@@ -295,17 +317,6 @@ describe('a second deployment', () => {
     expect(writes.some(({ path }) => path.endsWith('/$deploy'))).toBe(true);
   });
 
-  it('makes the membership of a bot that came about by a plain POST', async () => {
-    const identifier = [{ system: SYSTEM, value: 'local/hapi-sync-bot' }];
-    await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'hapi-sync-bot', identifier });
-    const { lines, failed } = await run(world, writeRepository([{ ...SYNC, accessPolicy: undefined }]));
-    expect(failed).toEqual([]);
-    expect(lineOf(lines, 'hapi-sync-bot')).toContain('membership (missing: no event would run it)');
-    const { id } = await bot('hapi-sync-bot');
-    const members = await all<ProjectMembership>(world, 'ProjectMembership');
-    expect(members.filter(({ profile }) => profile.reference === `Bot/${id}`)).toHaveLength(1);
-  });
-
   it('takes the bot that "id" names, and gives it the identifier', async () => {
     const made = await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'Old Sync' });
     const { lines, failed } = await run(world, writeRepository([{ ...SYNC, id: made.id }]));
@@ -314,11 +325,18 @@ describe('a second deployment', () => {
     expect((await bot('hapi-sync-bot')).id).toBe(made.id);
   });
 
-  it('says that a bot of the same name is there which is not its own', async () => {
-    const { id } = await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'hapi-sync-bot' });
-    const { lines } = await run(world, writeRepository([SYNC]));
-    expect(lines.join('\n')).toContain(`Bot/${id} has this name too`);
-    expect(lines.join('\n')).toContain(`npm run import -- ${id}`);
+  it('follows a bot that "id" names to another name', async () => {
+    const { id } = await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'Old Sync' });
+    await run(world, writeRepository([{ ...SYNC, id }]));
+    const before = await all<Subscription>(world, 'Subscription');
+    const root = writeRepository([{ ...SYNC, name: 'patient-sync-bot', id }]);
+    const { lines, failed } = await run(world, root, { prune: true });
+    expect(failed).toEqual([]);
+    expect(lineOf(lines, 'patient-sync-bot')).toContain('renamed (was hapi-sync-bot)');
+    expect((await bot('patient-sync-bot')).identifier).toHaveLength(1);
+    const after = await all<Subscription>(world, 'Subscription');
+    expect(after.map((one) => one.id).toSorted()).toEqual(before.map((one) => one.id).toSorted());
+    expect((await run(world, root)).writes).toEqual([]);
   });
 
   it('keeps two repositories and two environments of one project apart', async () => {
@@ -345,6 +363,18 @@ describe('a second deployment', () => {
 });
 
 describe('a name that stands twice', () => {
+  it('as a previous one: neither of the two is renamed or removed', async () => {
+    const identifier = [{ system: SYSTEM, value: 'local/old-bot' }];
+    for (const name of ['one', 'two'])
+      await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name, identifier });
+    const root = writeRepository([{ ...SYNC, previousNames: ['old-bot'] }]);
+    const { failed, writes } = await run(world, root, { prune: true });
+    expect(failed.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/^Bot\/\S+ and Bot\/\S+ both carry the identifier local\/old-bot: remove it/),
+    ]);
+    expect(writes).toEqual([]);
+  });
+
   it('under its old and its new name: each keeps what is its own, and --prune removes the old one', async () => {
     await run(world, writeRepository([{ ...SYNC, name: 'old-bot' }, SYNC]));
     const root = writeRepository([{ ...SYNC, previousNames: ['old-bot'] }]);
@@ -401,6 +431,14 @@ describe('what another client does meanwhile', () => {
     expect(tags(await bot('hapi-sync-bot'), 'deployed')).toEqual([]);
   });
 
+  it('stops the bot with a word: a build between the plan and its first request', async () => {
+    const root = writeRepository([SYNC]);
+    const file = join(root, 'dist/bots/hapi-sync-bot.js');
+    const { failed } = await run(world, root, { log: () => writeFileSync(file, 'exports.handler = async () => 3;') });
+    expect(failed).toEqual([{ name: 'hapi-sync-bot', message: `${file} was built anew meanwhile. Run it again` }]);
+    expect(await all(world, 'Bot')).toEqual([]);
+  });
+
   it('stops the bot with a word: an edit between the plan and the first write', async () => {
     await run(world, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
@@ -442,44 +480,6 @@ describe('nothing is written', () => {
     expect(writes).toEqual([]);
   };
 
-  it('to another project than the one that was asked for', async () => {
-    signIn(world, ADMIN, '00000000-0000-4000-8000-000000000009');
-    await nothing(writeRepository([SYNC]), `These credentials belong to project ${PROJECT}, but MEDPLUM_PROJECT_ID`);
-  });
-
-  it('with wrong credentials', async () => {
-    signIn(world, { ...ADMIN, secret: 'wrong' });
-    await nothing(
-      writeRepository([SYNC]),
-      /refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET \(Invalid secret\)\. Check \.env\.local/,
-    );
-  });
-
-  it('while a required secret is missing', async () => {
-    const secrets = ['HAPI_BASE_URL', { name: 'TOKEN', optional: true }];
-    await nothing(
-      writeRepository([{ ...SYNC, secrets }]),
-      'The project has no secret HAPI_BASE_URL (for hapi-sync-bot).',
-    );
-  });
-
-  it('while a bundle is missing, stale or broken', async () => {
-    const root = writeRepository([SYNC]);
-    writeFileSync(join(root, 'dist/bots/hapi-sync-bot.js'), 'exports.handler = 1');
-    await nothing(
-      root,
-      'dist/bots/hapi-sync-bot.js is not what dist/manifest.json tells of: the build is incomplete. Run: npm run build',
-    );
-    await nothing(
-      writeRepository([{ ...SYNC, code: 'this is no script' }]),
-      'dist/bots/hapi-sync-bot.js does not parse (Unexpected identifier',
-    );
-    await nothing(
-      writeRepository([{ ...SYNC, code: 'exports.run = 1' }]),
-      'dist/bots/hapi-sync-bot.js exports no handler.',
-    );
-  });
-
   it('where more subscriptions than the server looks at would be active', async () => {
     for (let index = 0; index < 998; index++) {
       await world.server.repository.createResource({
@@ -500,80 +500,10 @@ describe('nothing is written', () => {
   });
 });
 
-describe('without the right of a project admin', () => {
-  it('deploys bots that exist, and says what it cannot do', async () => {
-    await run(world, writeRepository([SYNC]));
-    signIn(world, NO_ADMIN);
-    const root = writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }, { name: 'new-bot' }]);
-    const { changed, failed, lines } = await run(world, root);
-    expect(changed).toEqual(['hapi-sync-bot']);
-    expect(failed).toEqual([{ name: 'new-bot', message: expect.stringContaining('no project admin') }]);
-    expect(lines.join('\n')).toContain('Warning: These credentials are no project admin');
-  });
-});
-
 describe('a server in trouble', () => {
-  it('is asked again after 429 and 503', async () => {
-    let refused = 0;
-    world.rule = ({ path }) => {
-      if (!path.startsWith('Bot') || refused >= 3) return undefined;
-      return { status: ++refused === 1 ? 503 : 429, headers: { 'Retry-After': '0' } };
-    };
-    expect((await run(world, writeRepository([SYNC]))).failed).toEqual([]);
-    expect(refused).toBe(3);
-  });
-
-  it('gets a new token when the old one is refused', async () => {
-    const root = writeRepository([SYNC]);
-    let refused = false;
-    world.rule = ({ path }) => {
-      if (path !== 'Binary' || refused) return undefined;
-      refused = true;
-      return { status: 401 };
-    };
-    expect((await run(world, root)).failed).toEqual([]);
-    expect(refused).toBe(true);
-  });
-
   it('that answers something that is not Medplum is named', async () => {
     world.rule = () => ({ status: 200, body: 'hello' });
     await expect(run(world, writeRepository([SYNC]))).rejects.toThrow('does not answer as Medplum does');
-  });
-
-  it.each([
-    [
-      'warns',
-      {
-        status: 200,
-        body: {
-          resourceType: 'OperationOutcome',
-          issue: [{ severity: 'information' }, { severity: 'warning', details: { text: 'No lambda' } }],
-        },
-      },
-      '$deploy warned: No lambda',
-    ],
-    [
-      'fails',
-      {
-        status: 400,
-        body: { resourceType: 'OperationOutcome', issue: [{ severity: 'error', details: { text: 'No role' } }] },
-      },
-      'was answered with 400: No role',
-    ],
-    ['finds the request too large', { status: 413, body: {} }, 'was answered with 413'],
-  ])('fails one bot and no other when $deploy %s, and the next run deploys it again', async (_, verdict, message) => {
-    const root = writeRepository([SYNC, { name: 'other-bot' }]);
-    await run(world, writeRepository([SYNC]));
-    const { id } = await bot('hapi-sync-bot');
-    const changed = [{ ...SYNC, code: 'exports.handler = async () => 2;\n' }, { name: 'other-bot' }];
-    world.rule = ({ path }) => (path === `Bot/${id}/$deploy` ? verdict : undefined);
-    const first = await run(world, writeRepository(changed, root));
-    expect(first.changed).toEqual(['other-bot']);
-    expect(first.failed).toEqual([{ name: 'hapi-sync-bot', message: expect.stringContaining(message) }]);
-    world.rule = () => undefined;
-    const second = await run(world, root);
-    expect(lineOf(second.lines, 'hapi-sync-bot')).toBe('~ hapi-sync-bot  code (its last deployment did not finish)');
-    expect(second).toMatchObject({ changed: ['hapi-sync-bot'], failed: [] });
   });
 
   it('takes code of more than 1 MB', async () => {

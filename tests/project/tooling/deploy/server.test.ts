@@ -68,17 +68,31 @@ describe('a request that is refused for now', () => {
   });
 });
 
-it('reads every page of a search, each by one request', async () => {
-  const page = (id: string, next?: string): object => ({
-    ...{ resourceType: 'Bundle', type: 'searchset', entry: [{ resource: { resourceType: 'Bot', id } }] },
+it('asks alone for what a batch refused for now', async () => {
+  const found = { resourceType: 'Bundle', entry: [{ resource: { resourceType: 'Bot', id: '1' } }] };
+  const tooMany = { entry: [{ response: { status: '429' } }] };
+  answers = [[200], [429, { 'Retry-After': '3' }], [200]];
+  bodyOf = (url) => (url === '/fhir/R4/' ? tooMany : found);
+  const server = await connect({ name: 'local', baseUrl, clientId: 'c', clientSecret: 's', projectId: 'p' });
+  expect((await searchAll(server, ['Bot?_count=1000']))[0]?.map(({ id }) => id)).toEqual(['1']);
+  expect(waits).toEqual([3000]);
+});
+
+it('reads every page of a search, each by one request, and what stands on two of them once', async () => {
+  const page = (ids: string[], next?: string): object => ({
+    ...{ resourceType: 'Bundle', type: 'searchset' },
+    entry: ids.map((id) => ({ resource: { resourceType: 'Bot', id } })),
     ...(next && { link: [{ relation: 'next', url: `${baseUrl}fhir/R4/${next}` }] }),
   });
   const bodies: Record<string, object> = {
     '/fhir/R4/': {
-      entry: [{ response: { status: '200' }, resource: page('1', 'Bot?_cursor=2') }, { response: { status: '403' } }],
+      entry: [
+        { response: { status: '200' }, resource: page(['1', '2'], 'Bot?_cursor=2') },
+        { response: { status: '403' } },
+      ],
     },
-    '/fhir/R4/Bot?_cursor=2': page('2', 'Bot?_cursor=3'),
-    '/fhir/R4/Bot?_cursor=3': page('3'),
+    '/fhir/R4/Bot?_cursor=2': page(['2', '3'], 'Bot?_cursor=3'),
+    '/fhir/R4/Bot?_cursor=3': page(['4']),
   };
   answers = [[200]];
   const asked: (string | undefined)[] = [];
@@ -88,7 +102,7 @@ it('reads every page of a search, each by one request', async () => {
   };
   const server = await connect({ name: 'local', baseUrl, clientId: 'c', clientSecret: 's', projectId: 'p' });
   const [bots, policies] = await searchAll(server, ['Bot?_count=1000', 'AccessPolicy?_count=1000']);
-  expect(bots?.map(({ id }) => id)).toEqual(['1', '2', '3']);
+  expect(bots?.map(({ id }) => id)).toEqual(['1', '2', '3', '4']);
   expect(policies).toBeUndefined();
   expect(asked).toEqual(Object.keys(bodies));
 });
