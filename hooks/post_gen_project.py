@@ -14,8 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,6 @@ from typing import Any
 CONTEXT = r'''{{ cookiecutter | tojson }}'''
 RECREATE = r'''{{ cookiecutter | recreate_command | tojson }}'''
 # fmt: on
-
-ABOUT = {
-    "src/bots/": "one file, one bot",
-    "src/shared/": "code that bots share; bundled into each that uses it",
-    "tests/": "your tests, and sample events",
-    "docs/": "the pattern, runtimes, syncing, deploying, troubleshooting",
-    "medplum.config.json": "bots, their subscriptions, the names of their secrets",
-    "tools/": "build, deployment, local servers: need not be read",
-}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -43,24 +33,21 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-def chosen_overlays(staged: Path, answers: Mapping[str, Any]) -> dict[str, Any]:
+def chosen_overlays(staged: Path, answers: dict[str, Any]) -> dict[str, Any]:
     """Return the overlays that the answers choose, each after those it needs: folder name -> its overlay.json."""
     known = {path.parent.name: json.loads(path.read_bytes()) for path in sorted(staged.glob("*/overlay.json"))}
     chosen: dict[str, Any] = {}
 
-    def add(name: str) -> None:
-        if name not in chosen:
-            for needed in known[name].get("needs", []):
-                add(needed)
-            chosen[name] = known[name]
+    def with_needs(name: str) -> list[str]:
+        return [*(deeper for needed in known[name].get("needs", []) for deeper in with_needs(needed)), name]
 
     for name, overlay in known.items():
         if any(answers.get(question) in values for question, values in overlay.get("chosen_by", {}).items()):
-            add(name)
+            chosen |= {each: known[each] for each in with_needs(name)}
     return chosen
 
 
-def add_overlays(project: Path, answers: Mapping[str, Any]) -> dict[str, Any]:
+def add_overlays(project: Path, answers: dict[str, Any]) -> dict[str, Any]:
     """Move the chosen overlays' files into place, merge their entries, remove the rest; return the overlays."""
     make_writable(project)
     staged = project / ".overlays"
@@ -126,9 +113,8 @@ def make_commit(project: Path) -> str | None:
     if not (git and run(git, "-c", "init.defaultBranch=main", "init", "--quiet")[0] and run(git, "add", "--all")[0]):
         why = "failed" if git else "was not found"
         return f"no git repository: git {why}; later: git init && git add -A && git commit -m 'First commit'"
-    if not run(git, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message", "Start from medplum-bots")[0]:
-        return "no first commit: git wants your name; git config user.name and user.email, then git commit"
-    return None
+    done, _ = run(git, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message", "Start from medplum-bots")
+    return None if done else "no first commit: git wants your name; git config user.name, user.email, then git commit"
 
 
 def install(project: Path) -> str | None:
@@ -141,32 +127,43 @@ def install(project: Path) -> str | None:
         return f"no npm packages: Node is {found}; install Node {needed} or newer, then run npm ci"
     # npm's own patience without a network is 70 s.
     command = (npm, "ci", "--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
-    with progress("Installing the npm packages (npm ci) ..."):
+    console, text = terminal(), "Installing the npm packages (npm ci) ..."
+    with console.status(text) if console else nullcontext(print(text, flush=True)):
         done, printed = run(*command)
     why = re.search(r"(?<=code )E\w+|stopped by Ctrl\+C", printed)
     return None if done else f"no npm packages: npm failed{f' ({why[0]})' if why else ''}; later: npm ci"
 
 
-def progress(text: str) -> AbstractContextManager[object]:
-    """Show that something is under way: a spinner on a terminal, else a line."""
-    if sys.stdout.isatty():
-        from rich.console import Console
+def terminal() -> Any:
+    """Return rich's console on a terminal (it honours NO_COLOR), else None: importing rich takes its time."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
 
-        return Console().status(text)
-    return nullcontext(print(text, flush=True))
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def say(text: str, style: str = "") -> None:
-    """Print a line; with its style where a terminal shows it (rich honours NO_COLOR)."""
-    if style and sys.stdout.isatty():
-        from rich.console import Console
-
-        Console(highlight=False, markup=False, emoji=False).print(text, style=style, soft_wrap=True)
-    else:
-        print(text, flush=True)
+    """Print lines; with their style on a terminal."""
+    console = terminal() if style and text else None
+    console.print(text, style=style, soft_wrap=True) if console else print(text, flush=True)
 
 
-def finish(project: Path, answers: Mapping[str, Any], overlays: Mapping[str, Any]) -> None:
+def show_tree(title: str, rows: list[tuple[int, str, str]]) -> None:
+    """Show what was made: depth (1 or 2), name and a few words of each; a tree on a terminal, else indented lines."""
+    if not (console := terminal()):
+        say("\n".join([title, *(f"{'  ' * depth}{name:{27 - 2 * depth}}{words}" for depth, name, words in rows)]))
+        return
+    from rich.text import Text
+    from rich.tree import Tree
+
+    path = [Tree(Text(title, "bold green"), guide_style="dim")]
+    for depth, name, words in rows:
+        path[depth:] = [path[depth - 1].add(Text.assemble((f"{name:{29 - 4 * depth}}", "cyan"), words))]
+    console.print(path[0])
+
+
+def finish(project: Path, answers: dict[str, Any], overlays: dict[str, Any]) -> None:
     """Do what may fail without harm (git, npm), and say what was made, what was left out and why, and what is next."""
     if (kept := os.environ.get("MEDPLUM_BOTS_KEPT")) and (files := edited_before(project, Path(kept))):
         say(f"Warning: written over, yours are kept in {kept}: {', '.join(files)}", "yellow")
@@ -176,14 +173,17 @@ def finish(project: Path, answers: Mapping[str, Any], overlays: Mapping[str, Any
         return
     no_git = make_commit(project) if answers["init_git"] else "no git repository: not wanted"
     no_npm = install(project) if answers["install_dependencies"] else "no npm packages: not wanted"
-    say(f"\nMade {project.name}", "bold green")
-    bots = [bot["name"] for overlay in overlays.values() for bot in overlay.get("bots", [])]
-    say("\n".join(f"  {name:22}{words}" for name, words in {**ABOUT, "Bots:": ", ".join(bots)}.items()))
-    say("".join(f"Left out: {reason}\n" for reason in (no_git, no_npm) if reason), "yellow")
+    readme = (project / "README.md").read_text(encoding="utf-8")  # its table says what is where
+    rows = [(1, *found) for found in re.findall(r"^\| `(\S+)` +\| (.*?) +\|$", readme, re.MULTILINE)]
+    bots = [(bot, overlay["title"]) for overlay in overlays.values() for bot in overlay.get("bots", [])]
+    rows[1:1] = [(2, bot["name"], title) for bot, title in bots]  # below src/bots/
+    show_tree(f"\nMade {project.name}", rows)
+    rest = [f"events for {bot['name']}: another bot has them" for bot, _ in bots if bot.get("subscriptions") == []]
+    say("".join(f"Left out: {reason}\n" for reason in (no_git, no_npm, *rest) if reason), "yellow")
     say("Next", "bold")
     here = min(os.path.relpath(project, os.environ.get("PWD", project.parent)), str(project), key=len)
     commands = (f"cd {shlex.quote(here)}", no_npm and "npm ci", "npm run build", "npm test", "npm run demo")
-    say("\n".join(f"  {command}" for command in commands if command))
+    say("\n".join(f"  {command}" for command in commands if command), "cyan")
     say("\nThe same again (also in README.md)", "bold")
     say(f"  {json.loads(RECREATE)}")
 

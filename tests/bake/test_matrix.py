@@ -101,6 +101,16 @@ def test_the_configuration_names_exactly_the_bots_that_are_there(bakes: Bakes) -
         assert len(writers) <= 1, "two bots that write the same patients can double them"
 
 
+def test_the_readme_says_where_things_are(bakes: Bakes) -> None:
+    """The hook shows this table at the end of a run."""
+    pipeline = {"github": [".github/workflows/"], "gitlab": [".gitlab-ci.yml"], "none": []}
+    for answers, project, files in bakes:
+        named = re.findall(r"^\| `(\S+)` +\| \S.*\|$", files["README.md"].decode(), re.MULTILINE)
+        assert named[:2] == ["src/bots/", "src/shared/"]
+        assert [name for name in named if name.startswith(".")] == pipeline[answers["ci_provider"]]
+        assert not [name for name in named if not (project / name).exists()], answers
+
+
 def test_files_without_answers_are_the_templates_own(bakes: Bakes) -> None:
     sources = base_files()
     for name in (path.parent.name for path in OVERLAYS.glob("*/overlay.json")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     project.mkdir()
     (project / "medplum.config.json").write_text('{"identifierSystem": "urn:x", "bots": []}')
     (project / "package.json").write_text('{"engines": {"node": ">=24.2.0"}, "scripts": {"build": "b"}}')
+    (project / "README.md").write_text(
+        "| what | where |\n| --- | --- |\n| `src/bots/` | one file, one bot |\n| `tools/` | updates replace it |\n"
+    )
     monkeypatch.chdir(project)
     return project
 
@@ -75,7 +79,8 @@ def test_an_overlays_files_and_entries_are_added_and_the_rest_is_gone(hook: Modu
     )
     overlay(project, "other", {"src/other.ts": "o"}, chosen_by={"license": ["none"]})
     hook.add_overlays(project, {"license": "MIT", "bot_runtime": "vmcontext"})
-    assert set(template.files(project)) == {"medplum.config.json", "package.json", "src/bots/a-bot.ts", "tests/.hidden"}
+    expected = {"README.md", "medplum.config.json", "package.json", "src/bots/a-bot.ts", "tests/.hidden"}
+    assert set(template.files(project)) == expected
     config = json.loads((project / "medplum.config.json").read_text())
     assert config["bots"] == [{"name": "a-bot", "secrets": ["A", "B"], "runtimeVersion": "vmcontext"}]
     assert list(config) == ["identifierSystem", "bots"]
@@ -163,7 +168,7 @@ def test_without_a_name_git_keeps_everything_staged(
     (tmp_path / "gitconfig").write_text("[user]\n    useConfigOnly = true\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     assert "git config user.name" in hook.make_commit(project)
-    assert template.git("diff", "--cached", "--name-only", cwd=project) == "medplum.config.json\npackage.json\n"
+    assert template.git("diff", "--cached", "--name-only", cwd=project).split() == sorted(template.files(project))
 
 
 @posix
@@ -262,21 +267,32 @@ def test_a_late_failure_does_not_destroy_the_repository(project: Path, tmp_path:
 
 
 @posix
-def test_a_terminal_gets_colours_and_the_whole_command_on_one_line(project: Path, tmp_path: Path) -> None:
+def test_a_terminal_gets_a_tree_in_colours_and_the_whole_command_on_one_line(project: Path, tmp_path: Path) -> None:
     import pty
 
     answers = {"project_slug": "bots", "bot_runtime": "awslambda", "init_git": False, "install_dependencies": False}
-    hook = rendered(tmp_path, **answers, description="d" * 150)
+    hook = rendered(tmp_path, **answers, license="MIT", description="d" * 150)
+    bots = [{"name": "a-bot", "subscriptions": [{"criteria": "Patient"}]}]
     shown = {}
-    for name, extra in (("colour", {}), ("plain", {"NO_COLOR": "1"})):
-        (project / ".overlays").mkdir()
+    for name, extra in (("colour", {}), ("plain", {"NO_COLOR": "1"}), ("narrow", {"COLUMNS": "40"})):
+        overlay(project, "a-bot", chosen_by={"license": ["MIT"]}, title="greets and greets and greets", bots=bots)
         ours, theirs = pty.openpty()
         env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **extra}
         subprocess.run([sys.executable, hook], cwd=project, stdout=theirs, env=env, check=True)
         os.close(theirs)
-        shown[name] = os.read(ours, 100_000).decode()
+        shown[name] = os.read(ours, 100_000).decode().replace("\r\n", "\n")
         os.close(ours)
-    assert "\x1b[1;32m" in shown["colour"]
-    assert "\x1b[32m" not in shown["plain"]
-    assert "\x1b[1;32m" not in shown["plain"]
-    assert "d" * 150 in shown["colour"]
+    assert "\x1b[1;32mMade bots" in shown["colour"]
+    assert "\x1b[36m" in shown["colour"]
+    assert not re.search(r"\x1b\[[\d;]*3\d", shown["plain"])
+    words = {name: re.sub(r"\x1b\[[\d;]*m| +$", "", text, flags=re.MULTILINE) for name, text in shown.items()}
+    tree = """
+Made bots
+├── src/bots/                one file, one bot
+│   └── a-bot                greets and greets and greets
+└── tools/                   updates replace it
+"""
+    assert tree in words["colour"]
+    assert tree in words["plain"]
+    assert "\n│   └── a-bot                greets and\n│       greets and greets\n" in words["narrow"]
+    assert "d" * 150 in words["colour"]

@@ -207,8 +207,23 @@ class TestTheEndOfARun:
             "npm test",
             "npm run demo",
         ]
-        assert "hapi-sync-bot" in done.stdout
+        parts = done.stdout.partition("Made my-medplum-bots\n")[2].partition("Left out")[0].splitlines()
+        assert [part.split()[0] for part in parts] == [
+            "src/bots/",
+            "hapi-reconcile-bot",
+            "hapi-sync-bot",
+            "hapi-sync-simple-bot",
+            "src/shared/",
+            "tests/",
+            "docs/",
+            "medplum.config.json",
+            "tools/",
+            ".github/workflows/",
+        ]
+        assert all(len(part.split()) > 3 for part in parts), "each part has a few words"
+        assert all((only_folder(place) / part.split()[0]).exists() for part in parts if part[2] != " ")
         assert "Left out: no npm packages: not wanted" in lines
+        assert "Left out: events for hapi-sync-simple-bot: another bot has them" in lines
         assert "\x1b" not in done.stdout
         assert done.stderr == ""
 
@@ -216,7 +231,8 @@ class TestTheEndOfARun:
         answers = ("init_git=yes", "install_dependencies=yes")
         done = template.cookiecutter(*DEFAULTS, template.ROOT, *answers, cwd=place, env={"PATH": str(tmp_path)})
         left_out = [line for line in done.stdout.splitlines() if line.startswith("Left out: ")]
-        assert [line.split(":")[1] for line in left_out] == [" no git repository", " no npm packages"]
+        reasons = [line.split(": ")[1] for line in left_out]
+        assert reasons == ["no git repository", "no npm packages", "events for hapi-sync-simple-bot"]
         assert set(template.files(only_folder(place))) == set(template.files(baked()))
 
     @posix
