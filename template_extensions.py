@@ -27,6 +27,8 @@ HOME = "https://github.com/org/medplum-bots"
 
 # Characters that end a line, steer a terminal, or cannot be stored as UTF-8 (half of a surrogate pair).
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Overrides and isolates show what follows them in another order than it is in. (Right-to-left marks do not.)
+TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 JINJA = re.compile(r"\{[{%#]")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9_-])?", re.ASCII)
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
@@ -84,6 +86,8 @@ def one_line(value: object, question: str, required: bool = False) -> str:
     text = str(value)
     if UNPRINTABLE.search(text):
         refuse(question, text, "must be one line without control characters; type it again without them")
+    if TURNING.search(text):
+        refuse(question, text, "must not turn text around (U+202A to 202E, U+2066 to 2069); type it again without that")
     if JINJA.search(text):
         # `cruft update` hands the answers to Jinja once more.
         refuse(question, text, "must not contain {{, {% or {#, which this template would read as its own code")

@@ -19,13 +19,13 @@ from markdown_it import MarkdownIt
 
 from tests.support import template
 
-REFUSED = ["\n", "\r\n", "\0", "\t", "\x1b[31m", "{{", "{%", "{#", "\u2028", "\ud800", "x" * 201]
+REFUSED = ["\n", "\r\n", "\0", "\t", "\x1b[31m", "{{", "{%", "{#", "\u2028", "\u202e", "\u2066", "\ud800", "x" * 201]
 NASTY = [
     "'", '"', "\\", "\\\\'", "`", "```", "````", "{", "}", "}}", "#}", "${HOME}", "$(id)", "`id`", "*/", "/*", "//",
     "-->", "</script>", "<img src=x>", "&amp;", "[x](javascript:0)", "# ", "- ", "1. ", "---", "===", "|", "~~", "%s",
     "%",
-    "\\u0027", "\\n", "'''", '"""', ": ", " #", "&a", "*a", "!!python/none", "@", "💉", "é", "\u200f", "\u202e",
-    "\ufeff", "null", "no", "0x1F", "1e3", "con", "../", "/", "C:\\", "~", " ",
+    "\\u0027", "\\n", "'''", '"""', ": ", " #", "&a", "*a", "!!python/none", "@", "💉", "é",
+    "\u200e", "\u200f", "\u061c", "\ufeff", "null", "no", "0x1F", "1e3", "con", "../", "/", "C:\\", "~", " ",
 ]  # fmt: skip
 KEPT = st.lists(st.sampled_from(NASTY), max_size=6).map("".join)
 TEXT = st.one_of(KEPT, st.text(max_size=30), st.sampled_from(REFUSED))

@@ -14,9 +14,10 @@ from tests.bake.test_hostile import PROSE
 from tests.support import template
 
 NewProject = Callable[..., Path]
+HOSTILE = {name: value for name, value in PROSE.items() if name not in template.QUIET}
 ANSWERS: dict[str, dict[str, Any]] = {
     "all": {},
-    "both": {name: value for name, value in PROSE.items() if name not in template.QUIET},  # and hostile texts
+    "both": HOSTILE,
     "hapi-sync": {"bot_runtime": "vmcontext"},
     "hapi-sync-simple": {"ci_provider": "none", "license": "none"},
     "none": {"ci_provider": "gitlab"},
@@ -48,7 +49,9 @@ def test_it_builds_and_its_tests_pass(example_bots: str, new_project: NewProject
     assert template.files(project) == before, "building or testing changed a file"
 
 
-def test_npm_would_not_change_the_lock_file(project: Path) -> None:
+@pytest.mark.parametrize("answers", [{}, HOSTILE], ids=["plain", "hostile"])
+def test_npm_would_not_change_the_lock_file(answers: dict[str, Any], new_project: NewProject) -> None:
+    project = new_project(**answers)
     before = (project / "package-lock.json").read_bytes()
     npm("install", "--package-lock-only", "--offline", "--ignore-scripts", cwd=project)
     assert (project / "package-lock.json").read_bytes() == before

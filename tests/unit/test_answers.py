@@ -34,6 +34,8 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> str:
         ("escape \x1b[31m", "control characters"),
         ("line\u2028separator", "one line"),
         ("half a pair \ud83d", "control characters"),
+        ("override \u202egnp.exe", "turn text around"),
+        ("isolate \u2067", "turn text around"),
         ("{{ cookiecutter.author }}", "its own code"),
         ("{% raw %}", "its own code"),
         ("{# note", "its own code"),
