@@ -57,7 +57,7 @@ ELSEWHERE = {
     "tools/local/sandbox.ts": ["The bundle gave a function where a result was due"],
     "tools/inspect/analyze.ts": ["in no bundle"],
     "tools/inspect/doctor.ts": ["the newest never fire. Remove some"],
-    ".overlays/hapi-sync-common/files/src/shared/fhir-source.ts": [" from Medplum: "],
+    ".overlays/hapi-sync-common/files/src/shared/fhir-source.ts": [" from Medplum"],
     ".overlays/hapi-sync-common/files/src/shared/fhir-sync.ts": [
         "not a type of src/shared/sync-config.ts",
         "not a FHIR id",

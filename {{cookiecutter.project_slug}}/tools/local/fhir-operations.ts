@@ -106,10 +106,7 @@ export async function put(
   const { id: given, ...body } = parseBody(request, type);
   if (id !== undefined && given !== id) {
     const [number, what] = given ? ['0420', 'which matches the request URL'] : ['0419', 'for update (PUT) operation'];
-    throw new FhirError(
-      400,
-      `HAPI-${number}: Can not update resource, resource body must contain an ID element ${what}`,
-    );
+    throw new FhirError(400, `HAPI-${number}: Can not update resource, the body must contain an ID element ${what}`);
   }
   // If-Match counts only beside an id; the id of the body does not count here at all (in a bundle it does).
   if (id !== undefined) records.checkFence(type, id, request.headers['if-match']);
@@ -121,10 +118,7 @@ export async function put(
   await request.wait?.();
   if (target !== undefined && records.latest(type, target) !== before) {
     const text = before ? '0823: version constraint failure' : '0825: client-assigned ID constraint failure';
-    throw new FhirError(
-      409,
-      `HAPI-0550: HAPI-${text}: two clients were trying to write the same resource at the same time`,
-    );
+    throw new FhirError(409, `HAPI-0550: HAPI-${text}: two clients tried to write the same resource at once`);
   }
   // Nothing was there when this request looked: it creates, though another may have created meanwhile.
   const whole = request.headers['x-meta-snapshot-mode'];

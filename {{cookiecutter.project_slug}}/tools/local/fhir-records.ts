@@ -68,7 +68,7 @@ export function createFhirRecords(now: () => number) {
     if (criteria.every((criterion) => matches(resource as WithId<Resource>, criterion))) return;
     throw new FhirError(
       400,
-      `HAPI-0929: Failed to process conditional create. The resource did not satisfy the conditional URL ${query}`,
+      `HAPI-0929: Conditional create: the resource does not satisfy the conditional URL ${query}`,
     );
   }
 
@@ -111,9 +111,15 @@ export function createFhirRecords(now: () => number) {
     if (!holder) return;
     throw new FhirError(
       409,
-      `Unable to delete ${type}/${id} because at least one resource has a reference to this resource. First reference found was resource ${holder[0]} in path ${holder[1]}`,
+      `Unable to delete ${type}/${id} because ${holder[0]} has a reference to it in ${holder[1]}`,
     );
   }
+
+  /** What refers to a resource. */
+  const referring = (type: string, id: string): WithId<Resource>[] =>
+    [...(referrers.get(`${type}/${id}`) ?? [])].flatMap(
+      ([one]) => alive(...(one.split('/') as [string, string])) ?? [],
+    );
 
   /** What stands in the way of a PUT by id. HAPI does not look at `If-Match` where nothing ever was. */
   function checkFence(type: string, id: string, ifMatch?: string): void {
@@ -125,10 +131,7 @@ export function createFhirRecords(now: () => number) {
     const version = ifMatch.replace(/^(W\/)?"?(.*?)"?$/, '$2');
     if (!/^\d+$/.test(version)) throw new FhirError(500, `HAPI-2223: For input string: "${version}"`);
     if (version === before.resource.meta?.versionId) return;
-    throw new FhirError(
-      409,
-      `HAPI-0550: HAPI-0989: Trying to update ${type}/${id}/_history/${version} but this is not the current version`,
-    );
+    throw new FhirError(409, `HAPI-0550: HAPI-0989: ${type}/${id}/_history/${version} is not the current version`);
   }
 
   function add(resource: WithId<Resource>, deleted: boolean): void {
@@ -173,5 +176,5 @@ export function createFhirRecords(now: () => number) {
 
   const newId = (): string => String(++lastId);
   const checks = { checkSatisfies, checkReferences, checkUnreferenced, checkFence };
-  return { store, now, newId, latest, alive, find, findOne, resolve, write, remove, ...checks };
+  return { store, now, newId, latest, alive, referring, find, findOne, resolve, write, remove, ...checks };
 }

@@ -101,16 +101,13 @@ const NOT_RESTRICTING = /^_(format|pretty|count|summary|elements|sort|total)$/;
 export function criteriaOf(type: string, query: string, search = false): Criterion[] {
   return [...new URLSearchParams(query)].flatMap(([key, text]) => {
     const [name = '', modifier] = key.split(':');
-    if (NOT_RESTRICTING.test(name) || (text === '' && !search)) return [];
+    if (NOT_RESTRICTING.test(name) || (text === '' && !search) || (search && name === '_revinclude')) return [];
     const parameter = core.getSearchParameter(type, name);
     if (!parameter) {
       const known = Object.keys(core.getSearchParameters(type) ?? {}).join(', ');
-      if (search)
-        throw new FhirError(400, `HAPI-0524: Unknown search parameter "${name}" for "${type}". Valid: [${known}]`);
-      throw new FhirError(
-        400,
-        `HAPI-0488: Failed to parse match URL[${type}?${query}] - no parameter with name: ${name}`,
-      );
+      const inSearch = `HAPI-0524: Unknown search parameter "${name}" for "${type}". Valid: [${known}]`;
+      const elsewhere = `HAPI-0488: Failed to parse match URL[${type}?${query}] - no parameter with name: ${name}`;
+      throw new FhirError(400, search ? inSearch : elsewhere);
     }
     if (modifier === 'of-type') throw new FhirError(405, 'HAPI-2012: The :of-type modifier is not enabled');
     // A comma means OR, percent-encoded or not, unless a backslash stands before it.

@@ -62,6 +62,10 @@ export function createFhirSearch(records: FhirRecords) {
       resource: subset(resource, query.get('_elements')),
       search: { mode: 'match' },
     }));
+    for (const resource of new Set(living.flatMap((one) => records.referring(type, one.id)))) {
+      if (query.get('_revinclude') !== '*' || living.includes(resource)) continue;
+      entry.push({ fullUrl: `${base}/${resource.resourceType}/${resource.id}`, resource, search: { mode: 'include' } });
+    }
     const more = count > 0 && offset + count < ids.length;
     const link = [{ relation: 'self', url: `${base}/${type}?${query}` }];
     if (more) {

@@ -1,6 +1,7 @@
 // The reconcile bot: what it repairs, what it leaves alone, and how it goes on where it stopped.
 import { readFileSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
+import { forbidden, OperationOutcomeError } from '@medplum/core';
 import type { BotEvent } from '@medplum/core';
 import type { Bundle, Patient } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -183,7 +184,7 @@ describe('changes', () => {
         throw new TypeError('fetch failed');
       }
     };
-    await expect(run()).rejects.toThrow('fetch failed');
+    await expect(run()).rejects.toThrow('GET Patient from Medplum: no-answer');
     expect(await there()).toHaveLength(400);
     source.before = () => undefined;
     expect((await run()).counts.checked, 'goes on after the first page').toBe(50);
@@ -220,7 +221,7 @@ describe('changes', () => {
         throw new TypeError('fetch failed');
       }
     };
-    await expect(run()).rejects.toThrow('fetch failed');
+    await expect(run()).rejects.toThrow('GET Patient from Medplum: no-answer');
     source.before = () => undefined;
     expect((await run()).counts.checked).toBe(0);
   });
@@ -282,6 +283,65 @@ test('many that cannot be helped keep no run from its end, and none is forgotten
   expect(await there()).toEqual(['new0 -', 'new1 -']);
 });
 
+test('what there is no time for is done by the next run', async () => {
+  const many = Array.from({ length: 15 }, (_, n) => `p${n}`);
+  many.forEach((id) => save(id));
+  await run();
+  many.forEach((id) => source.remove('Patient', id));
+  const { fetch } = globalThis;
+  let slow = true;
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+    now += slow && init?.method === 'DELETE' ? 2_500 : 0;
+    return fetch(url, init);
+  });
+  await expect(run({ ms: 31_000 })).rejects.toThrow('3 resources could not be synced');
+  slow = false;
+  expect((await run()).counts.failed).toBe(0);
+  expect(await there()).toEqual([]);
+});
+
+test('of two runs at once one ends, and what the other found is not forgotten', async () => {
+  save('bad', { gender: 'robot' as never });
+  let second: Promise<unknown> | undefined;
+  source.before = (request) => {
+    if (request.includes('_deleted') && !second) {
+      second = expect(run()).rejects.toThrow('1 resources could not be synced');
+      return second as Promise<void>;
+    }
+    return undefined;
+  };
+  await expect(run()).rejects.toThrow('Another run of this bot is under way');
+  now += hours(10);
+  save('bad', { gender: 'male' });
+  expect((await run()).counts).toMatchObject({ checked: 1, failed: 0 });
+});
+
+test('after other types were configured, everything is looked at, and what failed of the old ones stops nothing', async () => {
+  save('bad', { gender: 'robot' as never });
+  source.save({ resourceType: 'Organization', id: 'clinic' });
+  await expect(run()).rejects.toThrow('1 resources could not be synced');
+  now += hours(10);
+  vi.spyOn(configuration, 'syncConfig').mockReturnValue({ ...syncConfig({}), types: ['Organization'] });
+  source.before = (request) => {
+    if (request.startsWith('GET Patient')) {
+      throw new OperationOutcomeError(forbidden);
+    }
+  };
+  expect((await run()).counts).toMatchObject({ checked: 1, differing: 1, failed: 0 });
+});
+
+test('a Medplum that hangs is left alone in time', async () => {
+  vi.mocked(clock.sleep).mockImplementation(async () => void (await new Promise((resolve) => setTimeout(resolve, 20))));
+  for (const hangs of ['search', 'updateResource'] as const) {
+    vi.spyOn(source.medplum, hangs).mockImplementation(((...given: unknown[]) => {
+      const { signal } = given.at(-1) as { signal: AbortSignal };
+      return new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
+    }) as never);
+    await expect(run()).rejects.toThrow(/^(GET|PUT) Basic \w+ Medplum: no-answer$/);
+    vi.mocked(source.medplum[hangs]).mockRestore();
+  }
+});
+
 describe('references', () => {
   const link: Patient['link'] = [{ other: { reference: 'Patient/b' }, type: 'seealso' }];
 
@@ -329,6 +389,18 @@ describe('full', () => {
     expect(result).toMatchObject({ mode: 'full', complete: true, counts: { differing: 1, unreadable: 1, failed: 0 } });
     expect(await there()).toEqual(['changed-there male', 'expunged -', 'same male', 'stranger -']);
     expect(lines).toContainEqual('SYNC Patient/expunged failed: not-found');
+  });
+
+  test('of what cannot be read, no copy goes either: it may be the only one', async () => {
+    save('p');
+    await put('copy', { identifier: [{ system: SYSTEM, value: 'p' }] });
+    source.access = 'hidden';
+    expect((await run({ mode: 'full' })).counts).toMatchObject({ unreadable: 1, failed: 0 });
+    expect(await there()).toEqual(['copy -']);
+    source.access = 'full';
+    source.remove('Patient', 'p');
+    expect((await run({ mode: 'full' })).counts).toMatchObject({ unreadable: 0, failed: 0 });
+    expect(await there()).toEqual([]);
   });
 
   test('losing the right to read deletes nothing', async () => {

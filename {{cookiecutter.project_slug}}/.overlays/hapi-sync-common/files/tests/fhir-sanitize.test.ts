@@ -105,6 +105,13 @@ test("Medplum's extensions stay with Medplum; others go, at any depth", () => {
   expect(body.name).toEqual([{ family: 'X' }]);
 });
 
+test('an extension whose value was left out goes: the target would drop it, and differ for ever', () => {
+  const refers = (reference: string): object => ({ url: 'urn:refers', valueReference: { reference } });
+  const nested = { url: 'urn:nested', extension: [{ url: 'a', valueString: 'b' }] };
+  const { body } = sanitized({ extension: [refers('Practitioner/1'), refers('Patient/2'), nested] } as never);
+  expect(body.extension).toEqual([refers('Patient/2'), nested]);
+});
+
 test('nulls keep their places beside extensions of primitives', () => {
   const name = { given: ['A', 'B'], _given: [null, { id: 'x' }] };
   expect(sanitized({ name: [name] } as never).body.name).toEqual([name]);

@@ -54,9 +54,10 @@ async function there(patientId = id): Promise<Patient | undefined> {
 }
 
 async function putThere(patient: Partial<Patient>): Promise<void> {
-  const body = JSON.stringify({ resourceType: 'Patient', id, ...patient });
+  const whole = { resourceType: 'Patient', id, ...patient };
   const headers = { 'content-type': 'application/fhir+json' };
-  const answer = await fetch(`${external.baseUrl}/Patient/${id}`, { method: 'PUT', headers, body });
+  const init = { method: 'PUT', headers, body: JSON.stringify(whole) };
+  const answer = await fetch(`${external.baseUrl}/Patient/${whole.id}`, init);
   expect(answer.ok).toBe(true);
 }
 
@@ -223,16 +224,46 @@ describe('deleting', () => {
     expect((await there())?.active).toBe(true);
   });
 
-  test('a patient that another one links to is an error until the link goes, and then it is deleted', async () => {
+  const linkTo = (other: string): Pick<Patient, 'link'> => ({
+    link: [{ other: { reference: `Patient/${other}` }, type: 'refer' }],
+  });
+
+  test('a patient that another one of ours links to takes the link along, though it stays on Medplum', async () => {
     const other = randomUUID();
     save();
-    const link: Patient['link'] = [{ other: { reference: `Patient/${id}` }, type: 'refer' }];
-    source.save({ resourceType: 'Patient', id: other, link });
+    source.save({ resourceType: 'Patient', id: other, gender: 'male', ...linkTo(id) });
     await syncs(other);
     source.remove('Patient', id);
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted', attempts: 1 });
+    expect(await there()).toBeUndefined();
+    expect(await there(other)).toMatchObject({ gender: 'male', identifier: [{ value: other }] });
+    expect(await there(other)).not.toHaveProperty('link');
+    expect(await syncs(other)).toMatchObject({ action: 'unchanged', leftOut: 1 });
+  });
+
+  test('two that link to each other both go', async () => {
+    const other = randomUUID();
+    save(linkTo(other));
+    source.save({ resourceType: 'Patient', id: other, ...linkTo(id) });
+    await syncs();
+    for (const each of [id, other]) {
+      source.remove('Patient', each);
+    }
+    for (const each of [id, other]) {
+      expect(await syncs(each, true)).toMatchObject({ action: 'deleted' });
+      expect(await there(each)).toBeUndefined();
+    }
+  });
+
+  test('a patient that a stranger links to is an error until that link goes', async () => {
+    save();
+    await syncs();
+    const stranger = { id: randomUUID(), identifier: [{ system: 'urn:x', value: id }] };
+    await putThere({ ...stranger, ...linkTo(id) });
+    source.remove('Patient', id);
     await expect(syncs(id, true, 1_000)).rejects.toMatchObject({ status: 409, method: 'DELETE' });
-    source.save({ resourceType: 'Patient', id: other });
-    await syncs(other);
+    expect(await there(stranger.id)).toMatchObject(linkTo(id));
+    await putThere(stranger);
     expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
   });
 
@@ -315,6 +346,16 @@ describe('races and faults', () => {
     expect(await syncs()).toMatchObject({ action: 'absent', attempts: 2 });
     expect(await release()).toBe(409);
     expect(await copies()).toEqual([]);
+  });
+
+  test('with deactivate, what keeps it out is an inactive patient', async () => {
+    config.onDelete = 'deactivate';
+    save({ active: true });
+    const release = holdFirst(({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined);
+    expect(await syncs()).toMatchObject({ action: 'absent' });
+    expect(await release()).toBe(409);
+    expect(await copies()).toMatchObject([{ id, active: false }]);
+    expect(verbs()).not.toContain('DELETE');
   });
 
   test('a bot that dies before that is done leaves nothing that cannot be found', async () => {
@@ -483,6 +524,31 @@ describe('references among synced types', () => {
     expect(await there()).toBeUndefined();
     expect(await there(other)).toBeUndefined();
   });
+
+  test.each(['arrives', 'is lost'])(
+    'what came along does not stay if it was deleted meanwhile; the answer %s',
+    async (way) => {
+      const other = randomUUID();
+      source.save({ resourceType: 'Patient', id: other });
+      save(linkTo(other));
+      const { fetch } = globalThis;
+      vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+        if (init?.method !== 'POST') {
+          return fetch(url, init);
+        }
+        source.remove('Patient', other);
+        expect(await syncs(other, true), 'its own run').toMatchObject({ action: 'absent' });
+        const answer = await fetch(url, init);
+        if (way === 'arrives') {
+          return answer;
+        }
+        throw new TypeError('fetch failed');
+      });
+      await syncs();
+      expect(await there(other)).toBeUndefined();
+      expect(await there()).toBeDefined();
+    },
+  );
 
   test('a patient with links that may not be written is not tried in another way', async () => {
     save(linkTo(randomUUID()));

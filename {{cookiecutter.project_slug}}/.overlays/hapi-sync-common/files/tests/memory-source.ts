@@ -1,5 +1,5 @@
 // A Medplum of a few lines, for tests of the sync: resources with versions, tombstones, and the searches it makes.
-import { badRequest, forbidden, gone, notFound, OperationOutcomeError } from '@medplum/core';
+import { badRequest, forbidden, gone, notFound, OperationOutcomeError, preconditionFailed } from '@medplum/core';
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Bundle, Resource } from '@medplum/fhirtypes';
 
@@ -84,8 +84,12 @@ export function memorySource(now: () => number = Date.now): MemorySource {
       const found = searchPage(resource.resourceType, new URLSearchParams(query)).entry?.[0]?.resource;
       return found ?? asRead(write({ ...resource, id: `created-${versions}` }));
     },
-    async updateResource(resource: Resource & { id: string }) {
+    async updateResource(resource: Resource & { id: string }, options?: { headers?: Record<string, string> }) {
       await request(`PUT ${resource.resourceType}/${resource.id}`);
+      const version = stored.get(`${resource.resourceType}/${resource.id}`)?.meta.versionId;
+      if (![undefined, `W/"${version}"`].includes(options?.headers?.['if-match'])) {
+        throw new OperationOutcomeError(preconditionFailed);
+      }
       return asRead(write(resource));
     },
     async patchResource(type: string, id: string, operations: { op: string; path: string; value: unknown }[]) {

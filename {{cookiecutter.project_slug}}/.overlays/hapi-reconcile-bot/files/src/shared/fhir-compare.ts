@@ -1,7 +1,8 @@
 // Many resources at once, read only: what both sides have, and whether it is the same.
-import type { Bundle, Resource, ResourceType } from '@medplum/fhirtypes';
+import type { Bundle, Coding, Resource, ResourceType } from '@medplum/fhirtypes';
 import { isDeepStrictEqual } from 'node:util';
 import { identifierToken } from './fhir-identifier.ts';
+import { onMedplum } from './fhir-source.ts';
 import { identifiersOf, isDuplicate, NO_CACHE, referenceThere } from './fhir-target.ts';
 import type { SyncContext, Target } from './fhir-target.ts';
 import { copyFor } from './fhir-write.ts';
@@ -24,11 +25,11 @@ export function isSame(context: SyncContext, source: Resource, there: Resource):
 function comparable(resource: Resource, { config }: SyncContext): unknown {
   const { versionId: _version, lastUpdated: _time, source: _source, ...meta } = resource.meta ?? {};
   const byId = config.identity === 'medplum-id'; // otherwise references have other ids there
-  const text = JSON.stringify({ ...resource, meta }, (name, value: unknown) => {
-    const isSet = Array.isArray(value) && ['security', 'tag', 'profile'].includes(name);
-    return name === 'reference' && !byId ? undefined : isSet ? value.map((item) => JSON.stringify(item)).sort() : value;
-  });
-  return JSON.parse(text);
+  const text = JSON.stringify(resource, (name, value: unknown) => (name === 'reference' && !byId ? undefined : value));
+  // HAPI 8.8 sorts tags and labels, and shows each with the words of whoever used it first.
+  const sorted = (codings: Coding[] = []): string[] => codings.map(({ system, code }) => `${system}|${code}`).sort();
+  const sets = { tag: sorted(meta.tag), security: sorted(meta.security), profile: meta.profile?.toSorted() };
+  return { ...(JSON.parse(text) as Resource), meta: JSON.parse(JSON.stringify({ ...meta, ...sets })) as unknown };
 }
 
 /**
@@ -78,12 +79,14 @@ export async function lookAtMany(
  * @returns Resources by id; none for what is deleted, unknown or not readable.
  */
 export async function readMany(
-  { medplum }: SyncContext,
+  context: SyncContext,
   type: ResourceType,
   ids: string[],
   elements = '',
 ): Promise<Map<string, Resource>> {
   const query = `_id=${ids.join(',')}&_count=${ids.length}${elements}`;
-  const { entry = [] } = await medplum.search(type, query, { cache: 'reload' });
+  const { entry = [] } = await onMedplum(context, `GET ${type} from Medplum`, (signal) =>
+    context.medplum.search(type, query, { cache: 'reload', signal }),
+  );
   return new Map(entry.flatMap(({ resource }) => (resource?.id ? [[resource.id, resource]] : [])));
 }

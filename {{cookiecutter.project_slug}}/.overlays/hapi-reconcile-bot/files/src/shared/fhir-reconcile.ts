@@ -1,10 +1,11 @@
 // Many resources at once: which of them differ, and bringing those up to date, in batches behind the same fence.
 import type { Bundle, BundleEntry, Resource, ResourceType } from '@medplum/fhirtypes';
 import { isSame, lookAtMany, readMany } from './fhir-compare.ts';
+import { remove } from './fhir-remove.ts';
 import { sync } from './fhir-sync.ts';
 import { isDeactivated, referenceThere } from './fhir-target.ts';
 import type { SyncContext, Target } from './fhir-target.ts';
-import { copyFor, remove, WHOLE_META } from './fhir-write.ts';
+import { copyFor, WHOLE_META } from './fhir-write.ts';
 import { logExternalRequest } from './http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from './http-request.ts';
 import { clock } from './retry.ts';
@@ -24,7 +25,7 @@ export interface Counts {
   failed: number;
 }
 
-/** One resource that needs more than its batch is tried for so long: 50 that cannot be helped leave time for others. */
+/** One resource that needs more than its batch is tried for so long; where there is no time for it, by the next run. */
 const SINGLE_MS = 3_000;
 
 /**
@@ -50,16 +51,18 @@ export async function reconcile(
   const sources = await readMany(context, type, ids);
   const differing: { id: string; target: Target; source: Resource }[] = [];
   const leftover: string[] = [];
-  let duplicates: Resource[] = [];
+  const duplicates: { id: string; resource: Resource; instead: string | undefined }[] = [];
   for (const id of ids) {
     const target = targets.get(id) ?? { url: `${type}/${id}`, version: '0', duplicates: [] };
     const source = sources.get(id);
-    duplicates = [...duplicates, ...target.duplicates];
-    if (source && context.config.inScope(source)) {
+    const wanted = source && context.config.inScope(source);
+    const instead = wanted ? target.url : undefined;
+    target.duplicates.forEach((resource) => duplicates.push({ id, resource, instead }));
+    if (wanted) {
       if (!target.resource || !isSame(context, source, target.resource)) {
         differing.push({ id, target, source });
       }
-    } else if (target.resource && !isDeactivated(target.resource, context.config)) {
+    } else if (target.duplicates.length > 0 || (target.resource && !isDeactivated(target.resource, context.config))) {
       leftover.push(id);
     }
   }
@@ -68,24 +71,23 @@ export async function reconcile(
   if (dryRun) {
     return { counts, failed: [] };
   }
-  const fenced = context.config.identity === 'medplum-id';
-  const many = fenced && differing.length > 0;
+  const many = context.config.identity === 'medplum-id' && differing.length > 0;
   const unsettled = many ? await putMany(context, type, differing) : differing.map(({ id }) => id);
-  const failed: string[] = [];
+  const problems = new Map<string, string>();
   for (const id of [...unsettled, ...leftover]) {
-    const problem = await attempt(`SYNC ${type}`, id, () => sync(soon(context), type, id));
-    counts.unreadable += problem === 'not-found' ? 1 : 0;
-    failed.push(...(problem === undefined || problem === 'not-found' ? [] : [`${type}/${id}`]));
+    const until = clock.now() + SINGLE_MS;
+    const single = (): Promise<unknown> => sync({ ...context, deadline: until }, type, id);
+    const problem = until > context.deadline ? 'no time' : await attempt(`SYNC ${type}`, id, single);
+    if (problem) {
+      problems.set(id, problem);
+    }
   }
-  for (const duplicate of duplicates) {
-    // What else refers to it keeps it there (409); it is found again by the next run that looks here.
-    await attempt(`DELETE ${type}`, duplicate.id ?? '', () => remove(context, duplicate));
+  // A copy of what cannot be read stays, too: perhaps it is the only one. So does what a stranger refers to (409).
+  for (const { resource, instead } of duplicates.filter(({ id }) => !problems.has(id))) {
+    await attempt(`DELETE ${type}`, resource.id ?? '', () => remove(context, resource, instead));
   }
-  return { counts: { ...counts, failed: failed.length }, failed };
-}
-
-function soon(context: SyncContext): SyncContext {
-  return { ...context, deadline: Math.min(context.deadline, clock.now() + SINGLE_MS) };
+  const failed = [...problems].flatMap(([id, problem]) => (problem === 'not-found' ? [] : [`${type}/${id}`]));
+  return { counts: { ...counts, unreadable: problems.size - failed.length, failed: failed.length }, failed };
 }
 
 /** Does one thing; what goes wrong with it alone is logged, and told by its code. */

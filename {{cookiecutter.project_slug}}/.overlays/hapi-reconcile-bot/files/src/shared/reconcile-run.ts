@@ -47,7 +47,8 @@ export async function runReconcile(
   mode: 'changes' | 'full',
   dryRun: boolean,
 ): Promise<RunResult> {
-  const loaded = await loadProgress(context.medplum);
+  const { types } = context.config;
+  const loaded = await loadProgress(context.medplum, types);
   const { progress } = loaded;
   const goOn = !dryRun && (mode === 'changes' || progress.run?.mode === 'full');
   const run = (goOn ? progress.run : undefined) ?? begin(mode, progress.watermark);
@@ -87,7 +88,7 @@ export async function runReconcile(
     const [type, id] = reference.split('/') as [ResourceType, string];
     await look(type, [id]);
   }
-  await save({ watermark: run.started, failed: [...waiting, ...failed] });
+  await save({ types, watermark: run.started, failed: [...waiting, ...failed] });
   return { mode: run.mode, dryRun, complete: true, counts: { ...counts, failed: waiting.size + failed.size } };
 
   function isLate(): boolean {

@@ -2,6 +2,7 @@
 import type { Bundle, ResourceType } from '@medplum/fhirtypes';
 import { readMany } from './fhir-compare.ts';
 import { isTypeAndId } from './fhir-events.ts';
+import { onMedplum } from './fhir-source.ts';
 import { identifiersOf, NO_CACHE } from './fhir-target.ts';
 import type { SyncContext } from './fhir-target.ts';
 import { HTTP_VERBS, isRequestFailure } from './http-request.ts';
@@ -28,19 +29,21 @@ export interface Step {
  */
 export function stepsOf(context: SyncContext, mode: 'changes' | 'full', since: string | undefined): Step[] {
   const { types } = context.config;
-  const changed = types.map((type) => onMedplum(context, type, since, ''));
-  const deleted = types.toReversed().map((type) => onMedplum(context, type, since, '&_deleted=true'));
+  const changed = types.map((type) => listed(context, type, since, ''));
+  const deleted = types.toReversed().map((type) => listed(context, type, since, '&_deleted=true'));
   const there = types.toReversed().map((type) => onExternalServer(context, type));
   return [...changed, ...deleted, ...(mode === 'full' ? there : [])];
 }
 
-function onMedplum({ medplum }: SyncContext, type: ResourceType, since: string | undefined, more: string): Step {
+function listed(context: SyncContext, type: ResourceType, since: string | undefined, more: string): Step {
   const when = since ? `&_lastUpdated=ge${since}` : '';
   return {
     type,
     query: `_sort=_lastUpdated&_elements=id&_count=${PAGE}${when}${more}`,
     list: async (query) => {
-      const { entry = [], link } = await medplum.search(type, query, { cache: 'reload' });
+      const { entry = [], link } = await onMedplum(context, `GET ${type} from Medplum`, (signal) =>
+        context.medplum.search(type, query, { cache: 'reload', signal }),
+      );
       return { ids: entry.flatMap(({ resource }) => resource?.id ?? []), next: nextQuery({ link }) };
     },
   };

@@ -66,6 +66,17 @@ export function referencesOf(source: Resource, types: readonly string[]): string
   return [...found];
 }
 
+/**
+ * A resource with its references written in another way.
+ *
+ * @param resource - As it is on the external server; it is not changed.
+ * @param spell - Called with each reference to another resource, as `Type/id`.
+ * @returns The copy.
+ */
+export function withReferences(resource: Resource, spell: SpellReference): Resource {
+  return clean(resource, spell) as Resource;
+}
+
 /** A copy without what must not travel; undefined where nothing is left. */
 function clean(value: unknown, spell: SpellReference): unknown {
   if (Array.isArray(value)) {
@@ -93,9 +104,11 @@ function clean(value: unknown, spell: SpellReference): unknown {
       copy[name] = kept;
     }
   }
-  // Patient.link is nothing without its `other` (1..1).
+  // Patient.link is nothing without its `other` (1..1), and an extension nothing without its value.
   const lostLink = 'other' in value && !('other' in copy);
-  return Object.keys(copy).length > 0 && !lostLink ? copy : undefined;
+  const hasValue = (one: object): boolean => Object.keys(one).some((name) => /^value[A-Z]/.test(name));
+  const lostValue = 'url' in value && hasValue(value) && !hasValue(copy);
+  return Object.keys(copy).length > 0 && !lostLink && !lostValue ? copy : undefined;
 }
 
 function cleanReference(reference: string, spell: SpellReference): string | undefined {

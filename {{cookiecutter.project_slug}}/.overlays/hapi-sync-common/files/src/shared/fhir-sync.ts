@@ -1,10 +1,11 @@
 // The sync of one resource: read both sides, and make the external server's state Medplum's. See docs/syncing.md.
 import type { ResourceType } from '@medplum/fhirtypes';
 import { isTypeAndId } from './fhir-events.ts';
+import { remove } from './fhir-remove.ts';
 import { again, readSource, writeBack } from './fhir-source.ts';
 import { lookAt } from './fhir-target.ts';
 import type { SyncContext } from './fhir-target.ts';
-import { put, remove } from './fhir-write.ts';
+import { put } from './fhir-write.ts';
 import type { Done } from './fhir-write.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from './http-request.ts';
 import { retry, retryDelay } from './retry.ts';
@@ -43,11 +44,17 @@ export async function sync(
   if (!type || !isTypeAndId(type, id)) {
     throw new Error(`Refused: ${type ? 'not a FHIR id' : 'not a type of src/shared/sync-config.ts'}`);
   }
-  return retry(
-    async (attempts) => ({ ...(await syncOnce(context, type, id, deleted, attempts)), attempts }),
+  const along = new Set<string>();
+  const result = await retry(
+    async (attempts) => ({ ...(await syncOnce({ ...context, along }, type, id, deleted, attempts)), attempts }),
     context.deadline,
     delayAfter,
   );
+  // What was written along may have changed meanwhile, and its own run may have been over before that.
+  for (const [alongType = '', alongId = ''] of [...along].map((reference) => reference.split('/'))) {
+    await sync(context, alongType, alongId);
+  }
+  return result;
 }
 
 function delayAfter(error: unknown, attempt: number): number | undefined {
@@ -80,7 +87,7 @@ async function syncOnce(
     return done;
   }
   for (const duplicate of target.duplicates) {
-    await remove(context, duplicate);
+    await remove(context, duplicate, wanted && target.url);
   }
   let version = source?.meta?.versionId;
   if (wanted && context.config.identity === 'identifier') {
@@ -101,9 +108,13 @@ async function syncOnce(
  * Makes a tombstone where nothing ever was. A create of ours may still be under way, from an attempt that got no
  * answer; its fence says "never there", and would let it in after the deletion.
  */
-async function bury(context: SyncContext, type: ResourceType, id: string): Promise<void> {
+async function bury({ server, config }: SyncContext, type: ResourceType, id: string): Promise<void> {
   // With its identifier: if this bot dies in between, hapi-reconcile-bot finds the empty resource and removes it.
-  const identifier = [{ system: context.config.sourceSystem(type), value: id }];
-  await context.server.send(HTTP_VERBS.PUT, `${type}/${id}`, { resourceType: type, id, identifier }, FENCE_NEVER_THERE);
-  await context.server.send(HTTP_VERBS.DELETE, `${type}/${id}`);
+  const empty = { resourceType: type, id, identifier: [{ system: config.sourceSystem(type), value: id }] };
+  if (config.onDelete === 'deactivate') {
+    await server.send(HTTP_VERBS.PUT, `${type}/${id}`, { ...empty, active: false }, FENCE_NEVER_THERE);
+  } else {
+    await server.send(HTTP_VERBS.PUT, `${type}/${id}`, empty, FENCE_NEVER_THERE);
+    await server.send(HTTP_VERBS.DELETE, `${type}/${id}`);
+  }
 }

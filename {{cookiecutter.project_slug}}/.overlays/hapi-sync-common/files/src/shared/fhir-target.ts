@@ -13,6 +13,8 @@ export interface SyncContext {
   config: SyncConfig;
   /** When all must be over, in milliseconds since 1970. */
   deadline: number;
+  /** Collects what was written along, because another resource refers to it, as `Type/id`. */
+  along?: Set<string>;
 }
 
 /** What the external server has of a resource. */

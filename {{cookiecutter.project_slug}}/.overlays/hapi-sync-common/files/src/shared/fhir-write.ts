@@ -1,9 +1,9 @@
-// What a sync writes to the external server: a PUT behind its fence, a transaction, or a deletion.
+// What a sync writes to the external server: a PUT behind its fence, or a transaction of them.
 import type { Bundle, BundleEntry, Resource, ResourceType } from '@medplum/fhirtypes';
 import { referencesOf, sanitize } from './fhir-sanitize.ts';
 import type { SpellReference } from './fhir-sanitize.ts';
 import { readSource } from './fhir-source.ts';
-import { identifiersOf, isDeactivated, isMerged, lookAt, referenceThere, versionIn } from './fhir-target.ts';
+import { identifiersOf, lookAt, referenceThere, versionIn } from './fhir-target.ts';
 import type { SyncContext, Target } from './fhir-target.ts';
 import { HTTP_VERBS, isRequestFailure } from './http-request.ts';
 
@@ -59,6 +59,7 @@ async function putTogether(context: SyncContext, target: Target, source: Resourc
       const here = there.resource ? undefined : await readSource(context, type, id, true);
       if (here && config.inScope(here)) {
         members.set(reference, { target: there, source: here });
+        context.along?.add(reference);
       } else if (!there.resource) {
         unknown.add(reference); // deleted, out of scope or not ours to read: nothing to refer to
       }
@@ -119,31 +120,4 @@ export function copyFor(
 
 function actionOf(status: number, target: Target, version: string | undefined): Done['action'] {
   return status === 201 ? 'created' : version !== undefined && version === target.version ? 'unchanged' : 'updated';
-}
-
-/**
- * Takes a resource off the external server, or deactivates it: by its id, and only where it stands for one of ours alone.
- *
- * HAPI ignores `If-Match` on DELETE: one that lands late is what hapi-reconcile-bot is for.
- *
- * @param context - What the sync works with.
- * @param resource - As it is there; looked at before the source was read.
- * @returns What was done.
- * @throws RequestFailure; 409 as long as another resource there refers to it.
- */
-export async function remove({ config, server }: SyncContext, resource: Resource): Promise<Done> {
-  const url = `${resource.resourceType}/${resource.id}`;
-  if (isMerged(resource, config.sourceSystem(resource.resourceType))) {
-    return { action: 'merged', leftOut: 0 };
-  }
-  if (config.onDelete === 'delete') {
-    await server.send(HTTP_VERBS.DELETE, url);
-    return { action: 'deleted', leftOut: 0 };
-  }
-  if (isDeactivated(resource, config)) {
-    return { action: 'absent', leftOut: 0 };
-  }
-  const fence = { 'if-match': `W/"${resource.meta?.versionId}"` };
-  const { version } = await server.send(HTTP_VERBS.PUT, url, { ...resource, active: false }, fence);
-  return { action: 'deactivated', version, leftOut: 0 };
 }
