@@ -151,6 +151,11 @@ export function hapiModel(gap: () => Promise<void>): HapiModel {
       const [type = '', tokens = ''] = decoded.split('?identifier=');
       return found(matching(type, tokens.split('&')[0] ?? ''));
     }
+    if (method === 'GET' && path.endsWith('&_revinclude=*')) {
+      const wanted = path.replace('?_id=', '/').replace('&_revinclude=*', '');
+      const refers = ({ link = [] }: Body): boolean => link.some((one) => one.other.reference === wanted);
+      return found([...living()].filter(([other, body]) => other === wanted || refers(body)));
+    }
     const key = path.split('/_history')[0] ?? '';
     const version = current(key);
     if (method === 'GET' && path.includes('/_history')) {

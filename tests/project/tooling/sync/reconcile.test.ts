@@ -203,7 +203,7 @@ describe('what cannot be repaired', () => {
         throw new TypeError('fetch failed');
       }
     };
-    await expect(run()).rejects.toThrow('fetch failed');
+    await expect(run()).rejects.toThrow('GET Patient from Medplum: no-answer');
     source.before = () => undefined;
     await expect(run()).rejects.toThrow('1 resources could not be synced');
   });
@@ -255,6 +255,8 @@ describe('a difference', () => {
     ['nothing', {}, true],
     ['what the server adds', { meta: { ...meta, versionId: '9', lastUpdated: '2026-01-01', source: '#1' } }, true],
     ['tags in another order', { meta: { ...meta, tag: [{ code: 'b' }, { code: 'a' }] } }, true],
+    ['the words of a tag', { meta: { ...meta, tag: [{ code: 'a', display: 'A' }, { code: 'b' }] } }, true],
+    ['the system of a tag', { meta: { ...meta, tag: [{ code: 'a', system: 'urn:s' }, { code: 'b' }] } }, false],
     ['profiles in another order', { meta: { ...meta, profile: ['urn:q', 'urn:p'] } }, true],
     ['a tag', { meta: { ...meta, tag: [{ code: 'a' }] } }, false],
     ['a security label', { meta: { ...meta, security: [{ code: 'R' }] } }, false],
