@@ -235,8 +235,10 @@ def references(client: Client) -> None:
         send("PUT", f"Patient/{UUID}{number}", linked(None, f"Patient/{UUID}{7 - number}", id=f"{UUID}{number}"))
     send("PUT", f"Patient/{UUID}5", patient(id=f"{UUID}5"))
     send("PUT", f"Patient/{UUID}5", linked(None, f"Patient/{UUID}5", id=f"{UUID}5"))
+    send("GET", f"Patient?_id={UUID}5&_revinclude=*")
     send("DELETE", f"Patient/{UUID}5")
     send("POST", "Observation", observe(f"Patient/{UUID}5"))
+    send("GET", f"Patient?_id={UUID}3&_revinclude=*")
 
 
 def bundles(client: Client) -> None:

@@ -185,21 +185,83 @@ describe('what travels', () => {
     expect((await read(`Patient/${id}`)).body.link).toEqual(link);
   });
 
-  test('a patient that another one links to goes as soon as the link is gone', async () => {
+  const linkTo = (to: string): Partial<Patient> => ({
+    link: [{ other: { reference: `Patient/${to}` }, type: 'seealso' }],
+  });
+
+  test('a patient that another one links to takes the link along', async () => {
     const other = randomUUID();
     await world.run(SYNC, save());
-    await world.run(SYNC, save({ link: [{ other: { reference: `Patient/${id}` }, type: 'seealso' }] }, other));
+    await world.run(SYNC, save({ gender: 'other', ...linkTo(id) }, other));
+    expect((await world.run(SYNC, world.source.remove('Patient', id))).result).toMatchObject({ action: 'deleted' });
+    await expectSame();
+    await expectSame(other);
+    expect((await read(`Patient/${other}`)).body).not.toHaveProperty('link');
+  });
+
+  test('two patients that link to each other both go', async () => {
+    const other = randomUUID();
+    save(linkTo(id), other);
+    await world.run(SYNC, save(linkTo(other)));
+    const deletions = [id, other].map((each) => world.source.remove('Patient', each));
+    for (const { error } of await Promise.all(deletions.map((event) => world.run(SYNC, event)))) {
+      expect(error).toBeUndefined();
+    }
+    await expectSame();
+    await expectSame(other);
+  });
+
+  test('a patient that a stranger links to goes as soon as that link is gone', async () => {
+    await world.run(SYNC, save());
+    const holder = await stranger(linkTo(id));
     const deletion = world.source.remove('Patient', id);
     let refused = 0;
     world.fault = (request) => {
-      if (request === `DELETE Patient/${id}` && ++refused === 2) {
-        void world.run(SYNC, save({}, other));
+      if (request === `DELETE Patient/${id}` && ++refused === 3) {
+        void fetch(`${HAPI}/Patient/${holder}`, { method: 'DELETE' });
       }
       return undefined;
     };
     expect((await world.run(SYNC, deletion)).result).toMatchObject({ action: 'deleted' });
-    expect(refused).toBeGreaterThan(1);
+    expect(refused).toBeGreaterThan(2);
     await expectSame();
+  });
+
+  test('everything a patient can hold: what HAPI would refuse is left out, and a comparison finds no difference', async () => {
+    world.authority = `urn:test:${id}`;
+    const refers = (reference: string): object => ({ url: 'urn:x:refers', valueReference: { reference } });
+    const tag = (code: string, display: string): object => ({ system: `urn:tag:${id}`, code, display });
+    await stranger({ meta: { tag: [tag('a', 'the words of whoever used it first')] } as never });
+    const rich = {
+      text: { status: 'generated', div: '<div xmlns="http://www.w3.org/1999/xhtml">A <b>patient</b></div>' },
+      contained: [{ resourceType: 'Organization', id: 'clinic', name: 'Clinic' }],
+      managingOrganization: { reference: '#clinic' },
+      generalPractitioner: [
+        { reference: 'https://elsewhere.example/fhir/Practitioner/1', display: 'Elsewhere' },
+        { reference: `urn:uuid:${randomUUID()}` },
+        { identifier: { system: 'urn:npi', value: '1' } },
+      ],
+      contact: [{ name: { text: 'Mother' }, organization: { reference: 'Organization/unknown' } }],
+      extension: [
+        refers('Practitioner/unknown'),
+        { url: 'urn:x:amount', valueDecimal: 1.5 },
+        { url: 'https://medplum.com/fhir/StructureDefinition/x', valueBoolean: true },
+      ],
+      _birthDate: { extension: [{ url: 'urn:x:time', valueDateTime: '1815-12-10T12:00:00Z' }] },
+      photo: [{ contentType: 'image/png', url: 'https://storage.example/1?Expires=1&Signature=x', title: 'Face' }],
+      communication: [{ language: { coding: [{ system: 'urn:ietf:bcp:47', code: 'en' }] }, preferred: true }],
+      meta: { tag: [tag('b', 'B'), tag('a', 'A')], profile: ['urn:z', 'urn:y'], project: randomUUID() },
+    };
+    expect((await world.run(SYNC, save(rich as never))).result).toMatchObject({ action: 'created', leftOut: 4 });
+    const { body } = await read(`Patient/${id}`);
+    expect(body.managingOrganization?.reference).toBe('#clinic');
+    expect(body.generalPractitioner).toEqual([
+      { display: 'Elsewhere' },
+      { identifier: { system: 'urn:npi', value: '1' } },
+    ]);
+    expect(body.photo).toEqual([{ contentType: 'image/png', title: 'Face' }]);
+    const { result } = await world.run('hapi-reconcile-bot', { input: { mode: 'full', dryRun: true } });
+    expect(result).toMatchObject({ counts: { checked: 1, differing: 0, failed: 0 } });
   });
 
   test('organizations before patients: one that is not there yet comes along, references stay', async () => {
@@ -406,6 +468,36 @@ describe('identity: identifier', () => {
     await expectOne({ gender: 'female' });
   });
 
+  test('patients that link to each other go in one transaction, and both go', async () => {
+    const other = randomUUID();
+    const link = (to: string): Partial<Patient> => ({
+      link: [{ other: { reference: `Patient/${to}` }, type: 'seealso' }],
+    });
+    save(link(id), other);
+    expect((await world.run(SYNC, save(link(other)))).result).toMatchObject({ action: 'created', leftOut: 0 });
+    const [[one], [two]] = [await carriers(id), await carriers(other)];
+    expect(one?.link?.[0]?.other.reference).toBe(`Patient/${two?.id}`);
+    expect(two?.link?.[0]?.other.reference).toBe(`Patient/${one?.id}`);
+    for (const each of [id, other]) {
+      expect((await world.run(SYNC, world.source.remove('Patient', each))).error).toBeUndefined();
+      expect(await carriers(each)).toEqual([]);
+    }
+  });
+
+  test('a copy that others link to goes, and the link points to the one that stays', async () => {
+    await world.run(SYNC, save());
+    const [first] = await carriers(id);
+    const copy = await stranger({ identifier: [{ system: SYSTEM, value: id }] });
+    const other = randomUUID();
+    save({}, other);
+    await stranger({
+      identifier: [{ system: SYSTEM, value: other }],
+      link: [{ other: { reference: `Patient/${copy}` }, type: 'seealso' }],
+    });
+    expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({ counts: { duplicates: 1 } });
+    expect((await carriers(id)).map((patient) => patient.id)).toEqual([first?.id]);
+  });
+
   test('a held update lands after a newer one, and is refused', async () => {
     await world.run(SYNC, save({ gender: 'female' }));
     let held = false;
@@ -461,6 +553,11 @@ describe('faults', () => {
     }
   });
 
+  test('an id that HAPI gives itself, of digits alone, is refused: an error in codes', async () => {
+    const digits = String(Date.now());
+    expect((await world.run(SYNC, save({}, digits))).error?.message).toBe('PUT Patient: HTTP 400 (processing, HAPI-0960)');
+  });
+
   test('HAPI refuses the patient: an error in codes', async () => {
     const { error, log } = await world.run(SYNC, save({ gender: 'Lovelace' as never }));
     expect(error?.message).toMatch(/^PUT Patient: HTTP 400 \(processing, HAPI-0450/);
@@ -479,6 +576,47 @@ describe('hapi-reconcile-bot', () => {
       expect(there?.security).toMatchObject([{ code: 'N' }]);
       expect(there).not.toHaveProperty('tag');
     }
+  });
+
+  test('one that HAPI refuses keeps none of the others out', async () => {
+    const others = Array.from({ length: 5 }, () => randomUUID());
+    others.forEach((other) => save({}, other));
+    save({ gender: 'Lovelace' as never });
+    const { error, log } = await world.run('hapi-reconcile-bot', {});
+    expect(error?.message).toMatch('1 resources could not be synced');
+    expect(log).toContainEqual(expect.stringMatching(`^SYNC Patient/${id} failed: HTTP 400 processing HAPI-0450`));
+    for (const other of others) {
+      await expectSame(other);
+    }
+  });
+
+  test('a full comparison, page after page: what changed there, what is gone, expunged, or twice', async () => {
+    world.authority = `urn:test:${id}`;
+    const system = `${world.authority}/patient-id`;
+    const full = async (input: object = {}): Promise<unknown> =>
+      (await world.run('hapi-reconcile-bot', { input: { mode: 'full', ...input } })).result;
+    const many = Array.from({ length: 450 }, () => randomUUID());
+    many.forEach((each) => save({ gender: 'male' }, each));
+    expect(await full()).toMatchObject({ complete: true, counts: { differing: 450, failed: 0 } });
+    const [changed = '', gone = '', expunged = '', twice = '', hidden = ''] = many.toReversed();
+    const headers = { 'content-type': 'application/fhir+json' };
+    const there = (await read(`Patient/${changed}`)).body;
+    const body = JSON.stringify({ ...there, gender: 'female' });
+    await fetch(`${HAPI}/Patient/${changed}`, { method: 'PUT', headers, body });
+    await fetch(`${HAPI}/Patient/${hidden}`, { method: 'DELETE' });
+    world.source.remove('Patient', gone);
+    world.source.expunge('Patient', expunged);
+    const copy = await stranger({ identifier: [{ system, value: twice }] });
+    const only = await stranger({ identifier: [{ system, value: randomUUID() }] });
+    const counts = { differing: 2, duplicates: 2, unreadable: 0, failed: 0 };
+    expect(await full({ dryRun: true })).toMatchObject({ complete: true, counts });
+    expect(await full()).toMatchObject({ complete: true, counts: { ...counts, unreadable: 2 } });
+    const gender = (await read(`Patient/${changed}`)).body.gender;
+    expect([gender, (await read(`Patient/${hidden}`)).status]).toEqual(['male', 200]);
+    expect([(await read(`Patient/${gone}`)).status, (await read(`Patient/${copy}`)).status]).toEqual([410, 410]);
+    expect([(await read(`Patient/${expunged}`)).status, (await read(`Patient/${only}`)).status]).toEqual([200, 200]);
+    const again = { checked: 451, differing: 0, duplicates: 1, unreadable: 2, failed: 0 };
+    expect(await full()).toMatchObject({ counts: again });
   });
 
   test('a transaction that is held up, and lands after the patients were deleted, is refused', async () => {

@@ -26,6 +26,8 @@ export interface World {
   source: MemorySource;
   /** Which of the built configurations runs: a folder in dist. */
   variant: 'bots' | 'identifier' | 'deactivate' | 'organizations';
+  /** HAPI_SOURCE_SYSTEM, for a test that must not meet what others have left. */
+  authority: string | undefined;
   /** Whether the bots are given client credentials instead of a token. */
   oauth: boolean;
   /** Each request to HAPI, e.g. `PUT Patient/<id>`. */
@@ -99,6 +101,7 @@ export async function startWorld(): Promise<World> {
   const world: World = {
     source: memorySource(),
     variant: 'bots',
+    authority: undefined,
     oauth: false,
     requests: [],
     fault: () => undefined,
@@ -107,7 +110,8 @@ export async function startWorld(): Promise<World> {
       const code = readFileSync(`dist/${world.variant}/${bot}.js`, 'utf8');
       const client = { HAPI_CLIENT_ID: CLIENT.id, HAPI_CLIENT_SECRET: CLIENT.secret };
       const access = world.oauth ? { HAPI_TOKEN_URL: url.replace('/fhir', '/token'), ...client } : {};
-      const given = Object.entries({ HAPI_BASE_URL: url, HAPI_BEARER_TOKEN: TOKEN, ...access });
+      const authority = world.authority === undefined ? {} : { HAPI_SOURCE_SYSTEM: world.authority };
+      const given = Object.entries({ HAPI_BASE_URL: url, HAPI_BEARER_TOKEN: TOKEN, ...access, ...authority });
       const secrets = Object.fromEntries(given.map(([name, valueString]) => [name, { name, valueString }]));
       const whole = { bot: { reference: 'Bot/1' }, contentType: 'application/fhir+json', secrets, input: {}, ...event };
       const result = await runInSandbox(code, { runtime, medplum: world.source.medplum, event: whole });
