@@ -176,6 +176,18 @@ describe('a full comparison', () => {
   });
 });
 
+test('of copies that the server gave ids, the lowest by number stays, as with the sync bot', async () => {
+  vi.spyOn(configuration, 'syncConfig').mockReturnValue({ ...syncConfig({}), identity: 'identifier' });
+  save('a');
+  for (const id of ['x-10', 'x-9']) {
+    const copy = { resourceType: 'Patient', id, identifier: [{ system: SYSTEM, value: 'a' }] };
+    const headers = { 'content-type': 'application/fhir+json' };
+    await fetch(`${external.baseUrl}/Patient/${id}`, { method: 'PUT', headers, body: JSON.stringify(copy) });
+  }
+  expect((await run()).counts).toMatchObject({ duplicates: 1, failed: 0 });
+  expect([await there('x-10'), (await there('x-9'))?.id]).toEqual([undefined, 'x-9']);
+});
+
 describe('what cannot be repaired', () => {
   test('ends the run if it is too much to keep; the next one forgets nothing', async () => {
     for (let n = 0; n < 1300; n++) {

@@ -128,6 +128,30 @@ describe('changes', () => {
     expect(await there()).toEqual(['p female']);
   });
 
+  test('a patient whose record number is the id of another one is no copy of it', async () => {
+    save('p');
+    save('q', { identifier: [{ system: 'urn:mrn', value: 'p' }] });
+    await run();
+    expect((await run()).counts).toMatchObject({ checked: 2, differing: 0, duplicates: 0 });
+    expect(await there()).toEqual(['p -', 'q -']);
+  });
+
+  test('a copy under another id makes room for the patient itself', async () => {
+    save('p', { gender: 'male' });
+    await put('copy', { identifier: [{ system: SYSTEM, value: 'p' }] });
+    expect((await run()).counts).toMatchObject({ differing: 1, duplicates: 1, failed: 0 });
+    expect(await there()).toEqual(['p male']);
+  });
+
+  test('a copy that a stranger links to stays, and is told; the run is none the worse', async () => {
+    save('p');
+    await put('copy', { identifier: [{ system: SYSTEM, value: 'p' }] });
+    await put('stranger', { link: [{ other: { reference: 'Patient/copy' }, type: 'seealso' }] });
+    expect(await run()).toMatchObject({ complete: true, counts: { duplicates: 1, failed: 0 } });
+    expect(await there()).toEqual(['copy -', 'p -', 'stranger -']);
+    expect(lines).toContainEqual(expect.stringMatching(/^DELETE Patient\/copy failed: HTTP 409/));
+  });
+
   test('a second copy with our identifier goes; a merged one, and strangers, stay', async () => {
     save('p');
     const ours = { system: SYSTEM, value: 'p' };
@@ -173,6 +197,46 @@ describe('changes', () => {
     expect(await there()).toEqual(['bad male', 'good -']);
   });
 
+  test('fifty that differ cost a search and a transaction; what somebody else writes meanwhile, a batch and its own', async () => {
+    const sent: string[] = [];
+    let meanwhile: (() => Promise<void>) | undefined;
+    const { fetch } = globalThis;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      sent.push(`${init?.method} ${String(url).slice(external.baseUrl.length)}`);
+      const others = String(url) === external.baseUrl ? meanwhile : undefined;
+      meanwhile = others ? undefined : meanwhile;
+      await others?.();
+      return fetch(url, init);
+    });
+    const many = Array.from({ length: 50 }, (_, n) => `p${n}`);
+    for (const gender of ['male', 'female'] as const) {
+      many.forEach((id) => save(id, { gender }));
+      sent.length = source.requests.length = 0;
+      expect((await run()).counts).toMatchObject({ differing: 50, failed: 0 });
+      expect(sent).toEqual(['POST /Patient/_search', 'POST ']);
+      const asked = source.requests.filter((request) => request.startsWith('GET Patient?_id='));
+      expect(asked.map((request) => request.includes('&_elements=id'))).toEqual([false, true]);
+    }
+    many.forEach((id) => save(id, { gender: 'other' }));
+    sent.length = 0;
+    meanwhile = () => put('p7', { gender: 'unknown' });
+    expect((await run()).counts).toMatchObject({ differing: 50, failed: 0 });
+    const [search, transaction, theirs, ...more] = sent;
+    expect([search, transaction, theirs]).toEqual(['POST /Patient/_search', 'POST ', 'PUT /Patient/p7']);
+    expect(more).toEqual(['POST ', 'GET /Patient/p7', 'PUT /Patient/p7']);
+    expect(new Set((await there()).map((patient) => patient.split(' ')[1]))).toEqual(new Set(['other']));
+  });
+
+  test('tags and labels that are gone go there, too', async () => {
+    save('p', { meta: { tag: [{ code: 'a' }], security: [{ code: 'R' }] } });
+    await run();
+    save('p', { meta: { tag: [{ code: 'b' }] } });
+    await run();
+    const { meta } = (await (await fetch(`${external.baseUrl}/Patient/p`)).json()) as Patient;
+    expect(meta?.tag).toEqual([{ code: 'b' }]);
+    expect(meta).not.toHaveProperty('security');
+  });
+
   test('an outage ends the run; the next one does what it did not', async () => {
     for (let n = 0; n < 450; n++) {
       save(`p${n}`);
@@ -214,8 +278,13 @@ describe('changes', () => {
     expect(await there()).toEqual(['p female']);
   });
 
-  test('a search that was done to its end is not done again after an outage', async () => {
+  test('a search that was done to its end is not done again after an outage; the others are', async () => {
     save('p');
+    save('q');
+    await run();
+    now += hours(10);
+    save('new');
+    source.remove('Patient', 'q');
     source.before = (request) => {
       if (request.includes('_deleted')) {
         throw new TypeError('fetch failed');
@@ -223,7 +292,8 @@ describe('changes', () => {
     };
     await expect(run()).rejects.toThrow('GET Patient from Medplum: no-answer');
     source.before = () => undefined;
-    expect((await run()).counts.checked).toBe(0);
+    expect((await run()).counts.checked).toBe(1);
+    expect(await there()).toEqual(['new -', 'p -']);
   });
 
   test('a transaction that is held up, and lands after the next run, is refused', async () => {
@@ -283,6 +353,29 @@ test('many that cannot be helped keep no run from its end, and none is forgotten
   expect(await there()).toEqual(['new0 -', 'new1 -']);
 });
 
+test('what failed before is tried as long as there is time', async () => {
+  const many = Array.from({ length: 15 }, (_, n) => `p${n}`);
+  many.forEach((id) => save(id));
+  await run();
+  many.forEach((id) => source.remove('Patient', id));
+  const { fetch } = globalThis;
+  const tried = new Set<string>();
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+    if (init?.method !== 'DELETE') {
+      return fetch(url, init);
+    }
+    tried.add(String(url));
+    return new Response('{}', { status: 409, headers: { 'retry-after': '2' } });
+  });
+  now += hours(10);
+  await expect(run()).rejects.toThrow('15 resources could not be synced');
+  tried.clear();
+  const began = now;
+  await expect(run({ ms: 35_000 })).rejects.toThrow('15 resources could not be synced');
+  expect(tried.size).toBeGreaterThan(0);
+  expect(now - began).toBeLessThan(10_000);
+});
+
 test('what there is no time for is done by the next run', async () => {
   const many = Array.from({ length: 15 }, (_, n) => `p${n}`);
   many.forEach((id) => save(id));
@@ -328,6 +421,20 @@ test('after other types were configured, everything is looked at, and what faile
     }
   };
   expect((await run()).counts).toMatchObject({ checked: 1, differing: 1, failed: 0 });
+});
+
+test('the progress is a Basic of its own; one that a dying run left empty is filled', async () => {
+  const identifier = { system: 'urn:medplum-bots:reconcile-progress', value: 'hapi-reconcile-bot' };
+  source.save({ resourceType: 'Basic', id: 'ours', code: {}, identifier: [identifier] } as never);
+  const theirs = { resourceType: 'Basic', id: 'theirs', code: {}, identifier: [{ system: 'urn:x', value: 'y' }] };
+  source.save(theirs as never);
+  save('p');
+  now += hours(10);
+  expect((await run()).counts.checked).toBe(1);
+  expect(JSON.stringify(source.current('Basic', 'ours'))).toContain('watermark');
+  expect(source.current('Basic', 'theirs')).toMatchObject(theirs);
+  expect(source.current('Basic', 'theirs')).not.toHaveProperty('extension');
+  expect((await run()).counts.checked).toBe(0);
 });
 
 test('a Medplum that hangs is left alone in time', async () => {
@@ -424,7 +531,10 @@ describe('full', () => {
     expect(source.requests.slice(before[1] as number).filter((request) => !request.startsWith('GET'))).toEqual([]);
   });
 
-  test('a full run is gone on with before anything else', async () => {
+  test.each([
+    ['by the clock', undefined],
+    ['by hand', { mode: 'full' }],
+  ])('a full run is gone on with before anything else: %s', async (_how, input) => {
     for (let n = 0; n < 450; n++) {
       save(`p${n}`);
     }
@@ -433,7 +543,7 @@ describe('full', () => {
     };
     await run({ mode: 'full' });
     source.before = () => undefined;
-    expect(await run()).toMatchObject({ mode: 'full', complete: true });
+    expect(await run(input)).toMatchObject({ mode: 'full', complete: true, counts: { checked: 50 } });
   });
 });
 
