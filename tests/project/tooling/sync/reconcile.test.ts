@@ -188,6 +188,24 @@ test('of copies that the server gave ids, the lowest by number stays, as with th
   expect([await there('x-10'), (await there('x-9'))?.id]).toEqual([undefined, 'x-9']);
 });
 
+test('a link to a copy that goes points to the one that stays', async () => {
+  vi.spyOn(configuration, 'syncConfig').mockReturnValue({ ...syncConfig({}), identity: 'identifier' });
+  save('a');
+  save('b', { link: [{ other: { reference: 'Patient/a' }, type: 'seealso' }] });
+  await run();
+  const idOf = (id: string): string | undefined =>
+    (source.current('Patient', id) as Patient).identifier?.find(({ system }) => system !== SYSTEM)?.value;
+  const [a, b] = [idOf('a') ?? '', idOf('b') ?? ''];
+  const headers = { 'content-type': 'application/fhir+json' };
+  const put = (patient: object & { id: string }): Promise<Response> =>
+    fetch(`${external.baseUrl}/Patient/${patient.id}`, { method: 'PUT', headers, body: JSON.stringify(patient) });
+  await put({ resourceType: 'Patient', id: 'copy', identifier: [{ system: SYSTEM, value: 'a' }] });
+  await put({ ...(await there(b)), id: b, link: [{ other: { reference: 'Patient/copy' }, type: 'seealso' }] });
+  expect((await run()).counts).toMatchObject({ differing: 0, duplicates: 1, failed: 0 });
+  expect(await there('copy')).toBeUndefined();
+  expect((await there(b))?.link?.[0]?.other.reference).toBe(`Patient/${a}`);
+});
+
 describe('what cannot be repaired', () => {
   test('ends the run if it is too much to keep; the next one forgets nothing', async () => {
     for (let n = 0; n < 1300; n++) {
