@@ -35,6 +35,8 @@ const PRIVATE = new RegExp([NAME, BIRTH_DATE, MRN, TOKEN].join('|'));
 interface Step {
   patient: 'p0' | 'p1' | 'p2';
   what: 'save' | 'remove' | 'reconcile';
+  /** Whether Medplum's cache goes on answering with what was removed. */
+  stillRead: boolean;
   links: ('p0' | 'p1' | 'p2')[];
   copies: number;
   /** How many requests and events of others happen before the next change. */
@@ -237,7 +239,7 @@ async function live(s: fc.Scheduler, steps: Step[]): Promise<void> {
     } else if (step.what === 'reconcile') {
       void runReconcile();
     } else if (here) {
-      event = world.source.remove('Patient', step.patient);
+      event = world.source.remove('Patient', step.patient, step.stillRead);
     }
     if (event) {
       lastEvents.set(step.patient, event);
@@ -284,6 +286,7 @@ const step = (what: Step['what'][], links: boolean): fc.Arbitrary<Step> =>
   fc.record({
     patient,
     what: fc.constantFrom(...what),
+    stillRead: fc.boolean(),
     links: links ? fc.uniqueArray(patient, { maxLength: 2 }) : fc.constant([]),
     copies: fc.constantFrom(1, 1, 2, 0),
     turns: fc.integer({ min: 0, max: 12 }),

@@ -109,14 +109,15 @@ describe('changes', () => {
     expect((await run()).counts.checked, 'looks back further than the last run began').toBe(1);
   });
 
-  test('what was deleted goes, whether it was active or not', async () => {
+  test('what was deleted goes, whether it was active or not, or is read from a cache', async () => {
     save('a', { active: true });
     save('i', { active: false });
     save('n');
     await run();
-    ['a', 'i', 'n'].forEach((id) => source.remove('Patient', id));
+    ['a', 'i', 'n'].forEach((id) => source.remove('Patient', id, id === 'n'));
     expect((await run()).counts).toMatchObject({ leftover: 3, failed: 0 });
     expect(await there()).toEqual([]);
+    expect((await run()).counts).toMatchObject({ leftover: 0 });
   });
 
   test('a DELETE that landed late on a restored patient is undone', async () => {

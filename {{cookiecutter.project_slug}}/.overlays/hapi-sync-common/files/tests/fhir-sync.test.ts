@@ -116,7 +116,7 @@ describe('one resource', () => {
       source.requests.length = 0;
       await syncs();
       expect(sent).toHaveBeenCalledTimes(2);
-      expect(source.requests).toEqual([`GET Patient/${id}`, `GET Patient/${id}`]);
+      expect(source.requests).toEqual([`GET Patient/${id}`, `GET Patient?_id=${id}&_count=1&_elements=id`]);
     }
   });
 
@@ -176,6 +176,43 @@ describe('deleting', () => {
     source.requests.length = 0;
     await expect(syncs()).rejects.toThrow(/not-found|forbidden/);
     expect(source.requests, 'asking again would not help').toHaveLength(1);
+    expect(await there()).toBeDefined();
+  });
+
+  test.each([true, false])(
+    'what Medplum still reads from its cache goes, whether the event says so: %s',
+    async (said) => {
+      save();
+      await syncs();
+      source.remove('Patient', id, true);
+      expect(await syncs(id, said)).toMatchObject({ action: 'deleted', attempts: said ? 1 : 2 });
+      expect(await there()).toBeUndefined();
+    },
+  );
+
+  test('what is gone is not brought back from that cache by an update that comes late', async () => {
+    save();
+    await syncs();
+    source.remove('Patient', id, true);
+    await syncs(id, true);
+    const sent = vi.spyOn(globalThis, 'fetch');
+    expect(await syncs()).toMatchObject({ action: 'absent', attempts: 1 });
+    expect(sent.mock.calls.map(([, init]) => init?.method)).not.toContain('PUT');
+  });
+
+  test('a database that is later than the cache is asked again: neither a new nor a restored patient goes', async () => {
+    const search = vi.spyOn(source.medplum, 'search');
+    const late = (...entry: object[]): unknown =>
+      search.mockResolvedValueOnce({ resourceType: 'Bundle', entry } as never);
+    save();
+    late();
+    expect(await syncs()).toMatchObject({ action: 'unchanged', attempts: 2 });
+    source.remove('Patient', id);
+    await syncs(id, true);
+    save();
+    late();
+    late({ resource: { resourceType: 'Patient', id, meta: { lastUpdated: '2000-01-01T00:00:00Z' } } });
+    expect(await syncs(id, true)).toMatchObject({ action: 'created', attempts: 2 });
     expect(await there()).toBeDefined();
   });
 

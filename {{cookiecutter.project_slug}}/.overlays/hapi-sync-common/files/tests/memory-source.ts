@@ -11,8 +11,11 @@ export interface MemorySource {
   medplum: MedplumClient;
   /** Creates, updates or restores; gives the resource a new version. Returns the event that Medplum would send. */
   save: (resource: Resource & { id: string }) => Partial<BotEvent>;
-  /** Deletes; returns the event that Medplum would send. */
-  remove: (type: string, id: string) => Partial<BotEvent>;
+  /**
+   * Deletes; returns the event that Medplum would send. `stillRead`: as if a read had overlapped it, so that the server's
+   * cache holds the last version again, and answers GETs until the next write. Searches do not see it.
+   */
+  remove: (type: string, id: string, stillRead?: boolean) => Partial<BotEvent>;
   /** As `$expunge` does: no tombstone, a 404 from now on. */
   expunge: (type: string, id: string) => void;
   /** Whether this client may still read: `hidden` answers 404 for everything, as a narrower AccessPolicy does. */
@@ -29,12 +32,14 @@ export interface MemorySource {
 export function memorySource(now: () => number = Date.now): MemorySource {
   const stored = new Map<string, Stored>();
   const cache = new Map<string, Resource | Bundle>();
+  const stale = new Map<string, Resource>();
   let versions = 0;
 
   function write(resource: Resource & { id: string }, deleted = false): Stored {
     const meta = { ...resource.meta, versionId: `v${++versions}`, lastUpdated: new Date(source.now()).toISOString() };
     const copy = JSON.parse(JSON.stringify(resource)) as Resource;
     const written = { ...copy, meta, deleted, sequence: versions } as Stored;
+    stale.delete(`${resource.resourceType}/${resource.id}`);
     stored.delete(`${resource.resourceType}/${resource.id}`); // the last written is the last in the map, and in a search
     stored.set(`${resource.resourceType}/${resource.id}`, written);
     return written;
@@ -67,7 +72,7 @@ export function memorySource(now: () => number = Date.now): MemorySource {
       if (options?.cache !== 'reload' && known) {
         return known;
       }
-      cache.set(`${type}/${id}`, living(type, id));
+      cache.set(`${type}/${id}`, (source.access === 'full' && stale.get(`${type}/${id}`)) || living(type, id));
       return cache.get(`${type}/${id}`);
     },
     async search(type: string, query: string, options?: { cache?: string }) {
@@ -141,8 +146,12 @@ export function memorySource(now: () => number = Date.now): MemorySource {
   const source: MemorySource = {
     medplum: medplum as unknown as MedplumClient,
     save: (resource) => ({ input: asRead(write(resource)), headers: { 'X-Medplum-Interaction': 'update' } }),
-    remove: (type, id) => {
-      const deletedResource = asRead(write(stored.get(`${type}/${id}`) as Stored, true));
+    remove: (type, id, stillRead = false) => {
+      const last = stored.get(`${type}/${id}`) as Stored;
+      const deletedResource = asRead(write(last, true));
+      if (stillRead) {
+        stale.set(`${type}/${id}`, asRead(last));
+      }
       const headers = { 'X-Medplum-Interaction': 'delete', 'X-Medplum-Deleted-Resource': `${type}/${id}` };
       return { input: { deletedResource }, headers };
     },

@@ -2,7 +2,6 @@
 import type { Bundle, Coding, Resource, ResourceType } from '@medplum/fhirtypes';
 import { isDeepStrictEqual } from 'node:util';
 import { identifierToken } from './fhir-identifier.ts';
-import { onMedplum } from './fhir-source.ts';
 import { identifiersOf, isDuplicate, NO_CACHE, referenceThere } from './fhir-target.ts';
 import type { SyncContext, Target } from './fhir-target.ts';
 import { copyFor } from './fhir-write.ts';
@@ -67,26 +66,4 @@ export async function lookAtMany(
     }
   }
   return targets;
-}
-
-/**
- * What Medplum has of many resources, past every cache.
- *
- * @param context - What the sync works with.
- * @param type - The FHIR type.
- * @param ids - Their ids.
- * @param elements - `&_elements=id` for the versions alone.
- * @returns Resources by id; none for what is deleted, unknown or not readable.
- */
-export async function readMany(
-  context: SyncContext,
-  type: ResourceType,
-  ids: string[],
-  elements = '',
-): Promise<Map<string, Resource>> {
-  const query = `_id=${ids.join(',')}&_count=${ids.length}${elements}`;
-  const { entry = [] } = await onMedplum(context, `GET ${type} from Medplum`, (signal) =>
-    context.medplum.search(type, query, { cache: 'reload', signal }),
-  );
-  return new Map(entry.flatMap(({ resource }) => (resource?.id ? [[resource.id, resource]] : [])));
 }

@@ -1,7 +1,8 @@
 // Many resources at once: which of them differ, and bringing those up to date, in batches behind the same fence.
 import type { Bundle, BundleEntry, Resource, ResourceType } from '@medplum/fhirtypes';
-import { isSame, lookAtMany, readMany } from './fhir-compare.ts';
+import { isSame, lookAtMany } from './fhir-compare.ts';
 import { remove } from './fhir-remove.ts';
+import { readMany } from './fhir-source.ts';
 import { sync } from './fhir-sync.ts';
 import { isDeactivated, referenceThere } from './fhir-target.ts';
 import type { SyncContext, Target } from './fhir-target.ts';
@@ -138,8 +139,7 @@ async function postBundle(
 ): Promise<BundleEntry[] | undefined> {
   const bundle: Bundle = { resourceType: 'Bundle', type, entry };
   try {
-    const headers = { ...WHOLE_META, prefer: 'return=minimal' };
-    const { body } = await server.send<Bundle>(HTTP_VERBS.POST, '', bundle, headers);
+    const { body } = await server.send<Bundle>(HTTP_VERBS.POST, '', bundle, { ...WHOLE_META, prefer: 'return=minimal' });
     return body?.entry ?? [];
   } catch (error) {
     if (isRequestFailure(error) && [400, 404, 409, 412, 413, 422].includes(error.status)) {

@@ -1,8 +1,7 @@
 // What a reconcile run looks at: searches on both sides, page by page.
 import type { Bundle, ResourceType } from '@medplum/fhirtypes';
-import { readMany } from './fhir-compare.ts';
 import { isTypeAndId } from './fhir-events.ts';
-import { onMedplum } from './fhir-source.ts';
+import { onMedplum, readMany } from './fhir-source.ts';
 import { identifiersOf, NO_CACHE } from './fhir-target.ts';
 import type { SyncContext } from './fhir-target.ts';
 import { HTTP_VERBS, isRequestFailure } from './http-request.ts';

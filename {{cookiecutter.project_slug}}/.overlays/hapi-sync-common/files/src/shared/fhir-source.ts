@@ -1,6 +1,5 @@
-// Medplum's side of a sync: the current state of a resource, and the one thing that is written back.
+// Medplum's side of a sync: the current state of a resource.
 import type { OperationOutcome, Resource, ResourceType } from '@medplum/fhirtypes';
-import { identifiersOf } from './fhir-target.ts';
 import type { SyncContext } from './fhir-target.ts';
 import { clock, withTimeout } from './retry.ts';
 
@@ -20,13 +19,18 @@ export function again(message: string): Error & { again: boolean } {
 }
 
 /**
- * Reads the current state on Medplum, past every cache.
+ * Reads the current state on Medplum, past the client's cache; where it matters, past the server's too.
+ *
+ * Medplum answers a GET from a cache, and a read that overlaps a deletion puts back there what is being deleted: it
+ * reads as living for a day (tried on 5.1.26: so were 29 of 50 patients that were deleted within 50 ms of an update).
+ * Searches ask the database; in a cluster perhaps a copy of it that is late, so the newer of both counts.
  *
  * @param context - What the sync works with.
  * @param type - The FHIR type.
  * @param id - The id.
  * @param deleted - Whether somebody said that it was deleted. Only then a 404 counts: to a client that lost the right
  *   to read, everything is 404, and that must never empty the external server. A 410 always counts.
+ * @param sure - Whether the database is to be asked.
  * @returns The resource; undefined where it was deleted.
  * @throws Error, as onMedplum.
  */
@@ -35,11 +39,20 @@ export async function readSource(
   type: ResourceType,
   id: string,
   deleted: boolean,
+  sure = deleted,
 ): Promise<Resource | undefined> {
   try {
-    return await onMedplum(context, `GET ${type}/${id} from Medplum`, (signal) =>
+    const cached = await onMedplum(context, `GET ${type}/${id} from Medplum`, (signal) =>
       context.medplum.readResource(type, id, { cache: 'reload', signal }),
     );
+    const stored = sure ? (await readMany(context, type, [id])).get(id) : cached;
+    if (stored) {
+      return stored;
+    }
+    const tombstone = (await readMany(context, type, [id], '&_elements=id&_deleted=true')).get(id);
+    if (tombstone && timeOf(tombstone) >= timeOf(cached)) {
+      return undefined;
+    }
   } catch (error) {
     const { code } = error as { code?: string };
     if (code === 'gone' || (deleted && code === 'not-found')) {
@@ -47,42 +60,34 @@ export async function readSource(
     }
     throw error;
   }
+  throw again(`${type}/${id} is not in Medplum's database yet`);
 }
 
 /**
- * Writes the external server's id back as an identifier, where it is not there yet (identity `identifier`).
- *
- * The JSON Patch tests the version itself: Medplum ignores a stale `If-Match` on PATCH, and would store it twice.
+ * What Medplum's database has of many resources.
  *
  * @param context - What the sync works with.
- * @param source - The resource, as just read.
- * @param targetId - Its id on the external server.
- * @returns The version of the resource from now on.
- * @throws Error, as onMedplum; also when somebody changed the resource meanwhile.
+ * @param type - The FHIR type.
+ * @param ids - Their ids.
+ * @param more - `&_elements=id` for the versions alone, `&_deleted=true` for tombstones.
+ * @returns Resources by id; none for what is deleted, unknown or not readable.
+ * @throws Error, as onMedplum.
  */
-export async function writeBack(context: SyncContext, source: Resource, targetId: string): Promise<string | undefined> {
-  const system = context.config.targetSystem;
-  const identifiers = identifiersOf(source);
-  const index = identifiers.findIndex((identifier) => identifier.system === system);
-  const id = source.id;
-  if (!id || identifiers[index]?.value === targetId) {
-    return source.meta?.versionId;
-  }
-  const value = { system, value: targetId };
-  const patched = await onMedplum(context, `PATCH ${source.resourceType}/${id} on Medplum`, (signal) =>
-    context.medplum.patchResource(
-      source.resourceType,
-      id,
-      [
-        { op: 'test', path: '/meta/versionId', value: source.meta?.versionId },
-        index >= 0
-          ? { op: 'replace', path: `/identifier/${index}`, value }
-          : { op: 'add', path: '/identifier', value: [...identifiers, value] },
-      ],
-      { signal },
-    ),
+export async function readMany(
+  context: SyncContext,
+  type: ResourceType,
+  ids: string[],
+  more = '',
+): Promise<Map<string, Resource>> {
+  const query = `_id=${ids.join(',')}&_count=${ids.length}${more}`;
+  const { entry = [] } = await onMedplum(context, `GET ${type} from Medplum`, (signal) =>
+    context.medplum.search(type, query, { cache: 'reload', signal }),
   );
-  return patched.meta?.versionId;
+  return new Map(entry.flatMap(({ resource }) => (resource?.id ? [[resource.id, resource]] : [])));
+}
+
+function timeOf({ meta }: Resource): number {
+  return Date.parse(meta?.lastUpdated ?? '');
 }
 
 /**

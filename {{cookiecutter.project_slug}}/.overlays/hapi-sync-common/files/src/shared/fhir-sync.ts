@@ -2,10 +2,11 @@
 import type { ResourceType } from '@medplum/fhirtypes';
 import { isTypeAndId } from './fhir-events.ts';
 import { remove } from './fhir-remove.ts';
-import { again, readSource, writeBack } from './fhir-source.ts';
+import { again, readMany, readSource } from './fhir-source.ts';
 import { lookAt } from './fhir-target.ts';
 import type { SyncContext } from './fhir-target.ts';
 import { put } from './fhir-write.ts';
+import { writeBack } from './fhir-write-back.ts';
 import type { Done } from './fhir-write.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from './http-request.ts';
 import { retry, retryDelay } from './retry.ts';
@@ -22,7 +23,8 @@ export interface SyncResult extends Done {
  * 1. Look at the target: its version is the fence.
  * 2. Read the source, afterwards.
  * 3. Write behind the fence: a write that comes late, or after somebody else's, is refused.
- * 4. Read the source again. If it moved: again from 1, as after a conflict, a busy server or a lost answer.
+ * 4. Ask the source's database for its version. If that is another: again from 1, as after a conflict, a busy server or
+ *    a lost answer, and now past Medplum's cache.
  *
  * So events may come late, twice, in any order, and several at once: whichever runs last leaves Medplum's state.
  *
@@ -73,7 +75,8 @@ async function syncOnce(
   attempt: number,
 ): Promise<Done> {
   const target = await lookAt(context, type, id);
-  const source = await readSource(context, type, id, deleted);
+  const wasDeleted = !target.resource && target.version !== '0';
+  const source = await readSource(context, type, id, deleted, deleted || wasDeleted || attempt > 1);
   const wanted = source && context.config.inScope(source) ? source : undefined;
   let done: Done = { action: 'absent', leftOut: 0 };
   if (wanted) {
@@ -97,8 +100,8 @@ async function syncOnce(
     }
     version = await writeBack(context, wanted, target.resource.id);
   }
-  const now = await readSource(context, type, id, deleted);
-  if (now?.meta?.versionId !== version) {
+  const stored = (await readMany(context, type, [id], '&_elements=id')).get(id);
+  if (stored?.meta?.versionId !== version) {
     throw again(`${type}/${id} changed on Medplum meanwhile`);
   }
   return done;
