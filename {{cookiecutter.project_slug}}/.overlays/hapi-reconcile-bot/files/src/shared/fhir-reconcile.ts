@@ -137,9 +137,9 @@ async function postBundle(
   type: 'transaction' | 'batch',
   entry: BundleEntry[],
 ): Promise<BundleEntry[] | undefined> {
-  const bundle: Bundle = { resourceType: 'Bundle', type, entry };
   try {
-    const { body } = await server.send<Bundle>(HTTP_VERBS.POST, '', bundle, { ...WHOLE_META, prefer: 'return=minimal' });
+    const headers = { ...WHOLE_META, prefer: 'return=minimal' };
+    const { body } = await server.send<Bundle>(HTTP_VERBS.POST, '', { resourceType: 'Bundle', type, entry }, headers);
     return body?.entry ?? [];
   } catch (error) {
     if (isRequestFailure(error) && [400, 404, 409, 412, 413, 422].includes(error.status)) {
