@@ -87,6 +87,26 @@ test('a token that the server no longer takes is renewed once', async () => {
   expect(requests()).toEqual(['/token', '/fhir/Patient/1', '/fhir/Patient/1', '/token', '/fhir/Patient/1']);
 });
 
+test('several requests whose token is not taken any more share one new token', async () => {
+  const oauth = { HAPI_TOKEN_URL: `${base}/token`, HAPI_CLIENT_ID: 'several', HAPI_CLIENT_SECRET: 's' };
+  const external = connectExternalServer(secrets(oauth), later());
+  await external.send('GET', 'Patient/1');
+  good = new Set(['nothing yet']);
+  let refused = 0;
+  const { fetch } = globalThis;
+  vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+    const answer = await fetch(url, init);
+    if (answer.status === 401 && ++refused === 2) {
+      await vi.waitUntil(() => good.size > 1); // the second is told when the first has its new token
+    }
+    return answer;
+  });
+  await Promise.all([external.send('GET', 'Patient/1'), external.send('GET', 'Patient/2')]);
+  vi.restoreAllMocks();
+  expect(refused).toBe(2);
+  expect(requests().filter((path) => path === '/token')).toHaveLength(2);
+});
+
 test('a token is renewed a minute before it expires', async () => {
   const oauth = { HAPI_TOKEN_URL: `${base}/token`, HAPI_CLIENT_ID: 'expires', HAPI_CLIENT_SECRET: 's' };
   const now = vi.spyOn(clock, 'now');

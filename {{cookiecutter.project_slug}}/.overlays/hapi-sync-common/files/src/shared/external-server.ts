@@ -61,13 +61,14 @@ export function connectExternalServer(secrets: Secrets, deadline: number): Exter
       const url = path && !path.startsWith('?') ? `${baseUrl}/${path}` : `${baseUrl}${path}`;
       const atMost = path ? REQUEST_MS : BUNDLE_MS;
       const signed = { ...headers, ...(await authorization()) };
+      const used = lastToken;
       try {
         return await sendRequest(url, method, body, signed, timeLeft(atMost));
       } catch (error) {
         if (!tokenUrl || !isRequestFailure(error) || error.status !== 401) {
           throw error;
         }
-        lastToken = undefined;
+        lastToken = lastToken === used ? undefined : lastToken; // perhaps another request has renewed it already
         return await sendRequest(url, method, body, { ...headers, ...(await authorization()) }, timeLeft(atMost));
       }
     },
