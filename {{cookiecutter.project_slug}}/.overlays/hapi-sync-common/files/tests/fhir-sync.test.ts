@@ -437,6 +437,24 @@ describe('races and faults', () => {
     expect(headers).toMatchObject({ 'if-match': 'W/"1"' });
   });
 
+  test.each(['living', 'deleted'])('a server that tells no version of what is %s is not written to', async (state) => {
+    save();
+    await syncs();
+    if (state === 'deleted') {
+      source.remove('Patient', id);
+      await syncs(id, true);
+    }
+    save({ gender: 'female' });
+    const { fetch } = globalThis;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      const answer = await fetch(url, init);
+      const text = (await answer.text()).replace(/"(versionId|etag)": ?"[^"]*(\\"[^"]*)*",?/g, '').replace(/,}/g, '}');
+      return new Response(text, { status: answer.status });
+    });
+    await expect(syncs()).rejects.toThrow('tells no versions');
+    expect(verbs()).not.toContain('PUT');
+  });
+
   test.each([
     ['W/"12"', '12'],
     ['3', '3'],

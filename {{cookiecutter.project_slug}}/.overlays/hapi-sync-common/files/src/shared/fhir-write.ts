@@ -26,9 +26,12 @@ export const WHOLE_META = { 'x-meta-snapshot-mode': 'TAG, SECURITY_LABEL, PROFIL
  * @param target - Where to; looked at before the source was read.
  * @param source - The resource, as Medplum has it.
  * @returns What was done.
- * @throws RequestFailure; 409 or 412 when another write came first.
+ * @throws RequestFailure; 409 or 412 when another write came first. Error where there is no version to fence with.
  */
 export async function put(context: SyncContext, target: Target, source: Resource): Promise<Done> {
+  if (!target.version && !target.url.includes('?')) {
+    throw new Error('Refused: the external server tells no versions, so that no write can be fenced');
+  }
   const { body, leftOut } = copyFor(context, target, source, (reference) => referenceThere(context.config, reference));
   try {
     const { status, version } = await context.server.send(HTTP_VERBS.PUT, target.url, body, {
