@@ -100,6 +100,25 @@ describe('a full comparison', () => {
     expect(answered()).toBe(1);
   });
 
+  test('follows next pages that stand below the type, under another name of the server', async () => {
+    save('p');
+    await run();
+    const page = (next: string[], ...ids: string[]): Response => {
+      const entry = ids.map((id) => ({
+        resource: { resourceType: 'Patient', id, identifier: [{ system: SYSTEM, value: id }] },
+      }));
+      const link = next.map((url) => ({ relation: 'next', url }));
+      return new Response(JSON.stringify({ resourceType: 'Bundle', type: 'searchset', entry, link }));
+    };
+    const asked: string[] = [];
+    answerInstead(
+      (url) => /Patient\?(identifier|after)=/.test(url) && Boolean(asked.push(url)),
+      () => (asked.length === 1 ? page(['http://inside:8080/fhir/Patient?after=1&x=2'], 'p') : page([], 'gone')),
+    );
+    expect(await run({ mode: 'full' })).toMatchObject({ complete: true, counts: { checked: 2 } });
+    expect(asked[1]).toBe(`${external.baseUrl}/Patient?after=1&x=2`);
+  });
+
   test('asks Medplum for no more than 50 at once', async () => {
     for (let n = 0; n < 120; n++) {
       save(`p${n}`);

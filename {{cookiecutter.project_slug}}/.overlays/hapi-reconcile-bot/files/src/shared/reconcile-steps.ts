@@ -43,7 +43,7 @@ function listed(context: SyncContext, type: ResourceType, since: string | undefi
       const { entry = [], link } = await onMedplum(context, `GET ${type} from Medplum`, (signal) =>
         context.medplum.search(type, query, { cache: 'reload', signal }),
       );
-      return { ids: entry.flatMap(({ resource }) => resource?.id ?? []), next: nextQuery({ link }) };
+      return { ids: entry.flatMap(({ resource }) => resource?.id ?? []), next: nextLink({ link })?.split('?')[1] };
     },
   };
 }
@@ -59,8 +59,9 @@ function onExternalServer(context: SyncContext, type: ResourceType): Step {
         .flatMap(({ resource }) => (resource ? identifiersOf(resource) : []))
         .flatMap((identifier) => (identifier.system === system ? [identifier.value ?? ''] : []))
         .filter((id) => isTypeAndId(type, id));
-      const next = nextQuery(body);
-      return { ids: await missingOnMedplum(context, type, [...new Set(ids)]), next: next && `?${next}` };
+      // Below our address, whatever the server calls itself: HAPI pages at `?…`, others at `Type?…`.
+      const next = nextLink(body)?.replace(new RegExp(`^[^?]*?(${type})?\\?`), '$1?');
+      return { ids: await missingOnMedplum(context, type, [...new Set(ids)]), next };
     } catch (error) {
       if (query !== first && isRequestFailure(error) && [400, 404, 410].includes(error.status)) {
         return list(first); // the server has forgotten this search
@@ -81,6 +82,6 @@ async function missingOnMedplum(context: SyncContext, type: ResourceType, ids: s
   return missing;
 }
 
-function nextQuery(bundle: Pick<Bundle, 'link'> | undefined): string | undefined {
-  return bundle?.link?.find(({ relation }) => relation === 'next')?.url.split('?')[1];
+function nextLink(bundle: Pick<Bundle, 'link'> | undefined): string | undefined {
+  return bundle?.link?.find(({ relation }) => relation === 'next')?.url;
 }
