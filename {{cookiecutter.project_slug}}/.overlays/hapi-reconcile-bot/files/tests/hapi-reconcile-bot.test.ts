@@ -1,7 +1,7 @@
 // The reconcile bot: what it repairs, what it leaves alone, and how it goes on where it stopped.
 import { readFileSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
-import { forbidden, OperationOutcomeError } from '@medplum/core';
+import { forbidden, OperationOutcomeError, serverError } from '@medplum/core';
 import type { BotEvent } from '@medplum/core';
 import type { Bundle, Patient } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -437,6 +437,18 @@ test('the progress is a Basic of its own; one that a dying run left empty is fil
   expect(source.current('Basic', 'theirs')).not.toHaveProperty('extension');
   expect((await run()).counts.checked).toBe(0);
 });
+
+test.each(['search', 'createResourceIfNoneExist', 'updateResource'] as const)(
+  "of Medplum's own words nothing gets into the error or the log (%s)",
+  async (refused) => {
+    vi.spyOn(source.medplum, refused).mockRejectedValue(
+      new OperationOutcomeError(serverError(new Error('Ada Lovelace 1815-12-10'))),
+    );
+    const error = await run().catch((thrown: Error) => thrown);
+    expect(error).toMatchObject({ message: expect.stringMatching(/^(GET|PUT) Basic \w+ Medplum: [a-z-]+$/) });
+    expect(JSON.stringify([error, (error as Error).stack, lines])).not.toMatch(/Lovelace|1815/);
+  },
+);
 
 test('a Medplum that hangs is left alone in time', async () => {
   vi.mocked(clock.sleep).mockImplementation(async () => void (await new Promise((resolve) => setTimeout(resolve, 20))));
