@@ -114,5 +114,7 @@ await main(async () => {
     writeFileSync(file, await format(text, { ...(await resolveConfig(file)), filepath: file }));
     console.log(`  ${file}`);
   }
-  console.log(`\n${bold(`${name} is there.`)} Next: write what it does, then npm run build && npm test`);
+  // When it runs, as npm may have kept --on without a trace, where its two dashes were left out.
+  const [head] = botSource(bot).slice('// '.length).split('\n');
+  console.log(`\n${bold(head!)} Next: write what it does, then npm run build && npm test`);
 });

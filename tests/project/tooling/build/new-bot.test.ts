@@ -16,17 +16,20 @@ const configOf = ({ root }: Project) => JSON.parse(readFileSync(join(root, 'medp
 test('bots for every occasion: linted, typed, bundled and tested as they are written', async () => {
   const repository = project();
   const { bots: before, ...rest } = configOf(repository);
-  const commands = [
-    ['greet-patient', '--on', 'Patient:create,update'],
-    ['follow-all', '--on', 'Patient?name:exact=x', '--cron', '*/5 * * * *'],
-    ['follow-some', '--on', 'Task?status=ready:delete,update'],
-    ['nightly', '--cron', '0 3 * * *'],
-    ['when-called'],
+  const commands: [args: string[], runs: string][] = [
+    [['greet-patient', '--on', 'Patient:create,update'], 'on create, update of a Patient'],
+    [
+      ['follow-all', '--on', 'Patient?name:exact=x', '--cron', '*/5 * * * *'],
+      'on create, update, delete of a Patient and on its schedule',
+    ],
+    [['follow-some', '--on', 'Task?status=ready:delete,update'], 'on delete, update of a Task'],
+    [['nightly', '--cron', '0 3 * * *'], 'on its schedule'],
+    [['when-called'], 'when it is called'],
   ];
-  for (const args of commands) {
+  for (const [args, runs] of commands) {
     const { code, stdout, stderr } = await newBot(repository, ...args);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toContain(`${args[0]} is there. Next: write what it does, then npm run build && npm test`);
+    expect(stdout).toContain(`${args[0]}: runs ${runs}. Next: write what it does, then npm run build && npm test`);
   }
   const { bots, ...same } = configOf(repository);
   expect(same).toEqual(rest);
@@ -94,6 +97,19 @@ test('its sample events have the shape of the real ones', async () => {
   });
 });
 
+test('leaves the configuration in the order that its team gave it', async () => {
+  const repository = project();
+  const reversed = (value: object) => Object.fromEntries(Object.entries(value).toReversed());
+  const config = configOf(repository);
+  const ours = reversed({ ...config, bots: config.bots.map(reversed) });
+  repository.write({ 'medplum.config.json': JSON.stringify(ours) });
+  await newBot(repository, 'second');
+  const { bots, ...rest } = configOf(repository);
+  expect(bots.at(-1).name).toBe('second');
+  expect(JSON.stringify({ ...ours, ...rest, bots: bots.slice(0, -1) })).toBe(JSON.stringify(ours));
+  expect(Object.keys(configOf(repository))).toEqual(Object.keys(ours));
+});
+
 test('runs where the other bots run', async () => {
   const repository = project();
   repository.configure(['first-bot'], { runtimeVersion: 'vmcontext' });
@@ -114,6 +130,7 @@ describe('refused, and nothing is written:', () => {
     ],
     [['x', '--on', 'Patient:created'], expect.stringContaining('"created" is not possible. Did you mean "create"?')],
     [['nul'], '"nul" cannot be a file\'s name on every system: choose another, of at most 60 letters.'],
+    [['com1', '--on', 'Patient'], expect.stringContaining('"com1" cannot be a file\'s name on every system')],
     [['n'.repeat(61)], expect.stringContaining('at most 60 letters')],
     [['x', '--on', 'Patient', '--on', 'Task'], expect.stringContaining('--on was given more than once')],
     [['x', '--cron', 'daily'], expect.stringContaining('has to be five numeric fields')],
