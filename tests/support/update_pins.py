@@ -4,7 +4,8 @@ Python: requirements.txt, compiled from pyproject.toml. npm: both package.json f
 tests' own one, their lock files, and the definitions of FHIR that are cut out of a package. GitHub Actions: every
 `uses:` in a workflow, by commit. An npm version is whole where every optional dependency it names (its packages for
 other platforms) is published too. npm leaves one that is not out of the lock file without a word, and `npm ci` then
-fails on some machine: such a version is stepped back from.
+fails on some machine: such a version is stepped back from. What cannot be reached stays as it is: npm's files are all
+moved or none of them, and actions that could not be asked for are named.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,18 @@ def pins(path: Path) -> dict[str, str]:
         r'^    "((?:@[\w-]+/)?[\w.-]+)": "(\d+\.\d+\.\d+)"', path.read_text(encoding="utf-8"), re.MULTILINE
     )
     return dict(found)
+
+
+@contextmanager
+def all_or_none(folders: list[Path]) -> Iterator[None]:
+    """Put the files of these folders back as they were where a step fails, so that no pin lacks its lock file."""
+    before = {path: path.read_bytes() for folder in folders for path in folder.iterdir() if path.is_file()}
+    try:
+        yield
+    except BaseException:
+        for path, content in before.items():
+            path.write_bytes(content)
+        raise
 
 
 class ConflictError(Exception):
@@ -169,33 +184,36 @@ def update_python() -> None:
         run(str(Path(folder) / "bin" / "uv"), *line)
 
 
-def update_actions() -> None:
-    """Move every action to its newest release, by the commit of its tag."""
-    newest_of: dict[str, str] = {}
-    for path in [*ROOT.glob(".github/workflows/*.yml"), *SOURCE.rglob(".github/workflows/*.yml")]:
-        text = path.read_text(encoding="utf-8")
-        for action in set(re.findall(r"uses: ([\w-]+/[\w-]+)@", text)):
-            if action not in newest_of:
-                try:
-                    listed = run("git", "ls-remote", "--tags", f"https://github.com/{action}")
-                except SystemExit as error:  # the other pins are moved all the same
-                    print(f"  actions stay as they are: {error}")
-                    return
-                # An annotated tag has a second line, with ^{}, which names its commit.
-                found = re.findall(r"^(\w+)\s+refs/tags/v(\d+\.\d+\.\d+)(?:\^\{\})?$", listed, re.MULTILINE)
-                tags = {version: commit for commit, version in found}
-                version = max(tags, key=as_number)
-                newest_of[action] = f"{action}@{tags[version]} # v{version}"
-            text = re.sub(rf"{action}@\w+ # v\S+", newest_of[action], text)
+def newest_release(action: str) -> str:
+    """Return an action at its newest release, as `uses:` names it: by the commit of its tag."""
+    listed = run("git", "ls-remote", "--tags", f"https://github.com/{action}")
+    # An annotated tag has a second line, with ^{}, which names its commit.
+    found = re.findall(r"^(\w+)\s+refs/tags/v(\d+\.\d+\.\d+)(?:\^\{\})?$", listed, re.MULTILINE)
+    tags = {version: commit for commit, version in found}
+    version = max(tags, key=as_number)
+    return f"{action}@{tags[version]} # v{version}"
+
+
+def update_actions(workflows: list[Path]) -> None:
+    """Move every action to its newest release; name those that could not be asked for, which stay."""
+    texts = {path: path.read_text(encoding="utf-8") for path in workflows}
+    for action in sorted({action for text in texts.values() for action in re.findall(r"uses: ([\w-]+/[\w-]+)@", text)}):
+        try:
+            newest = newest_release(action)
+        except SystemExit as error:
+            print(f"  {action} stays as it is. {error}")
+            continue
+        print(f"  {newest}")
+        texts = {path: re.sub(rf"{action}@\w+ # v\S+", newest, text) for path, text in texts.items()}
+    for path, text in texts.items():
         path.write_text(text, encoding="utf-8", newline="\n")
-    for line in newest_of.values():
-        print(f"  {line}")
 
 
 if __name__ == "__main__":
     print("npm packages")
-    update_npm()
+    with all_or_none([SOURCE, SOURCE / "tools", SOURCE / "tools" / "definitions", ROOT / "tests" / "project"]):
+        update_npm()
     print("Python packages (from the next make on)")
     update_python()
     print("GitHub Actions")
-    update_actions()
+    update_actions([*ROOT.glob(".github/workflows/*.yml"), *SOURCE.rglob(".github/workflows/*.yml")])
