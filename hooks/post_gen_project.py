@@ -1,7 +1,6 @@
 """Finishes a new repository: adds the chosen overlays, git, the npm packages, and says what comes next.
 
-What cannot be done (no git, no Node, no network) costs one warning, never the work already done.
-Start-up is most of its time, so it imports little, and rich only for a terminal.
+What cannot be done (no git, no Node, no network) costs one line. Start-up is most of its time, so it imports little.
 """
 
 from __future__ import annotations
@@ -126,10 +125,9 @@ def install(project: Path) -> str | None:
     if npm is None or version < least:
         return f"no npm packages: Node is {found}; install Node {needed} or newer, then run npm ci"
     # npm's own patience without a network is 70 s.
-    command = (npm, "ci", "--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
     console, text = terminal(), "Installing the npm packages (npm ci) ..."
     with console.status(text) if console else nullcontext(print(text, flush=True)):
-        done, printed = run(*command)
+        done, printed = run(npm, "ci", "--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
     why = re.search(r"(?<=code )E\w+|stopped by Ctrl\+C", printed)
     return None if done else f"no npm packages: npm failed{f' ({why[0]})' if why else ''}; later: npm ci"
 
@@ -181,8 +179,10 @@ def finish(project: Path, answers: dict[str, Any], overlays: dict[str, Any]) -> 
     rest = [f"events for {bot['name']}: another bot has them" for bot, _ in bots if bot.get("subscriptions") == []]
     say("".join(f"Left out: {reason}\n" for reason in (no_git, no_npm, *rest) if reason), "yellow")
     say("Next", "bold")
-    here = min(os.path.relpath(project, os.environ.get("PWD", project.parent)), str(project), key=len)
-    commands = (f"cd {shlex.quote(here)}", no_npm and "npm ci", "npm run build", "npm test", "npm run demo")
+    here = f'"{project}"'  # Windows: the shell's folder is not known, and single quotes are not its
+    if os.name != "nt":
+        here = shlex.quote(min(os.path.relpath(project, os.environ.get("PWD", project.parent)), str(project), key=len))
+    commands = (f"cd {here}", no_npm and "npm ci", "npm run build", "npm test", "npm run demo")
     say("\n".join(f"  {command}" for command in commands if command), "cyan")
     say("\nThe same again (also in README.md)", "bold")
     say(f"  {json.loads(RECREATE)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -52,6 +53,26 @@ def node_modules(node: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return installed(project, version), installed(template.ROOT / "tests" / "project", version)
 
 
+def add_packages(modules: Path, project: Path) -> None:
+    """Give a repository its packages, and the links of its lock file to its own folders.
+
+    Links are made anew: on Windows npm makes junctions, which would lead to where the packages were installed.
+    """
+    packages = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    links = {path: package["resolved"] for path, package in packages.items() if package.get("link")}
+    there = {modules.parent / path for path in links}
+    shutil.copytree(
+        modules,
+        project / "node_modules",
+        symlinks=True,
+        copy_function=link_or_copy,
+        ignore=lambda folder, names: [name for name in names if Path(folder, name) in there],
+    )
+    for path, target in links.items():
+        place = project / path
+        place.symlink_to(os.path.relpath(project / target, place.parent), target_is_directory=True)
+
+
 def link_or_copy(source: str, target: str) -> None:
     try:
         os.link(source, target)
@@ -65,7 +86,7 @@ def new_project(node_modules: tuple[Path, Path], tmp_path_factory: pytest.TempPa
 
     def new(**answers: Any) -> Path:
         project = template.bake(tmp_path_factory.mktemp("project"), **answers)
-        shutil.copytree(node_modules[0], project / "node_modules", symlinks=True, copy_function=link_or_copy)
+        add_packages(node_modules[0], project)
         return project
 
     return new

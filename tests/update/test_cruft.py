@@ -10,6 +10,11 @@ import pytest
 from tests.support import template
 
 
+def write(path: Path, text: str) -> None:
+    """With the line ends that the repository has, also on Windows: cruft's patches have them."""
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
 class World:
     """A template with a history, and a repository that came from its first version."""
 
@@ -27,7 +32,7 @@ class World:
             file = self.template / path
             text = file.read_text(encoding="utf-8")
             assert old in text
-            file.write_text(text.replace(old, new, 1), encoding="utf-8")
+            write(file, text.replace(old, new, 1))
         template.commit_all(self.template, "Next version", None)
 
     def update(self, *arguments: str) -> str:
@@ -60,10 +65,8 @@ def test_a_new_repository_is_left_to_its_owner_and_up_to_date(tmp_path: Path) ->
 
 
 def test_an_update_brings_the_templates_changes_and_keeps_local_ones(world: World) -> None:
-    (world.project / "src" / "bots" / "mine.ts").write_text("// mine\n")
-    (world.project / "README.md").write_text(
-        world.text("README.md").replace("## Start", "Ours.\n\n## Start"), encoding="utf-8"
-    )
+    write(world.project / "src" / "bots" / "mine.ts", "// mine\n")
+    write(world.project / "README.md", world.text("README.md").replace("## Start", "Ours.\n\n## Start"))
     template.commit_all(world.project, "Ours")
     world.publish(
         {
@@ -115,9 +118,9 @@ def test_the_version_it_came_from_moves_along(world: World) -> None:
 def test_the_example_bots_can_be_added_later(tmp_path: Path) -> None:
     world = World(tmp_path, example_bots="none")
     assert [path.name for path in (world.project / "src" / "bots").iterdir()] == ["hello-patient-bot.ts"]
-    (world.project / "src" / "bots" / "mine.ts").write_text("// mine\n")
-    config = world.project / "medplum.config.json"
-    config.write_text(config.read_text(encoding="utf-8").replace('"maxBytes": 1000000', '"maxBytes": 900000'))
+    write(world.project / "src" / "bots" / "mine.ts", "// mine\n")
+    config = world.text("medplum.config.json").replace('"maxBytes": 1000000', '"maxBytes": 900000')
+    write(world.project / "medplum.config.json", config)
     template.commit_all(world.project, "Ours")
     world.update("--variables-to-update", '{"example_bots": "hapi-sync"}')  # as README says
     assert world.text("src/bots/mine.ts") == "// mine\n"
@@ -133,7 +136,7 @@ def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(wo
     """Both sides moved a pin: take the template's side, as docs and README say; npm install adds one's own again."""
     pin = '"prettier": "3.10.1"'
     for path in ("package.json", "package-lock.json"):
-        (world.project / path).write_text(world.text(path).replace(pin, '"prettier": "3.9.0"'), encoding="utf-8")
+        write(world.project / path, world.text(path).replace(pin, '"prettier": "3.9.0"'))
     template.commit_all(world.project, "Our pin")
     world.publish({f"{BASE}/{path}": (pin, '"prettier": "3.11.0"') for path in ("package.json", "package-lock.json")})
     world.update()
@@ -146,7 +149,7 @@ def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(wo
 
 
 def test_diff_shows_local_edits_of_template_files(world: World) -> None:
-    (world.project / ".nvmrc").write_text("26\n")
+    write(world.project / ".nvmrc", "26\n")
     shown = template.cruft("diff", cwd=world.project).stdout
     assert "-26" in shown
     assert "+24" in shown

@@ -201,7 +201,7 @@ class TestTheEndOfARun:
         done = template.cookiecutter(*DEFAULTS, template.ROOT, *QUIET, cwd=place, env={"PWD": str(place)})
         lines = [line.strip() for line in done.stdout.splitlines()]
         assert lines[lines.index("Next") + 1 :][:5] == [
-            "cd my-medplum-bots",
+            "cd my-medplum-bots" if os.name != "nt" else f'cd "{only_folder(place)}"',
             "npm ci",
             "npm run build",
             "npm test",
