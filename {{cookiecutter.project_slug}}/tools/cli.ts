@@ -55,10 +55,14 @@ export function readArgs<T extends ParseArgsConfig>(config: T): ReturnType<typeo
   try {
     return parseArgs(config);
   } catch (error) {
-    const { message } = error as Error;
-    const flag = /^Unknown option '(--?[^']*)'/.exec(message)?.[1];
-    if (flag === undefined) throw new UserError(message.split(/(?<=\.)\s/)[0]);
-    throw new UserError(`There is no flag ${flag}.${suggest(flag, flags) || ` Known: ${flags.join(', ') || 'none'}.`}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const [, named = ''] = /'([^' ]*)/.exec(message) ?? [];
+    const known = ` Known: ${flags.join(', ') || 'none'}.`;
+    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION')
+      throw new UserError(`There is no flag ${named}.${suggest(named, flags) || known}`);
+    if (code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL')
+      throw new UserError(`${named} is not expected here, only flags are.${known}`);
+    throw new UserError(`${named} ${/not take/.test(message) ? 'takes no value.' : 'needs a value after it.'}`);
   }
 }
 

@@ -26,22 +26,15 @@ export function readEnvironment(name = 'local'): Environment {
   }
   const file = `.env.${name}`;
   const variables = { ...(existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}), ...given(process.env) };
-  const read = (variable: string): string => {
-    const value = variables[variable]?.trim();
-    if (value) return value;
-    throw new UserError(`${variable} is not set. Put it into ${file} (see .env.example), or set it as a variable.`);
-  };
-  const baseUrl = read('MEDPLUM_BASE_URL');
+  const names = ['MEDPLUM_BASE_URL', 'MEDPLUM_PROJECT_ID', 'MEDPLUM_CLIENT_ID', 'MEDPLUM_CLIENT_SECRET'];
+  const values = names.map((variable) => variables[variable]?.trim() ?? '');
+  const missing = names.filter((_, index) => !values[index]).join(', ');
+  if (missing) throw new UserError(`Not set: ${missing}. Write into ${file} (see .env.example), or set as variables.`);
+  const [baseUrl = '', projectId = '', clientId = '', clientSecret = ''] = values;
   if (!/^https?:$/.test(URL.parse(baseUrl)?.protocol ?? '')) {
     throw new UserError(`MEDPLUM_BASE_URL is no address: write it like https://api.medplum.com/ (in ${file}).`);
   }
-  return {
-    name,
-    baseUrl: baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`,
-    projectId: read('MEDPLUM_PROJECT_ID'),
-    clientId: read('MEDPLUM_CLIENT_ID'),
-    clientSecret: read('MEDPLUM_CLIENT_SECRET'),
-  };
+  return { name, baseUrl: baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`, projectId, clientId, clientSecret };
 }
 
 /** What to type, such as `npm run rollback -- sync-bot --env staging`; `local` need not be said. */

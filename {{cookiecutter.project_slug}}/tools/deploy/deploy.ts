@@ -97,10 +97,12 @@ async function applyAll(
     }
   };
   const concurrent = options.concurrency ?? 8;
-  if (!options.log && process.stdout.isTTY) {
+  // A list that is longer than the terminal would stand still. What failed keeps its name; why is said at the end.
+  if (!options.log && process.stdout.isTTY && writes.length < process.stdout.rows) {
     const { Listr } = await import('listr2');
     const tasks = writes.map((change) => ({ title: change.name, task: () => carryOut(change) }));
-    return void (await new Listr(tasks, { concurrent, exitOnError: false }).run());
+    const list = new Listr(tasks, { concurrent, exitOnError: false, rendererOptions: { showErrorMessage: false } });
+    return void (await list.run());
   }
   const log = options.log ?? console.log;
   const queue = writes.values();
@@ -121,11 +123,7 @@ async function applyAll(
  * @param what - `write …`, as the question says it
  * @throws UserError where the answer is no, or where nobody can be asked
  */
-export async function confirm(
-  { yes, log }: Pick<DeployOptions, 'yes' | 'log'>,
-  { environment }: Server,
-  what: string,
-): Promise<void> {
+export async function confirm({ yes, log }: DeployOptions, { environment }: Server, what: string): Promise<void> {
   if (yes || isLocal(environment.baseUrl)) return;
   const where = `${environment.baseUrl} (${environment.name})`;
   if (log || !process.stdin.isTTY || !process.stdout.isTTY) {
@@ -133,7 +131,8 @@ export async function confirm(
     throw new UserError(`Nothing was written to ${where}: ${why}`);
   }
   const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await terminal.question(`On ${bold(where)}: ${what}? [y/N] `);
+  // Ctrl+C and Ctrl+D are a no.
+  const answer = await terminal.question(`On ${bold(where)}: ${what}? [y/N] `).catch(() => '');
   terminal.close();
   if (!/^y(es)?$/i.test(answer.trim())) throw new UserError('Nothing was written.');
 }

@@ -22,9 +22,9 @@ await main(async () => {
   } else {
     for (const line of planLines(plan, server)) console.log(line);
   }
-  const blocked = plan.changes
-    .filter(({ action }) => action === 'blocked')
-    .map(({ name }) => `${name} cannot be deployed.`);
+  const blocked = plan.changes.flatMap(({ name, action }) =>
+    action === 'blocked' ? `${name} cannot be deployed.` : [],
+  );
   if (plan.problems.length + blocked.length > 0) throw new UserError([...plan.problems, ...blocked].join('\n'));
   return plan.changes.some(isWrite) ? 2 : 0;
 });

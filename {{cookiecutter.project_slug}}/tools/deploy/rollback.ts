@@ -1,7 +1,7 @@
 // `npm run rollback -- <bot>`: puts an earlier version's code back, and holds it there until it is released, so that the
 // next deployment does not bring the bad code back.
 import type { Bot, Bundle } from '@medplum/fhirtypes';
-import { UserError, main, readArgs, table } from '../cli.ts';
+import { UserError, main, readArgs, suggest, table } from '../cli.ts';
 import { loadConfig } from '../config.ts';
 import { commandFor, readEnvironment } from '../env.ts';
 import { ownBots, readActual, tagOf, tagsOf, withTags } from './actual.ts';
@@ -22,10 +22,11 @@ await main(async () => {
   const { identifierSystem: system } = loadConfig();
   const environment = readEnvironment(values.env);
   const server = await connect(environment);
-  const own = ownBots((await readActual(server)).bots, system, environment.name).filter((one) => one.name === name);
-  const bot = own[0]?.bot;
-  if (!bot || own.length > 1)
-    throw new UserError(`${environment.name} has ${own.length || 'no'} ${name} of this repository.`);
+  const all = ownBots((await readActual(server)).bots, system, environment.name);
+  const [bot, twin] = all.filter((one) => one.name === name).map((one) => one.bot);
+  const names = twin ? [] : all.map((one) => one.name);
+  const where = `${twin ? 'twice on' : 'not deployed to'} ${environment.name}`;
+  if (!bot || twin) throw new UserError(`${name} is ${where}.${suggest(name, names)}`);
   const held = tagOf(bot, `${system}/held`);
   if (values.release) {
     if (!held) return console.log(`${name} is not held: nothing to do.`);

@@ -43,7 +43,7 @@ function readSecrets(file: string): Map<string, string> {
   try {
     text = readFileSync(file, 'utf8');
   } catch {
-    throw new UserError(`${file} cannot be read. Write one NAME=value a line into it; git ignores it.`);
+    throw new UserError(`${file} cannot be read. Write one NAME=value a line into it.`);
   }
   const secrets = new Map(Object.entries(parseEnv(text) as Record<string, string>));
   const empty = [...secrets].filter(([, value]) => !value).map(([name]) => name);

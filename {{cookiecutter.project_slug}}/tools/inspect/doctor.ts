@@ -59,8 +59,10 @@ function lookAtProject(environment: string, system: string, actual: Actual): voi
       warn(`ProjectMembership/${id} is of ${profile.reference}, which is gone: ${remove('ProjectMembership', id)}`);
   }
   const foreign = bots.filter(({ identifier = [] }) => !identifier.some((one) => one.system === system));
-  const names = foreign.map(({ name, id }) => `${name} (${id})`).join(', ');
-  if (names) ok(`bots from elsewhere: ${names}; to adopt one: ${commandFor(environment, 'import', '<id>')}`);
+  const names = foreign.slice(0, 10).map(({ name, id }) => `${name} (${id})`);
+  if (foreign.length > 10) names.push(`${foreign.length - 10} more`);
+  const adopt = commandFor(environment, 'import', '<id>');
+  if (names.length > 0) ok(`bots from elsewhere: ${names.join(', ')}; to adopt one: ${adopt}`);
   const active = subscriptions.filter(({ status }) => status === 'active');
   const text = `${active.length} of ${MAX_ACTIVE_SUBSCRIPTIONS} active subscriptions`;
   if (active.length > MAX_ACTIVE_SUBSCRIPTIONS)

@@ -16,15 +16,16 @@ const FRAME = /(evalmachine\.<anonymous>|[^\s(]*user\.cjs):(\d+):(\d+)/;
 async function logs(): Promise<void> {
   const options = { env: { type: 'string' }, failed: { type: 'boolean' } } as const;
   const { values, positionals } = readArgs({ allowPositionals: true, options });
+  const [wanted, ...more] = positionals;
+  if (more.length > 0) throw new UserError('Name one bot, or none: npm run logs -- [bot] [--failed] [--env <name>]');
   const { identifierSystem: system } = loadConfig();
   const environment = readEnvironment(values.env);
   const server = await connect(environment);
   const own = ownBots((await readActual(server)).bots, system, environment.name);
-  const [wanted] = positionals;
   const bots = own.filter(({ name }) => !wanted || name === wanted);
   if (bots.length === 0) {
     const names = own.map(({ name }) => name);
-    const hint = wanted ? suggest(wanted, names) : '';
+    const hint = suggest(wanted ?? '', names);
     throw new UserError(`${wanted ?? 'No bot of this repository'} is not deployed to ${environment.name}.${hint}`);
   }
   const ids = bots.map(({ bot }) => bot.id);

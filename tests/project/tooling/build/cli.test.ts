@@ -63,10 +63,17 @@ describe('flags', () => {
     [['--yess'], 'There is no flag --yess. Did you mean "--yes"?'],
     [['--frobnicate'], 'There is no flag --frobnicate. Known: --yes, --dry-run, --env.'],
     [['-y'], 'There is no flag -y. Known: --yes, --dry-run, --env.'],
-    [['--env'], "Option '--env <value>' argument missing"],
-    [['--yes=1'], "Option '--yes' does not take an argument"],
+    [['--env'], '--env needs a value after it.'],
+    [['--env', '--yes'], '--env needs a value after it.'],
+    [['--yes=1'], '--yes takes no value.'],
   ])('%j is refused', async (args, text) => {
     expect(await outcomeOf(ARGS, args)).toEqual({ code: 1, stdout: '', stderr: `Error: ${text}\n` });
+  });
+
+  test('and nothing else, where a command takes no names', async () => {
+    const none = ARGS.replace('allowPositionals: true', 'allowPositionals: false');
+    const line = 'Error: sync-bot is not expected here, only flags are. Known: --yes, --dry-run, --env.\n';
+    expect(await outcomeOf(none, ['sync-bot'])).toEqual({ code: 1, stdout: '', stderr: line });
   });
 
   test.each([
@@ -160,7 +167,13 @@ describe('the environment', () => {
   test.each(Object.keys(NONE))('%s missing: says which, and in which file', async (variable) => {
     const text = FILE.replace(new RegExp(`^${variable}=.*$`, 'm'), '');
     expect(await read(['staging'], { '.env.staging': text })).toBe(
-      `Error: ${variable} is not set. Put it into .env.staging (see .env.example), or set it as a variable.\n`,
+      `Error: Not set: ${variable}. Write into .env.staging (see .env.example), or set as variables.\n`,
+    );
+  });
+
+  test('several are missing: all are named', async () => {
+    expect(await read(['staging'], {})).toBe(
+      `Error: Not set: ${Object.keys(NONE).join(', ')}. Write into .env.staging (see .env.example), or set as variables.\n`,
     );
   });
 

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ADMIN, DOCTOR, IMPORT, LOGS, NO_ADMIN, PLAN, PROJECT, ROLLBACK, SECRETS, SETUP } from './harness.ts';
-import { all, command, isWrite, run, signIn, startWorld, writeRepository } from './harness.ts';
+import { all, command, inTerminal, isWrite, run, signIn, startWorld, writeRepository } from './harness.ts';
 import type { Ended, World } from './harness.ts';
 
 let world: World;
@@ -76,7 +76,9 @@ describe('npm run plan', () => {
     const { stdout } = await call(root, PLAN, '--env', 'staging');
     expect(stdout).toContain(`staging: ${MEDPLUM_BASE_URL}`);
     const { stderr } = await call(root, PLAN, '--env', 'production');
-    expect(stderr).toContain('MEDPLUM_CLIENT_SECRET is not set. Put it into .env.production');
+    expect(stderr).toBe(
+      'Error: Not set: MEDPLUM_CLIENT_SECRET. Write into .env.production (see .env.example), or set as variables.\n',
+    );
   });
 });
 
@@ -90,7 +92,7 @@ describe('npm run setup:bots', () => {
   });
 
   it('writes to a server elsewhere only with --yes, where nobody can be asked', async () => {
-    const elsewhere = await startWorld('127.0.0.2');
+    const elsewhere = await startWorld('0.0.0.0');
     const root = writeRepository([version(1)]);
     const refused = await call(root, SETUP);
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('nobody can be asked here') });
@@ -99,6 +101,33 @@ describe('npm run setup:bots', () => {
     expect(await call(root, SETUP, '--yes')).toMatchObject({ code: 0 });
     expect(await all(elsewhere, 'Bot')).toHaveLength(1);
     await elsewhere.stop();
+  });
+
+  it('asks in a terminal, where all but yes is a no', async () => {
+    const elsewhere = await startWorld('0.0.0.0');
+    const root = writeRepository([version(1)]);
+    for (const answer of ['n\n', '\n', '\u0003', '\u0004']) {
+      const { code, stdout } = await inTerminal(root, answer, {}, SETUP);
+      expect(code).toBe(1);
+      expect(stdout).toContain(`On \u001B[1m${elsewhere.baseUrl} (local)\u001B[22m: write this? [y/N] `);
+      expect(stdout).toMatch(/Error:\S* Nothing was written\.\r\n$/);
+    }
+    expect(await all(elsewhere, 'Bot')).toEqual([]);
+    const { code, stdout } = await inTerminal(root, 'y\n', { NO_COLOR: '1' }, SETUP);
+    expect(code).toBe(0);
+    expect(stdout).toContain('✔ sync-bot');
+    expect(stdout).toContain('Done: sync-bot.');
+    expect(stdout).not.toMatch(/\u001B\[\d*m/);
+    expect(await all(elsewhere, 'Bot')).toHaveLength(1);
+    await elsewhere.stop();
+  });
+
+  it('names in a terminal the bot that failed, in colour', async () => {
+    world.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400, body: {} } : undefined);
+    const { code, stdout } = await inTerminal(writeRepository([version(1)]), '', {}, SETUP);
+    expect(code).toBe(1);
+    expect(stdout).toContain('\u001B[31m✖\u001B[39m sync-bot');
+    expect(stdout).toMatch(/Error:\S* sync-bot: POST Bot\/\S+\/\$deploy was answered with 400\.\r\n/);
   });
 
   it('refuses a number of bots at a time that is none', async () => {
@@ -233,10 +262,13 @@ describe('npm run rollback', () => {
     const root = writeRepository([version(1)]);
     expect(await call(root, ROLLBACK, 'sync-bot')).toMatchObject({
       code: 1,
-      stderr: 'Error: local has no sync-bot of this repository.\n',
+      stderr: 'Error: sync-bot is not deployed to local.\n',
     });
     await run(world, root);
     expect((await call(root, ROLLBACK, 'sync-bot')).stderr).toContain('sync-bot has no earlier version.');
+    expect((await call(root, ROLLBACK, 'snyc-bot')).stderr).toBe(
+      'Error: snyc-bot is not deployed to local. Did you mean "sync-bot"?\n',
+    );
   });
 });
 
@@ -456,6 +488,13 @@ describe('npm run doctor', () => {
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('Check .env.staging') });
   });
 
+  it('names ten bots from elsewhere, and counts the others', async () => {
+    for (let number = 1; number <= 12; number++)
+      await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: `theirs-${number}` });
+    const { stdout } = await call(writeRepository([]), DOCTOR);
+    expect(stdout).toMatch(/^✓ bots from elsewhere: (theirs-\d+ \(\S+\), ){10}2 more; to adopt one: /m);
+  });
+
   it('still looks at the server where dist/ is missing', async () => {
     const root = writeRepository([version(1)]);
     rmSync(join(root, 'dist'), { recursive: true });
@@ -525,5 +564,9 @@ describe('npm run logs', () => {
       stderr: expect.stringContaining('Did you mean "sync-bot"?'),
     });
     expect((await call(root, LOGS)).stdout).toBe('No runs yet.\n');
+    expect(await call(root, LOGS, 'sync-bot', 'other-bot')).toMatchObject({
+      code: 1,
+      stderr: 'Error: Name one bot, or none: npm run logs -- [bot] [--failed] [--env <name>]\n',
+    });
   });
 });

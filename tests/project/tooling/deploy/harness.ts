@@ -91,7 +91,7 @@ export interface World {
   stop(): Promise<void>;
 }
 
-/** @param host - another address of this machine than 127.0.0.1 counts as a server elsewhere */
+/** @param host - how this machine is called: by 0.0.0.0 it counts as a server elsewhere */
 export async function startWorld(host = '127.0.0.1'): Promise<World> {
   const server = await startMedplumServer();
   const door = createServer(async (incoming, answer) => {
@@ -123,7 +123,7 @@ export async function startWorld(host = '127.0.0.1'): Promise<World> {
     const type = passed.headers.get('content-type');
     answer.writeHead(passed.status, type ? { 'Content-Type': type } : {}).end(content);
   });
-  await new Promise<void>((resolve) => door.listen(0, host, resolve));
+  await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
   const baseUrl = `http://${host}:${(door.address() as AddressInfo).port}/`;
   const world: World = {
     ...{ server, baseUrl, requests: [], rule: () => undefined, cutting: () => undefined },
@@ -185,6 +185,28 @@ export function command(root: string, script: string, ...args: string[]): { pid:
   const out = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) child[name].on('data', (chunk) => (out[name] += String(chunk)));
   return { pid: child.pid!, done: new Promise((resolve) => child.on('close', (code) => resolve({ code, ...out }))) };
+}
+
+/** Python has what Node lacks: a terminal for a child. */
+const IN_TERMINAL = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
+/**
+ * A command in a terminal of 100 by 30.
+ *
+ * @param answer - what is typed when it asks
+ */
+export function inTerminal(root: string, answer: string, variables: object, script: string): Promise<Ended> {
+  const line = ['sh', '-c', 'stty cols 100 rows 30; exec "$@"', '-', process.execPath, join(ROOT, script)];
+  const { NO_COLOR: _no, FORCE_COLOR: _force, ...env } = process.env;
+  const child = spawn('python3', ['-c', IN_TERMINAL, ...line], {
+    cwd: root,
+    env: { ...env, TERM: 'xterm', ...variables },
+  });
+  let stdout = '';
+  child.stdout.on('data', (chunk) => {
+    if (!stdout.includes('[y/N]') && String(chunk).includes('[y/N]')) child.stdin.write(answer);
+    stdout += String(chunk);
+  });
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr: '' })));
 }
 
 /** The code is null where the process was killed. */
