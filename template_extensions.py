@@ -145,9 +145,12 @@ def fhir_url(value: object) -> str:
 def keep_existing(slug: str) -> str:
     """Copy a folder that `-f` is about to write over; the hook keeps of the copy what really differs.
 
-    The copy's place goes to the hook in the environment, as answers are stored for replays and a place must not be.
+    The copy's place goes to the hook in the environment, as answers are stored for replays and a place must not be. It
+    is empty where there is no copy, and missing where the command makes no repository, as `cruft update`.
     """
     target, overwrite = _target(slug)
+    if target:
+        os.environ["MEDPLUM_BOTS_KEPT"] = ""
     if target and overwrite and target.is_dir() and any(target.iterdir()):
         number = 1
         while (copy := target.with_name(f"{slug}.before-{number}")).exists():

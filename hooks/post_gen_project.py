@@ -152,12 +152,11 @@ def show_tree(title: str, rows: list[tuple[int, str, str]]) -> None:
     if not (console := terminal()):
         say("\n".join([title, *(f"{'  ' * depth}{name:{27 - 2 * depth}}{words}" for depth, name, words in rows)]))
         return
-    from rich.text import Text
-    from rich.tree import Tree
+    from rich import text, tree
 
-    path = [Tree(Text(title, "bold green"), guide_style="dim")]
+    path = [tree.Tree(text.Text(title, "bold green"), guide_style="dim")]
     for depth, name, words in rows:
-        path[depth:] = [path[depth - 1].add(Text.assemble((f"{name:{29 - 4 * depth}}", "cyan"), words))]
+        path[depth:] = [path[depth - 1].add(text.Text.assemble((f"{name:{29 - 4 * depth}}", "cyan"), words))]
     console.print(path[0])
 
 
@@ -167,7 +166,8 @@ def finish(project: Path, answers: dict[str, Any], overlays: dict[str, Any]) -> 
         say(f"Warning: written over, yours are kept in {kept}: {', '.join(files)}", "yellow")
     # cruft makes repositories in temporary folders to compare them: a commit there breaks its update.
     if "_commit" in answers:
-        say(f"Left to you by cruft, in {project.name}: git init (if new), npm ci, npm run build, npm test")
+        if kept is not None:  # cruft create
+            say(f"Left to you by cruft, in {project.name}: git init (if new), npm ci, npm run build, npm test")
         return
     no_git = make_commit(project) if answers["init_git"] else "no git repository: not wanted"
     no_npm = install(project) if answers["install_dependencies"] else "no npm packages: not wanted"
