@@ -270,18 +270,21 @@ def test_a_late_failure_does_not_destroy_the_repository(project: Path, tmp_path:
 def test_a_terminal_gets_a_tree_in_colours_and_the_whole_command_on_one_line(project: Path, tmp_path: Path) -> None:
     import pty
 
-    answers = {"project_slug": "bots", "bot_runtime": "awslambda", "init_git": False, "install_dependencies": False}
+    answers = {"project_slug": "bots", "bot_runtime": "awslambda", "init_git": False, "install_dependencies": True}
+    command(tmp_path / "bin", "node", "print('v24.10.0')")
+    command(tmp_path / "bin", "npm", "")
     hook = rendered(tmp_path, **answers, license="MIT", description="d" * 150)
     bots = [{"name": "a-bot", "subscriptions": [{"criteria": "Patient"}]}]
     shown = {}
     for name, extra in (("colour", {}), ("plain", {"NO_COLOR": "1"}), ("narrow", {"COLUMNS": "40"})):
         overlay(project, "a-bot", chosen_by={"license": ["MIT"]}, title="greets and greets and greets", bots=bots)
         ours, theirs = pty.openpty()
-        env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **extra}
+        env = {**os.environ, "PATH": str(tmp_path / "bin"), "TERM": "xterm-256color", "COLUMNS": "80", **extra}
         subprocess.run([sys.executable, hook], cwd=project, stdout=theirs, env=env, check=True)
         os.close(theirs)
         shown[name] = os.read(ours, 100_000).decode().replace("\r\n", "\n")
         os.close(ours)
+    assert "Installing the npm packages (npm ci) ..." in shown["colour"].partition("Made bots")[0]
     assert "\x1b[1;32mMade bots" in shown["colour"]
     assert "\x1b[36m" in shown["colour"]
     assert not re.search(r"\x1b\[[\d;]*3\d", shown["plain"])
