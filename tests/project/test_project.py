@@ -37,6 +37,8 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize("example_bots", template.QUESTIONS["example_bots"])
 def test_it_builds_and_its_tests_pass(example_bots: str, new_project: NewProject) -> None:
     project = new_project(**{**ANSWERS[example_bots], "example_bots": example_bots})
+    if example_bots == "both":  # in a folder whose name needs care, too
+        project = project.rename(project.with_name("Ordner für Bots 💉"))
     before = template.files(project)
     npm("run", "build", cwd=project)
     manifest = json.loads((project / "dist" / "manifest.json").read_text())
