@@ -237,6 +237,7 @@ def _is_private(host: str) -> bool:
     """Say whether a host is this machine or on a private network: a private address, a bare or a local name."""
     ip = _ip(host)
     if ip is not None:
+        ip = getattr(ip, "ipv4_mapped", None) or ip  # ::ffff:8.8.8.8, which Python before 3.13 takes for private
         return ip.is_private or ip.is_loopback
     return "." not in host or host.endswith(PRIVATE_SUFFIXES)
 

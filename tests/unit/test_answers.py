@@ -168,6 +168,7 @@ def test_a_medplum_address_ends_in_one_slash(url: str, kept: str) -> None:
         ("javascript:alert(1)", "must begin with https://"),
         ("http://api.medplum.com", "in the open"),
         ("http://8.8.8.8/", "in the open"),
+        ("http://[::ffff:8.8.8.8]/", "in the open"),
         ("https://api.medplum.com/?x=1", "query or fragment"),
         ("https://api.medplum.com/#x", "query or fragment"),
         ("https://a b.org/", "spaces"),
