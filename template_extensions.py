@@ -126,7 +126,7 @@ def project_slug(value: object) -> str:
 def medplum_url(value: object) -> str:
     """Check the Medplum server's address and give it exactly one slash at its end."""
     url = _url(value, "medplum_base_url", "https://api.medplum.com/")
-    if url.startswith("https://app.medplum.com"):
+    if urlsplit(url).hostname == "app.medplum.com":
         refuse("medplum_base_url", url, "is the web application; its server is https://api.medplum.com/")
     if re.search(r"/(fhir(/R4)?|oauth2|admin)$", url):
         refuse(

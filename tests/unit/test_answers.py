@@ -153,6 +153,7 @@ def test_a_file_in_the_way_is_refused_even_with_overwrite(tmp_path: Path, capsys
         ("http://10.1.2.3", "http://10.1.2.3/"),
         ("http://medplum-server:8103/", "http://medplum-server:8103/"),
         ("http://medplum.internal/", "http://medplum.internal/"),
+        ("https://app.medplum.com.example.org", "https://app.medplum.com.example.org/"),
         ("  https://api.medplum.com/ ", "https://api.medplum.com/"),
     ],
 )
