@@ -605,6 +605,38 @@ describe('references among synced types', () => {
     },
   );
 
+  test('one of those it links to goes while another one comes along', async () => {
+    const [known, fresh] = [randomUUID(), randomUUID()];
+    source.save({ resourceType: 'Patient', id: known });
+    await syncs(known);
+    source.save({ resourceType: 'Patient', id: fresh });
+    save(linkTo(known, fresh));
+    const { fetch } = globalThis;
+    let gone = false;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      if (init?.method === 'POST' && !gone) {
+        gone = true;
+        source.remove('Patient', known);
+        await syncs(known, true);
+      }
+      return fetch(url, init);
+    });
+    expect(await syncs()).toMatchObject({ action: 'created', attempts: 2, leftOut: 1 });
+    expect((await there())?.link).toEqual(linkTo(fresh).link);
+  });
+
+  test('what was to come along in a transaction that is held up does not come after it was deleted', async () => {
+    const fresh = randomUUID();
+    save();
+    await syncs();
+    source.save({ resourceType: 'Patient', id: fresh });
+    save(linkTo(fresh));
+    const release = holdFirst(({ method }) => method === 'POST' && source.remove('Patient', fresh) !== undefined);
+    expect(await syncs()).toMatchObject({ action: 'unchanged', attempts: 2, leftOut: 1 });
+    expect(await release()).toBe(409);
+    expect(await there(fresh)).toBeUndefined();
+  });
+
   test('a patient with links that may not be written is not tried in another way', async () => {
     save(linkTo(randomUUID()));
     const { fetch } = globalThis;

@@ -32,6 +32,7 @@ export interface SyncResult extends Done {
  * @param resourceType - One of the configured types.
  * @param id - The id on Medplum.
  * @param deleted - Whether somebody said that it was deleted; only then Medplum's 404 counts as a deletion.
+ * @param before - How many attempts were made elsewhere, whose writes may still be under way.
  * @returns What was done.
  * @throws The last failure when the deadline came, or at once where trying again cannot help.
  * @example await sync(context, 'Patient', id); // { action: 'updated', version: '3', leftOut: 0, attempts: 1 }
@@ -41,6 +42,7 @@ export async function sync(
   resourceType: string,
   id: string,
   deleted = false,
+  before = 0,
 ): Promise<SyncResult> {
   const type = context.config.types.find((synced) => synced === resourceType);
   if (!type || !isTypeAndId(type, id)) {
@@ -48,13 +50,16 @@ export async function sync(
   }
   const along = new Set<string>();
   const result = await retry(
-    async (attempts) => ({ ...(await syncOnce({ ...context, along }, type, id, deleted, attempts)), attempts }),
+    async (attempts) => ({
+      ...(await syncOnce({ ...context, along }, type, id, deleted, before + attempts)),
+      attempts,
+    }),
     context.deadline,
     delayAfter,
   );
   // What was written along may have changed meanwhile, and its own run may have been over before that.
   for (const [alongType = '', alongId = ''] of [...along].map((reference) => reference.split('/'))) {
-    await sync(context, alongType, alongId);
+    await sync(context, alongType, alongId, false, result.attempts);
   }
   return result;
 }

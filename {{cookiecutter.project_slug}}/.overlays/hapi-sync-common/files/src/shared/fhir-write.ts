@@ -2,7 +2,7 @@
 import type { Bundle, BundleEntry, Resource, ResourceType } from '@medplum/fhirtypes';
 import { referencesOf, sanitize } from './fhir-sanitize.ts';
 import type { SpellReference } from './fhir-sanitize.ts';
-import { readSource } from './fhir-source.ts';
+import { again, readSource } from './fhir-source.ts';
 import { identifiersOf, lookAt, referenceThere, versionIn } from './fhir-target.ts';
 import type { SyncContext, Target } from './fhir-target.ts';
 import { HTTP_VERBS, isRequestFailure } from './http-request.ts';
@@ -42,8 +42,7 @@ export async function put(context: SyncContext, target: Target, source: Resource
     return { action: actionOf(status, target, version), version, leftOut };
   } catch (error) {
     // Perhaps it refers to something that is not there yet (HAPI 8.8: 400, for a conditional reference 404).
-    const refused = isRequestFailure(error) && [400, 404, 422].includes(error.status);
-    if (refused && referencesOf(source, context.config.types).length > 0) {
+    if (isRefused(error) && referencesOf(source, context.config.types).length > 0) {
       return putTogether(context, target, source);
     }
     throw error;
@@ -55,15 +54,18 @@ async function putTogether(context: SyncContext, target: Target, source: Resourc
   const { config, server } = context;
   const members = new Map([[`${source.resourceType}/${source.id}`, { target, source }]]);
   const unknown = new Set<string>();
+  const known: string[] = [];
   for (const member of members.values()) {
     for (const reference of referencesOf(member.source, config.types).filter((one) => !members.has(one))) {
       const [type, id] = reference.split('/') as [ResourceType, string];
       const there = await lookAt(context, type, id);
       const here = there.resource ? undefined : await readSource(context, type, id, true);
-      if (here && config.inScope(here)) {
+      if (there.resource) {
+        known.push(reference);
+      } else if (here && config.inScope(here)) {
         members.set(reference, { target: there, source: here });
         context.along?.add(reference);
-      } else if (!there.resource) {
+      } else {
         unknown.add(reference); // deleted, out of scope or not ours to read: nothing to refer to
       }
     }
@@ -83,11 +85,23 @@ async function putTogether(context: SyncContext, target: Target, source: Resourc
     request: { method: 'PUT', url, ...(version && { ifMatch: `W/"${version}"` }) },
   }));
   const bundle: Bundle = { resourceType: 'Bundle', type: 'transaction', entry };
-  const answer = await server.send<Bundle>(HTTP_VERBS.POST, '', bundle, WHOLE_META);
+  const answer = await server.send<Bundle>(HTTP_VERBS.POST, '', bundle, WHOLE_META).catch(async (error: unknown) => {
+    for (const [type = '', id = ''] of isRefused(error) ? known.map((reference) => reference.split('/')) : []) {
+      if (!(await lookAt(context, type, id)).resource) {
+        throw again(`${type}/${id} was deleted there meanwhile`);
+      }
+    }
+    throw error;
+  });
   const response = answer.body?.entry?.[0]?.response;
   const version = versionIn(response?.etag);
   const action = actionOf(Number.parseInt(response?.status ?? ''), target, version);
   return { action, version, leftOut: copies[0]?.leftOut ?? 0 };
+}
+
+/** Whether the server did not like what it was sent, or what that refers to. */
+function isRefused(error: unknown): boolean {
+  return isRequestFailure(error) && [400, 404, 422].includes(error.status);
 }
 
 function fullUrl(reference: string): string {
