@@ -188,6 +188,7 @@ describe('changes', () => {
     await expect(run()).rejects.toThrow('1 resources could not be synced');
     expect(await there()).toEqual(['good -']);
     expect(lines).toContainEqual(expect.stringMatching(/^SYNC Patient\/bad failed: HTTP 4/));
+    expect(lines).toContainEqual(expect.stringMatching(/^reconcile changes complete .* unreadable=0 failed=1$/));
     for (let n = 0; n < 2; n++) {
       now += hours(100);
       await expect(run()).rejects.toThrow('1 resources');

@@ -278,6 +278,26 @@ describe('deleting', () => {
     expect(await syncs(other)).toMatchObject({ action: 'unchanged', leftOut: 1 });
   });
 
+  test('a change of that other one, just before its link goes, is not overwritten', async () => {
+    const other = randomUUID();
+    save();
+    source.save({ resourceType: 'Patient', id: other, ...linkTo(id) });
+    await syncs(other);
+    source.remove('Patient', id);
+    const { fetch } = globalThis;
+    let changed = false;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      if (init?.method === 'PUT' && !changed) {
+        changed = true;
+        source.save({ resourceType: 'Patient', id: other, gender: 'female', ...linkTo(id) });
+        await syncs(other);
+      }
+      return fetch(url, init);
+    });
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted', attempts: 2 });
+    expect(await there(other)).toMatchObject({ gender: 'female' });
+  });
+
   test('two that link to each other both go', async () => {
     const other = randomUUID();
     save(linkTo(other));
