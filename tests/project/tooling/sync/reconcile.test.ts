@@ -216,10 +216,15 @@ test('a link to a copy that goes points to the one that stays', async () => {
     (source.current('Patient', id) as Patient).identifier?.find(({ system }) => system !== SYSTEM)?.value;
   const [a, b] = [idOf('a') ?? '', idOf('b') ?? ''];
   const headers = { 'content-type': 'application/fhir+json' };
-  const put = (patient: object & { id: string }): Promise<Response> =>
+  const put = (patient: Patient & { id: string }): Promise<Response> =>
     fetch(`${external.baseUrl}/Patient/${patient.id}`, { method: 'PUT', headers, body: JSON.stringify(patient) });
   await put({ resourceType: 'Patient', id: 'copy', identifier: [{ system: SYSTEM, value: 'a' }] });
-  await put({ ...(await there(b)), id: b, link: [{ other: { reference: 'Patient/copy' }, type: 'seealso' }] });
+  await put({
+    resourceType: 'Patient',
+    ...(await there(b)),
+    id: b,
+    link: [{ other: { reference: 'Patient/copy' }, type: 'seealso' }],
+  });
   expect((await run()).counts).toMatchObject({ differing: 0, duplicates: 1, failed: 0 });
   expect(await there('copy')).toBeUndefined();
   expect((await there(b))?.link?.[0]?.other.reference).toBe(`Patient/${a}`);
