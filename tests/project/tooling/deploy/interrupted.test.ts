@@ -1,4 +1,5 @@
-// A command that is killed at any of its requests, before or after the server carried it out, is completed by the next one.
+// A command that ends at any of its requests, before or after the server carried it out, is completed by the next one; a line
+// that breaks and a second run at the same time change nothing either.
 import type { Bot, Project, ProjectMembership } from '@medplum/fhirtypes';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -155,3 +156,49 @@ async function complete(root: string, script: string, args: string[], place: str
   expect((await run(world, root, { prune: true, concurrency: 1 })).failed, place).toEqual([]);
   expect((await run(world, root, { prune: true })).writes, place).toEqual([]);
 }
+
+/** What one clean run leaves; then the world is as before it. */
+async function cleanRun(root: string): Promise<unknown> {
+  const reset = snapshot(world);
+  expect((await run(world, root, { prune: true })).failed).toEqual([]);
+  const wanted = await everything(root);
+  reset();
+  return wanted;
+}
+
+describe('two runs at the same time', () => {
+  it('end in the same state, or one says that the other was there', async () => {
+    const root = await prepareDeployment();
+    const wanted = await cleanRun(root);
+    const both = await Promise.all([
+      run(world, root, { prune: true, concurrency: 1 }),
+      run(world, root, { prune: true }),
+    ]);
+    const word = /changed by someone else meanwhile.*run it again$|not as it should be.*run it again$/;
+    for (const { message } of both.flatMap(({ failed }) => failed)) expect(message).toMatch(word);
+    expect((await run(world, root, { prune: true })).failed).toEqual([]);
+    expect(await everything(root)).toEqual(wanted);
+    expect((await run(world, root, { prune: true })).writes).toEqual([]);
+  });
+});
+
+describe('a line that breaks', () => {
+  it.each(['cut before', 'cut after'] as const)(
+    'once at every request (%s the server carried it out) changes nothing',
+    async (cut) => {
+      const root = await prepareDeployment();
+      const wanted = await cleanRun(root);
+      const broken = new Set<string>();
+      world.rule = ({ method, path, body }) => {
+        const request = `${method} ${path} ${path === 'oauth2/token' ? '' : body}`;
+        if (broken.has(request)) return undefined;
+        broken.add(request);
+        return cut;
+      };
+      expect((await run(world, root, { prune: true })).failed).toEqual([]);
+      expect(broken.size).toBeGreaterThan(30);
+      world.rule = () => undefined;
+      expect(await everything(root)).toEqual(wanted);
+    },
+  );
+});
