@@ -129,6 +129,8 @@ describe('a process that is killed at any of its requests', () => {
     const sent = [...world.requests];
     expect(sent.length).toBeGreaterThanOrEqual(atLeast);
     const wanted = await everything(root);
+    const deployed = (requests: Request[]): number =>
+      new Set(requests.map(({ path }) => path).filter((path) => path.endsWith('/$deploy'))).size;
     for (const { number, method, path } of sent) {
       for (const side of ['cut before', 'cut after'] as const) {
         const place = `${side} request ${number}, ${method} ${path.replace(/[0-9a-f-]{36}/, 'ID')}`;
@@ -141,6 +143,8 @@ describe('a process that is killed at any of its requests', () => {
         world.rule = () => undefined;
         await complete(root, script, args, place);
         expect(await everything(root), place).toEqual(wanted);
+        const arrived = world.requests.filter((one) => one.number !== number || side === 'cut after');
+        expect(deployed(arrived), `${place}: bots that were deployed`).toBe(deployed(sent));
       }
     }
   });
