@@ -97,8 +97,7 @@ function desiredBot(root: string, environment: string, bot: BotConfig, manifest:
       runAsUser: bot.runAsUser,
       // A Lambda without a timeout is given this one by `$deploy`, which writes the Bot for it, over edits made meanwhile.
       timeout: bot.timeout ?? 10,
-      // Left alone where it is not given.
-      ...(bot.runtimeVersion && { runtimeVersion: bot.runtimeVersion }),
+      runtimeVersion: bot.runtimeVersion, // else what is there is left alone, see planSettings
     },
     code: checkedCode(root, bot, manifest),
     subscriptions: bot.subscriptions.flatMap((subscription) => desiredSubscriptions(bot.name, subscription)),

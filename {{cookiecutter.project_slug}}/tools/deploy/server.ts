@@ -61,11 +61,8 @@ export async function connect(environment: Environment): Promise<Server> {
 
 async function signIn({ baseUrl, clientId, clientSecret, projectId, name }: Environment): Promise<string> {
   const file = `.env.${name}`;
-  const form = new URLSearchParams({
-    grant_type: 'client_credentials',
-    client_id: clientId,
-    client_secret: clientSecret,
-  });
+  const client = { client_id: clientId, client_secret: clientSecret };
+  const form = new URLSearchParams({ grant_type: 'client_credentials', ...client });
   const { status, text } = await exchange('POST', `${baseUrl}oauth2/token`, form, {});
   if (status === 400 || status === 401) {
     const reason = (parse(text, baseUrl) as { error_description?: string }).error_description ?? 'no reason given';
@@ -88,6 +85,9 @@ const TRIES = 7;
 /** Too many requests, a write that lost against a parallel one, a gateway without its server. */
 const PASSING = [409, 429, 502, 503, 504];
 
+/** All requests wait where one is told to: with each that comes meanwhile Medplum begins the time anew (5.1.26). */
+let pause: Promise<unknown> = Promise.resolve();
+
 interface Answer {
   status: number;
   headers: http.IncomingHttpHeaders;
@@ -105,6 +105,7 @@ async function exchange(
   const all = { 'Content-Type': `application/${type}`, ...headers };
   const payload = typeof body === 'string' || form ? String(body) : JSON.stringify(body);
   for (let tries = 1; ; tries++) {
+    for (let waited: unknown; waited !== pause; await waited) waited = pause;
     const answer = await sendOnce(url, { method, headers: all }, payload).catch((error: Error) => error);
     if (answer instanceof Error) {
       const { code, message } = answer as NodeJS.ErrnoException;
@@ -114,7 +115,8 @@ async function exchange(
       return answer;
     }
     const seconds = answer instanceof Error ? undefined : askedToWait(answer.headers);
-    await sleep((seconds ?? 0.1 * 2 ** tries * (0.5 + Math.random())) * 1000);
+    if (seconds === undefined) await sleep(0.1 * 2 ** tries * (0.5 + Math.random()) * 1000);
+    else pause = Promise.all([pause, sleep(seconds * 1000)]);
   }
 }
 
@@ -137,9 +139,8 @@ function sendOnce(url: string, options: http.RequestOptions, payload?: string): 
 /** Seconds, from Retry-After or from Medplum's own `RateLimit: "requests";r=0;t=12` (r: left, t: until it is renewed). */
 function askedToWait(headers: http.IncomingHttpHeaders): number | undefined {
   const after = headers['retry-after'];
-  const seconds = after && Number.isNaN(Number(after)) ? (Date.parse(after) - Date.now()) / 1000 : Number(after ?? NaN);
   const renewed = /r=0;t=(\d+)/.exec(String(headers['ratelimit'] ?? ''))?.[1];
-  const wait = Number.isNaN(seconds) ? Number(renewed ?? NaN) : seconds;
+  const wait = Number.isNaN(Number(after ?? 0)) ? (Date.parse(after!) - Date.now()) / 1000 : Number(after ?? renewed);
   return Number.isNaN(wait) ? undefined : Math.min(Math.max(wait, 0), 65);
 }
 

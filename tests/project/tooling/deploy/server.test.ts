@@ -6,7 +6,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { connect, isLocal, searchAll } from '../../tools/deploy/server.ts';
 
 const waits = vi.hoisted((): number[] => []);
-vi.mock('node:timers/promises', () => ({ setTimeout: async (milliseconds: number) => void waits.push(milliseconds) }));
+const held = vi.hoisted((): { until?: Promise<void> } => ({}));
+vi.mock('node:timers/promises', () => ({
+  setTimeout: async (milliseconds: number) => {
+    waits.push(milliseconds);
+    await held.until;
+  },
+}));
 
 type Answer = [status: number, headers?: Record<string, string>];
 let http: Server;
@@ -27,7 +33,11 @@ beforeAll(async () => {
   baseUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}/`;
 });
 afterAll(() => void http.close());
-beforeEach(() => void (waits.length = 0));
+beforeEach(() => {
+  waits.length = 0;
+  delete held.until;
+  bodyOf = () => undefined;
+});
 
 const read = async (...given: Answer[]): Promise<unknown> => {
   answers = given;
@@ -60,6 +70,24 @@ describe('a request that is refused for now', () => {
     await expect(read([503])).rejects.toThrow('GET Bot/1 was answered with 503');
     expect(waits).toHaveLength(6);
     expect(waits[5]).toBeGreaterThan(waits[0]!);
+  });
+
+  it('keeps the others waiting, too: whoever asks meanwhile lets Medplum begin its minute anew', async () => {
+    let release: () => void = () => undefined;
+    held.until = new Promise((resolve) => (release = resolve));
+    const asked: (string | undefined)[] = [];
+    bodyOf = (url) => void asked.push(url);
+    answers = [[429, { RateLimit: '"fhirInteractions";r=0;t=9' }], [200]];
+    const server = await connect({ name: 'local', baseUrl, clientId: 'c', clientSecret: 's', projectId: 'p' });
+    const first = server.send('GET', 'Bot/1');
+    await vi.waitFor(() => expect(waits).toEqual([9000]));
+    const second = server.send('GET', 'Bot/2');
+    await fetch(`${baseUrl}somebody-else`);
+    expect(asked).toEqual(['/fhir/R4/Bot/1', '/somebody-else']);
+    release();
+    await Promise.all([first, second]);
+    expect(asked.slice(2).toSorted()).toEqual(['/fhir/R4/Bot/1', '/fhir/R4/Bot/2']);
+    expect(waits).toEqual([9000]);
   });
 
   it.each([400, 403, 404, 413, 500])('is not repeated after %i', async (status) => {
