@@ -534,12 +534,14 @@ describe('full', () => {
 
   test('a dry run counts, and changes nothing on either side', async () => {
     save('same');
+    save('deleted');
     await run();
     save('missing');
+    source.remove('Patient', 'deleted');
     await put('copy', { identifier: [{ system: SYSTEM, value: 'same' }] });
     await put('orphan', { identifier: [{ system: SYSTEM, value: 'orphan' }] });
     const before = [await there(), source.requests.length];
-    const counts = { differing: 1, leftover: 1, duplicates: 1, failed: 0 };
+    const counts = { differing: 1, leftover: 2, duplicates: 1, failed: 0 };
     expect(await run({ mode: 'full', dryRun: true })).toMatchObject({ dryRun: true, complete: true, counts });
     expect(await there()).toEqual(before[0]);
     expect(source.requests.slice(before[1] as number).filter((request) => !request.startsWith('GET'))).toEqual([]);

@@ -22,16 +22,20 @@ export interface Step {
  * The searches of a run, in their order: what others refer to is written first and deleted last.
  *
  * @param context - What the sync works with.
- * @param mode - `changes`: what changed and what was deleted on Medplum. `full`: also what is on the external server.
+ * @param mode - `changes`: what changed and what was deleted on Medplum. `full`: what changed, and all that is on the
+ *   external server; what was deleted, and is there nevertheless, is among that.
  * @param since - Only what changed since then (ISO time); undefined: ever.
  * @returns The steps.
  */
 export function stepsOf(context: SyncContext, mode: 'changes' | 'full', since: string | undefined): Step[] {
   const { types } = context.config;
   const changed = types.map((type) => listed(context, type, since, ''));
-  const deleted = types.toReversed().map((type) => listed(context, type, since, '&_deleted=true'));
-  const there = types.toReversed().map((type) => onExternalServer(context, type));
-  return [...changed, ...deleted, ...(mode === 'full' ? there : [])];
+  const gone = types
+    .toReversed()
+    .map((type) =>
+      mode === 'full' ? onExternalServer(context, type) : listed(context, type, since, '&_deleted=true'),
+    );
+  return [...changed, ...gone];
 }
 
 function listed(context: SyncContext, type: ResourceType, since: string | undefined, more: string): Step {
