@@ -498,6 +498,19 @@ describe('identity: identifier', () => {
     expect((await carriers(id)).map((patient) => patient.id)).toEqual([first?.id]);
   });
 
+  test('a link to a patient that is there twice is refused, and written by the run after the copy has gone', async () => {
+    const other = randomUUID();
+    await world.run(SYNC, save({}, other));
+    const copy = await stranger({ identifier: [{ system: SYSTEM, value: other }] });
+    save({ link: [{ other: { reference: `Patient/${other}` }, type: 'seealso' }] });
+    const refused = await world.run('hapi-reconcile-bot', {});
+    expect(refused.log.join('')).toContain(`SYNC Patient/${id} failed: HTTP 412 processing HAPI-1092`);
+    expect((await read(`Patient/${copy}`)).status).toBe(410);
+    const [stays] = await carriers(other);
+    expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({ complete: true, counts: { failed: 0 } });
+    expect((await carriers(id)).map(({ link }) => link?.[0]?.other.reference)).toEqual([`Patient/${stays?.id}`]);
+  });
+
   test('a held update lands after a newer one, and is refused', async () => {
     await world.run(SYNC, save({ gender: 'female' }));
     let held = false;
