@@ -209,7 +209,10 @@ def test_ctrl_c_ends_npm_and_nothing_else(project: Path, tmp_path: Path) -> None
     (project / ".overlays").mkdir()
     command(tmp_path / "bin", "node", "print('v24.10.0')")
     command(tmp_path / "bin", "npm", "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(60)")
-    done = template.run(sys.executable, rendered(tmp_path, **answers), cwd=project, env={"PATH": str(tmp_path / "bin")})
+    # A shell's background jobs, and what they start, ignore Ctrl+C.
+    listen = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    line = (sys.executable, "-c", f"{listen}; runpy.run_path(sys.argv[1], run_name='__main__')")
+    done = template.run(*line, rendered(tmp_path, **answers), cwd=project, env={"PATH": str(tmp_path / "bin")})
     assert "Left out: no npm packages: npm failed (stopped by Ctrl+C); later: npm ci\n" in done.stdout
     assert "  npm run build\n" in done.stdout
     assert done.stderr == ""
