@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['tests/**/*.test.ts'],
+    setupFiles: ['tests/setup.ts'],
     isolate: false,
     maxWorkers: '100%', // of the processor's cores; vitest would leave one of two unused
     restoreMocks: true,
