@@ -196,7 +196,8 @@ const IN_TERMINAL = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
  */
 export function inTerminal(root: string, answer: string, variables: object, script: string): Promise<Ended> {
   const line = ['sh', '-c', 'stty cols 100 rows 30; exec "$@"', '-', process.execPath, join(ROOT, script)];
-  const { NO_COLOR: _no, FORCE_COLOR: _force, ...env } = process.env;
+  // Node shows no colours where CI is set.
+  const { NO_COLOR: _no, FORCE_COLOR: _force, CI: _ci, ...env } = process.env;
   const child = spawn('python3', ['-c', IN_TERMINAL, ...line], {
     cwd: root,
     env: { ...env, TERM: 'xterm', ...variables },
