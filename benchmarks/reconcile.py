@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -16,6 +16,7 @@ from benchmarks.servers import Servers
 from tests.support import hapi_server
 
 FULL = json.dumps({"input": {"mode": "full"}})
+MANY = 10_000
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,10 @@ def measure(count: int, few: int, rounds: int) -> tuple[list[Row], Memory]:
     against = "the same HAPI, plain PUTs of all, 8 at a time"
     ours, puts, little = (_speed(count, taken) for taken in (times.ours, times.theirs, some))
     ratio = 1 / times.ratio
-    goal = "at least 0.8x of its speed" if rounds == ROUNDS else ""
+    # With fewer the start of the bot's process is a good part of the time.
+    goal = "at least 0.8x of its speed" if count == MANY else ""
     met = ratio >= 0.8 if goal else None
-    growth = "with the patients; not with the bots."
+    growth = "with the patients; not with the bots." if goal else "here the start of its process weighs more."
     rows = [
         Row(f"reconciling {count:,} patients, all differ", against, ours, puts, ratio, goal, met, growth, same),
         Row(
@@ -148,10 +150,9 @@ def run(size: Size) -> list[Row]:
         raise CommandError(lacking)
     if size == "smallest":
         return measure(50, 5, rounds=1)[0]
-    rows, many = measure(10_000, 100, ROUNDS)
+    rows, many = measure(MANY, 100, ROUNDS)
     small_rows, few = measure(1000, 100, ROUNDS)
-    small = replace(small_rows[0], goal="", met=None, growth="here the start of its process weighs more.")
-    return [*rows, small, *memory_rows(many, few)]
+    return [*rows, small_rows[0], *memory_rows(many, few)]
 
 
 def memory_rows(many: Memory, few: Memory) -> list[Row]:
