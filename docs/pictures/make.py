@@ -68,7 +68,7 @@ def draw(name: str, title: str, shown: str) -> None:
 def show_page(project: Path) -> None:
     """Write a picture of the local server's page, after some patients have come and one has gone."""
     dev = subprocess.Popen(
-        ["node", "tools/local/dev.ts", "--port", "0", "--fhir-port", "0"],
+        ["node", "tools/bin/medplum-bots.cjs", "dev", "--port", "0", "--fhir-port", "0"],
         cwd=project,
         stdout=subprocess.PIPE,
         text=True,

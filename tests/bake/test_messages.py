@@ -20,21 +20,21 @@ BEGINNINGS = re.compile(
 )
 # Messages that reach their UserError by another way: a part of each, which the file must still hold.
 ELSEWHERE = {
-    "tools/build/bundles.ts": [
+    "tools/src/bundling/bundles.ts": [
         "is not there: write it, or take",
         'is not in medplum.config.json: add it to "bots"',
         "cannot be found: ",
         "write the path of a file, with its ending",
         "npm install --save-dev",
     ],
-    "tools/build/shared-exports.ts": ["has no JSDoc", "the JSDoc of ", ": say what goes in"],
-    "tools/cli.ts": ["This was not expected."],
-    "tools/config.ts": [
+    "tools/src/bundling/shared-exports.ts": ["has no JSDoc", "the JSDoc of ", ": say what goes in"],
+    "tools/src/command-line.ts": ["This is unexpected."],
+    "tools/src/config/config.ts": [
         "has to be five numeric fields like",
         "is no resource type, so this would never run.",
     ],
-    "tools/deploy/deploy.ts": ["is not as it should be after the deployment"],
-    "tools/deploy/plan.ts": [
+    "tools/src/deploy/deploy.ts": ["is not as it should be after the deployment"],
+    "tools/src/deploy/plan.ts": [
         "both carry the identifier",
         "medplum.config.json gives it the id",
         "as medplum.config.json has it, is not in this project",
@@ -44,19 +44,19 @@ ELSEWHERE = {
         "its last deployment did not finish",
         "something else has deployed",
     ],
-    "tools/deploy/plan-attached.ts": [
+    "tools/src/deploy/plan-attached.ts": [
         "membership (missing: no event would run it)",
         "only a project admin can remove it",
         "too, and stays: take our identifier from it in the Medplum app",
     ],
-    "tools/deploy/rollback.ts": ["no earlier version", "beginning with"],
-    "tools/local/bot.ts": ["No Medplum answers at"],
-    "tools/local/bots.ts": ["Bots not enabled", "Unsupported bot runtime", "No executable code"],
-    "tools/local/local.ts": ["is taken"],
-    "tools/local/run-bot.ts": ["Task timed out after", "Script execution timed out after"],
-    "tools/local/sandbox.ts": ["The bundle gave a function where a result was due"],
-    "tools/inspect/analyze.ts": ["in no bundle"],
-    "tools/inspect/doctor.ts": ["the newest never fire. Remove some"],
+    "tools/src/commands/rollback.ts": ["no earlier version", "beginning with"],
+    "tools/src/commands/bot.ts": ["No Medplum answers at"],
+    "tools/src/medplum/bot-execution.ts": ["Bots not enabled", "Unsupported bot runtime", "No executable code"],
+    "tools/src/local-servers.ts": ["is taken"],
+    "tools/src/runtime/worker-pool.ts": ["Task timed out after", "Script execution timed out after"],
+    "tools/src/runtime/sandbox.ts": ["The bundle gave a function where a result was due"],
+    "tools/src/bundling/analyze.ts": ["in no bundle"],
+    "tools/src/commands/doctor.ts": ["the newest never fire. Remove some"],
     ".overlays/hapi-sync-common/files/src/shared/fhir-source.ts": [" from Medplum"],
     ".overlays/hapi-sync-common/files/src/shared/fhir-sync.ts": [
         "not a type of src/shared/sync-config.ts",
@@ -76,7 +76,7 @@ LEFT_OUT = {
     r"^no network in this test$": "part of a test that new:bot writes",
     r"^\$\{(mistakes|errors|error|plan|failed|name\}: \$\{message)": "joins messages that are collected themselves",
 }
-FHIR_SERVER = re.compile(r"tools/local/fhir-[a-z]+\.ts$")
+FHIR_SERVER = re.compile(r"tools/src/fhir-server/[a-z]+\.ts$")
 
 
 def literal(text: str, start: int) -> str:

@@ -12,7 +12,7 @@ import pytest
 from tests.support.replay import replay, report
 
 RECORDINGS = Path(__file__).parents[1] / "servers" / "recordings"
-TOOLING = Path(__file__).parent / "tooling"
+TOOLING = Path(__file__).parents[1] / "tools"
 CLIENT = {
     "project": "a0a0a0a0-0000-4000-8000-000000000001",
     "client": "a0a0a0a0-0000-4000-8000-000000000002",
@@ -27,7 +27,7 @@ def serve(project: Path) -> Iterator[Callable[[Path], str]]:
 
     def start(recording: Path) -> str:
         process = subprocess.Popen(
-            ["node", "tooling-tests/local/recorded-server.ts", str(recording)],
+            ["node", "tooling-tests/medplum/recorded-server.ts", str(recording)],
             cwd=project,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

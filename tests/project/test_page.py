@@ -22,7 +22,7 @@ def window(project: Path) -> Iterator[tuple[Browser, str]]:
     if lacking and not os.environ.get("CI"):
         pytest.skip(lacking)
     dev = subprocess.Popen(
-        ["node", "tools/local/dev.ts", "--port", "0", "--fhir-port", "0"],
+        ["node", "tools/bin/medplum-bots.cjs", "dev", "--port", "0", "--fhir-port", "0"],
         cwd=project,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""The external FHIR server of a generated repository (`tools/local/fhir-server.ts`), for tests in Python."""
+"""The external FHIR server of a generated repository (`tools/src/fhir-server/server.ts`), for tests in Python."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.support.template import REPOSITORY
 @contextmanager
 def serve(project: Path) -> Iterator[str]:
     """Start the server from an installed repository on a free port; give its address, without a slash at the end."""
-    tooling = REPOSITORY / "tests" / "project" / "tooling"
+    tooling = REPOSITORY / "tests" / "tools"
     shutil.copytree(tooling, project / "tooling-tests", dirs_exist_ok=True)
-    command = ["node", "tooling-tests/external/serve.ts"]
+    command = ["node", "tooling-tests/fhir-server/serve.ts"]
     process = subprocess.Popen(command, cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

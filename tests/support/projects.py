@@ -97,7 +97,9 @@ def add_tooling_tests(node_modules: tuple[Path, Path]) -> Callable[[Path], None]
     """Copy the TypeScript tests of the tooling into a repository, with the packages that only they need."""
 
     def add(project: Path) -> None:
-        shutil.copytree(template.ROOT / "tests" / "project" / "tooling", project / "tooling-tests")
+        shutil.copytree(
+            template.ROOT / "tests" / "tools", project / "tooling-tests", ignore=shutil.ignore_patterns("*.py")
+        )
         extra = project / "tooling-tests" / "node_modules"
         shutil.copytree(node_modules[1], extra, symlinks=True, copy_function=link_or_copy)
 

@@ -1,28 +1,44 @@
 // `npm run setup:bots`: deploys what dist/ holds to Medplum, bots and subscriptions, and says what it did and why.
-// Safe to run again at any time: it writes only what differs. What it is made of: tools/deploy/.
-import { UserError, main, readArgs } from '../tools/cli.ts';
+// Safe to run again at any time: it writes only what differs. What it is made of: tools/src/deploy/.
+import { Command } from 'commander';
+import { runCommandLine } from '../tools/src/command-line.ts';
+import { UserError } from '../tools/src/terminal/user-error.ts';
 
-await main(async () => {
-  const { values } = readArgs({
-    options: {
-      env: { type: 'string' },
-      only: { type: 'string' },
-      prune: { type: 'boolean' },
-      force: { type: 'boolean' },
-      yes: { type: 'boolean' },
-      concurrency: { type: 'string' },
-    },
-  });
-  const { env, concurrency = '8', ...options } = values;
-  if (!/^[1-9]\d?$/.test(concurrency))
-    throw new UserError(`--concurrency ${concurrency}: has to be a number from 1 to 99.`);
-  const { deploy } = await import('../tools/deploy/deploy.ts');
+interface Options {
+  env?: string;
+  only?: string;
+  prune?: boolean;
+  force?: boolean;
+  yes?: boolean;
+  concurrency: string;
+}
+
+const command = new Command('setup:bots')
+  .description('Deploy the bots of dist/ and their subscriptions; writes only what differs')
+  .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
+  .option('--only <pattern>', 'only bots whose name matches; * stands for any characters')
+  .option('--prune', 'remove from the server what medplum.config.json no longer has')
+  .option('--force', 'deploy the code again where it is unchanged')
+  .option('--yes', 'do not ask before writing')
+  .option('--concurrency <number>', 'bots that are deployed at the same time', '8')
+  .addHelpText('after', '\nExample: npm run setup:bots -- --env staging --only "hapi-*"')
+  .action(setupBots);
+
+async function setupBots({ env, concurrency, ...options }: Options): Promise<void> {
+  if (!/^[1-9]\d?$/.test(concurrency)) {
+    throw new UserError(`--concurrency ${concurrency}: give a number from 1 to 99.`);
+  }
+  const { deploy } = await import('../tools/src/deploy/deploy.ts');
   const { changed, failed } = await deploy({
     ...options,
     ...(env !== undefined && { environment: env }),
     concurrency: Number(concurrency),
   });
-  if (failed.length > 0) throw new UserError(failed.map(({ name, message }) => `${name}: ${message}.`).join('\n'));
+  if (failed.length > 0) {
+    throw new UserError(failed.map(({ name, message }) => `${name}: ${message}.`).join('\n'));
+  }
   const done = changed.length > 20 ? `${changed.length} bots` : changed.join(', ');
   console.log(done ? `Done: ${done}.` : 'Nothing to do.');
-});
+}
+
+await runCommandLine(() => command);

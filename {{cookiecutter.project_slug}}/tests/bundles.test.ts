@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { bundle } from '../esbuild-script.mjs';
-import { carriedExports, sharedExports } from '../tools/build/shared-exports.ts';
-import { loadConfig } from '../tools/config.ts';
-import { runInSandbox } from '../tools/local/sandbox.ts';
+import { carriedExports, sharedExports } from '../tools/src/bundling/shared-exports.ts';
+import { loadConfig } from '../tools/src/config/config.ts';
+import { runInSandbox } from '../tools/src/runtime/sandbox.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bundles-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

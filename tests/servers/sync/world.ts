@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net';
 import type { Bundle, Patient, Resource } from '@medplum/fhirtypes';
 import { memorySource } from '../tests/memory-source.ts';
 import type { MemorySource } from '../tests/memory-source.ts';
-import { runInSandbox } from '../tools/local/sandbox.ts';
-import type { SandboxResult } from '../tools/local/sandbox.ts';
+import { runInSandbox } from '../tools/src/runtime/sandbox.ts';
+import type { SandboxResult } from '../tools/src/runtime/sandbox.ts';
 
 export const HAPI = process.env['HAPI_BASE_URL'] ?? '';
 export const SYSTEM = 'https://medplum.com/patient-id';

@@ -10,8 +10,8 @@ import type { RunResult } from '../src/shared/reconcile-run.ts';
 import { clock } from '../src/shared/retry.ts';
 import * as configuration from '../src/shared/sync-config.ts';
 import { syncConfig } from '../src/shared/sync-config.ts';
-import { startFhirServer } from '../tools/local/fhir-server.ts';
-import type { FhirServer } from '../tools/local/fhir-server.ts';
+import { startFhirServer } from '../tools/src/fhir-server/server.ts';
+import type { FhirServer } from '../tools/src/fhir-server/server.ts';
 import { memorySource } from './memory-source.ts';
 import type { MemorySource } from './memory-source.ts';
 

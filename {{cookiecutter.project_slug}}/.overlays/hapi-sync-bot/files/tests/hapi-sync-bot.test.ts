@@ -6,8 +6,8 @@ import type { Patient } from '@medplum/fhirtypes';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { handler, TIME_BUDGET_MS } from '../src/bots/hapi-sync-bot.ts';
 import { syncConfig } from '../src/shared/sync-config.ts';
-import { startFhirServer } from '../tools/local/fhir-server.ts';
-import type { FhirServer } from '../tools/local/fhir-server.ts';
+import { startFhirServer } from '../tools/src/fhir-server/server.ts';
+import type { FhirServer } from '../tools/src/fhir-server/server.ts';
 import { memorySource } from './memory-source.ts';
 import type { MemorySource } from './memory-source.ts';
 

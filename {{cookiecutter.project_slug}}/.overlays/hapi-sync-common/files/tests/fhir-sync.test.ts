@@ -10,8 +10,8 @@ import { clock } from '../src/shared/retry.ts';
 import { syncConfig } from '../src/shared/sync-config.ts';
 import type { SyncConfig } from '../src/shared/sync-config.ts';
 import { versionIn } from '../src/shared/fhir-target.ts';
-import { startFhirServer } from '../tools/local/fhir-server.ts';
-import type { FhirServer } from '../tools/local/fhir-server.ts';
+import { startFhirServer } from '../tools/src/fhir-server/server.ts';
+import type { FhirServer } from '../tools/src/fhir-server/server.ts';
 import { memorySource } from './memory-source.ts';
 import type { MemorySource } from './memory-source.ts';
 

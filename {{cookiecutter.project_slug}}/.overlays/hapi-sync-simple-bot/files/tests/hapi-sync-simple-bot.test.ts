@@ -4,8 +4,8 @@ import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Bundle, Patient } from '@medplum/fhirtypes';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { handler } from '../src/bots/hapi-sync-simple-bot.ts';
-import { startFhirServer } from '../tools/local/fhir-server.ts';
-import type { FhirServer } from '../tools/local/fhir-server.ts';
+import { startFhirServer } from '../tools/src/fhir-server/server.ts';
+import type { FhirServer } from '../tools/src/fhir-server/server.ts';
 
 const SYSTEM = 'https://medplum.com/patient-id';
 

@@ -1,0 +1,333 @@
+// The command line: errors of one line, flags, exit codes, tables; and where the environment comes from.
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { suggest } from '../../tools/src/terminal/suggest.ts';
+import { table } from '../../tools/src/terminal/output.ts';
+import { projectForTest, run } from '../project.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const TOOLS = pathToFileURL(join(ROOT, 'tools/src/')).href;
+const ENTRY = join(ROOT, 'tools/bin/medplum-bots.cjs');
+
+const medplumBots = (...args: string[]) => run(process.execPath, [ENTRY, ...args], ROOT);
+
+/** Runs a script that starts with these imports. */
+function script(text: string, args: string[] = [], variables: object = {}) {
+  const { root } = projectForTest({});
+  const imports = [
+    "import { Command } from 'commander';",
+    `import { collect, runCommandLine } from '${TOOLS}command-line.ts';`,
+    `import { readEnvironment } from '${TOOLS}config/environment.ts';`,
+    `import { UserError } from '${TOOLS}terminal/user-error.ts';`,
+  ];
+  writeFileSync(join(root, 'script.ts'), `${imports.join('\n')}\n${text}`);
+  return { root, outcome: () => run(process.execPath, ['script.ts', ...args], root, variables) };
+}
+
+/** A command whose action is this code. */
+const commandOf = (action: string): string =>
+  `await runCommandLine(() => new Command('test').action(async () => { ${action} }));`;
+
+const outcomeOf = (text: string, args?: string[], variables?: object) =>
+  script(text, args, variables).outcome();
+
+describe('an error', () => {
+  test('that the user can fix is one line', async () => {
+    const text = commandOf(`throw new UserError('The file x is missing: write it.');`);
+    expect(await outcomeOf(text)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'Error: The file x is missing: write it.\n',
+    });
+  });
+
+  test('of several lines is marked on each', async () => {
+    const { stderr } = await outcomeOf(commandOf(`throw new UserError('one\\ntwo');`));
+    expect(stderr).toBe('Error: one\nError: two\n');
+  });
+
+  test('that is unexpected shows its stack only on request', async () => {
+    const text = commandOf(`throw new TypeError('x is not a function\\nmore');`);
+    expect(await outcomeOf(text, [], { DEBUG: '' })).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        'Error: x is not a function\nThis is unexpected. Set DEBUG=1 in the environment to see the stack trace.\n',
+    });
+    expect((await outcomeOf(text, [], { DEBUG: '1' })).stderr).toMatch(/at .*script\.ts:5/);
+  });
+
+  test('while the command is loaded is reported in the same way', async () => {
+    const text = `await runCommandLine(() => { throw new UserError('No configuration.'); });`;
+    expect(await outcomeOf(text)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'Error: No configuration.\n',
+    });
+  });
+});
+
+test.each([
+  ['', 0],
+  ['process.exitCode = 2;', 2],
+])('a command ends with its own exit code: "%s"', async (action, code) => {
+  expect((await outcomeOf(commandOf(action))).code).toBe(code);
+});
+
+describe('flags', () => {
+  const FLAGS = `await runCommandLine(() => new Command('test')
+    .argument('[names...]')
+    .option('--yes', '')
+    .option('--dry-run', '')
+    .option('--env <name>', '')
+    .option('--fault <fault>', '', collect, [])
+    .action((names, options) => console.log(JSON.stringify([options, names]))));`;
+
+  test.each([
+    [['--yes', '--env', 'staging', 'bot'], '[{"fault":[],"yes":true,"env":"staging"},["bot"]]'],
+    [['--env=staging'], '[{"fault":[],"env":"staging"},[]]'],
+    [['--fault', 'a', '--fault=b'], '[{"fault":["a","b"]},[]]'],
+  ])('%j', async (args, text) => {
+    expect(await outcomeOf(FLAGS, args)).toEqual({ code: 0, stdout: `${text}\n`, stderr: '' });
+  });
+
+  test.each([
+    [['--yess'], "unknown option '--yess' (Did you mean --yes?)"],
+    [['--frobnicate'], "unknown option '--frobnicate'. See: npx medplum-bots --help"],
+    [['-y'], "unknown option '-y'. See: npx medplum-bots --help"],
+    [['--env'], "option '--env <name>' argument missing. See: npx medplum-bots --help"],
+  ])('%j is refused', async (args, text) => {
+    expect(await outcomeOf(FLAGS, args)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `Error: ${text}\n`,
+    });
+  });
+
+  test('a name where none is expected is refused', async () => {
+    const text = FLAGS.replace(".argument('[names...]')", '');
+    expect(await outcomeOf(text, ['sync-bot'])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        'Error: too many arguments. Expected 0 arguments but got 1: sync-bot. See: npx medplum-bots --help\n',
+    });
+  });
+
+  test.each([
+    ['yes', '--yes'],
+    ['dry_run', '--dry-run'],
+    ['env', '--env'],
+  ])('npm took one for itself: npm_config_%s', async (variable, flag) => {
+    const variables = { [`npm_config_${variable}`]: 'true', npm_lifecycle_event: 'setup:bots' };
+    expect(await outcomeOf(FLAGS, ['staging'], variables)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `Error: npm took ${flag} for itself. Write two dashes before it: npm run setup:bots -- ${flag}\n`,
+    });
+    const given = flag === '--env' ? '--env=a' : flag;
+    expect((await outcomeOf(FLAGS, [given], variables)).code).toBe(0);
+  });
+
+  test('given twice is refused, as only the last would count', async () => {
+    expect(await outcomeOf(FLAGS, ['--env=a', '--env', 'b'])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'Error: --env was given more than once. Give it once: only the last would count.\n',
+    });
+  });
+
+  test('that npm took, really by npm', async () => {
+    const { root } = script(FLAGS);
+    writeFileSync(
+      join(root, 'package.json'),
+      JSON.stringify({ type: 'module', scripts: { 'setup:bots': 'node script.ts' } }),
+    );
+    const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+    const variables = { npm_config_yes: '' };
+    const taken = await run(npm, ['run', '--silent', 'setup:bots', '--yes'], root, variables);
+    expect(taken.stderr).toContain(
+      'Error: npm took --yes for itself. Write two dashes before it: npm run setup:bots -- --yes\n',
+    );
+    expect(taken.code).toBe(1);
+    const passed = await run(
+      npm,
+      ['run', '--silent', 'setup:bots', '--', '--yes'],
+      root,
+      variables,
+    );
+    expect(passed.code).toBe(0);
+  });
+});
+
+describe('medplum-bots', () => {
+  test('lists its commands and says what exit codes mean', async () => {
+    const { code, stdout } = await medplumBots('--help');
+    expect(code).toBe(0);
+    for (const command of ['build', 'dev', 'plan', 'rollback', 'secrets', 'new-bot', 'resync']) {
+      expect(stdout).toMatch(new RegExp(`^ {2}${command}\\b`, 'm'));
+    }
+    expect(stdout).toContain(
+      'Exit codes: 0 it worked, 1 it failed, 2 "plan" found something to change.',
+    );
+  });
+
+  test('shows an example in the help of every command', async () => {
+    const { stdout } = await medplumBots('--help');
+    const commands = [...stdout.matchAll(/^ {2}([a-z-]+) .*/gm)]
+      .map(([, name = '']) => name)
+      .filter((name) => !name.startsWith('-'));
+    expect(commands.length).toBeGreaterThan(10);
+    for (const command of commands) {
+      const help = command === 'secrets' ? ['secrets', 'push', '--help'] : [command, '--help'];
+      expect((await medplumBots(...help)).stdout, command).toMatch(/^Example: (npm run|npx) /m);
+    }
+  });
+
+  test('suggests the command that was meant', async () => {
+    expect(await medplumBots('pln')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: "Error: unknown command 'pln' (Did you mean plan?)\n",
+    });
+  });
+
+  test('says in one line that the packages are missing', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'no-packages-'));
+    onTestFinished(() => rmSync(root, { recursive: true }));
+    cpSync(join(ROOT, 'tools/bin'), join(root, 'tools/bin'), { recursive: true });
+    for (const entry of ['medplum-bots.cjs', 'check-environment.cjs']) {
+      const { code, stderr } = await run(process.execPath, [join(root, 'tools/bin', entry)], root);
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: 'Error: Run npm ci first: the packages are not installed.\n',
+      });
+    }
+  });
+
+  test.each(['20.20.2', '22.18.0', '24.1.0', '25.0.0'])(
+    'says in one line that Node %s is not supported',
+    async (version) => {
+      const { root } = projectForTest({});
+      const old = join(root, 'old.cjs');
+      writeFileSync(
+        old,
+        `Object.defineProperty(process.versions, 'node', { value: '${version}' });`,
+      );
+      for (const entry of ['medplum-bots.cjs', 'check-environment.cjs']) {
+        const line = ['--require', old, join(ROOT, 'tools/bin', entry)];
+        const { code, stdout, stderr } = await run(process.execPath, line, root);
+        expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+        expect(stderr).toMatch(
+          /^Error: Node 24 is needed \(see \.nvmrc\); this is \d+\.\d+\.\d+\. [^\n]*\n$/,
+        );
+        expect(stderr).toContain(version);
+      }
+    },
+  );
+});
+
+test('suggestions are near, or not made', () => {
+  expect(suggest('Patiant', ['Task', 'Patient'])).toBe(' Did you mean "Patient"?');
+  expect(suggest('patient', ['Patient'])).toBe(' Did you mean "Patient"?');
+  expect(suggest('Pat', ['Bot', 'Group'])).toBe('');
+  expect(suggest('x', [])).toBe('');
+});
+
+test('a table lines up, numbers to the right, and colours do not count', () => {
+  const text = table(
+    ['bot', 'bytes', 'why'],
+    [['a', 1234, '\u001b[31mnew\u001b[39m'], ['longer', 5, ''], ['c']],
+  );
+  expect(text.split('\n')).toEqual([
+    'bot     bytes  why',
+    'a       1,234  \u001b[31mnew\u001b[39m',
+    'longer      5',
+    'c',
+  ]);
+});
+
+describe('the environment', () => {
+  const READ = `await runCommandLine(() => new Command('test').argument('[name]').action((name) => console.log(JSON.stringify(readEnvironment(name)))));`;
+  const FILE =
+    'MEDPLUM_BASE_URL=https://example.com\nMEDPLUM_PROJECT_ID=p\nMEDPLUM_CLIENT_ID=c\nMEDPLUM_CLIENT_SECRET="a secret"\n';
+  const NONE = {
+    MEDPLUM_BASE_URL: '',
+    MEDPLUM_PROJECT_ID: '',
+    MEDPLUM_CLIENT_ID: '',
+    MEDPLUM_CLIENT_SECRET: '',
+  };
+  const read = async (name: string[], files: Record<string, string>, variables = {}) => {
+    const { root, outcome } = script(READ, name, { ...NONE, ...variables });
+    for (const [file, text] of Object.entries(files)) writeFileSync(join(root, file), text);
+    const { code, stdout, stderr } = await outcome();
+    return code === 0 ? JSON.parse(stdout) : stderr;
+  };
+  const RIGHT = {
+    name: 'local',
+    baseUrl: 'https://example.com/',
+    projectId: 'p',
+    clientId: 'c',
+    clientSecret: 'a secret',
+  };
+
+  test('is read from .env.local, or from .env.<name>', async () => {
+    expect(await read([], { '.env.local': FILE })).toEqual(RIGHT);
+    expect(await read(['staging'], { '.env.staging': FILE })).toEqual({
+      ...RIGHT,
+      name: 'staging',
+    });
+  });
+
+  test('real variables win over the file, unless they are empty', async () => {
+    const variables = { MEDPLUM_CLIENT_ID: 'other', MEDPLUM_PROJECT_ID: '' };
+    expect(await read([], { '.env.local': FILE }, variables)).toEqual({
+      ...RIGHT,
+      clientId: 'other',
+    });
+    const all = {
+      MEDPLUM_BASE_URL: 'http://localhost:8103/',
+      MEDPLUM_PROJECT_ID: 'q',
+      MEDPLUM_CLIENT_ID: 'd',
+      MEDPLUM_CLIENT_SECRET: 's',
+    };
+    expect(await read(['production'], {}, all)).toEqual({
+      ...{
+        name: 'production',
+        baseUrl: 'http://localhost:8103/',
+        projectId: 'q',
+        clientId: 'd',
+        clientSecret: 's',
+      },
+    });
+  });
+
+  test.each(Object.keys(NONE))('%s missing: says which, and in which file', async (variable) => {
+    const text = FILE.replace(new RegExp(`^${variable}=.*$`, 'm'), '');
+    expect(await read(['staging'], { '.env.staging': text })).toBe(
+      `Error: Not set: ${variable}. Write into .env.staging (see .env.example), or set as variables.\n`,
+    );
+  });
+
+  test('several are missing: all are named', async () => {
+    expect(await read(['staging'], {})).toBe(
+      `Error: Not set: ${Object.keys(NONE).join(', ')}. Write into .env.staging (see .env.example), or set as variables.\n`,
+    );
+  });
+
+  test.each(['../x', 'Staging', 'a b', ''])('"%s" is no name', async (name) => {
+    expect(await read([name], {})).toBe(
+      `Error: "${name}" is no name for an environment: use lower-case letters, digits and dashes.\n`,
+    );
+  });
+
+  test('an address that is none is refused, and no secret is shown', async () => {
+    const message = await read([], { '.env.local': FILE.replace('https://', 'ftp://') });
+    expect(message).toBe(
+      'Error: MEDPLUM_BASE_URL is no address: write it like https://api.medplum.com/ (in .env.local).\n',
+    );
+  });
+});

@@ -1,0 +1,250 @@
+// npm run local, dev and demo as people run them: what they print, how they end, what they do on a change.
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { LOCAL } from '../../tools/src/medplum/local-project.ts';
+import { eventually } from '../medplum/support.ts';
+
+const GENERATED = join(import.meta.dirname, '../..');
+const SHARED = `export function greeting(): string { return 'hello'; }\n`;
+const bot = (body: string, more = ''): string => `import { greeting } from '../shared/greeting.ts';
+${more}
+export async function handler(): Promise<object> {
+  ${body}
+}
+`;
+
+let cleanups: (() => void)[] = [];
+afterEach(() => {
+  for (const clean of cleanups.toReversed()) clean();
+  cleanups = [];
+});
+
+/** A small repository with two bots that share a module and one that does not, and the tools of the generated one. */
+function repository(
+  body = `return { said: greeting() };`,
+  runtimeVersion = 'vmcontext',
+): { root: string; write(path: string, text: string): void } {
+  const root = mkdtempSync(join(tmpdir(), 'local-'));
+  for (const part of [
+    'tools',
+    'esbuild-script.mjs',
+    'package.json',
+    'tsconfig.json',
+    '.env.local',
+  ]) {
+    cpSync(join(GENERATED, part), join(root, part), { recursive: true });
+  }
+  symlinkSync(join(GENERATED, 'node_modules'), join(root, 'node_modules'), 'junction');
+  // As editors do it: a new file takes the place of the old one.
+  const write = (path: string, text: string): void => {
+    mkdirSync(join(root, path, '..'), { recursive: true });
+    writeFileSync(join(root, `${path}.new`.replace('src/', '')), text, { flag: 'w' });
+    renameSync(join(root, `${path}.new`.replace('src/', '')), join(root, path));
+  };
+  for (const folder of ['bots', 'shared']) mkdirSync(join(root, folder));
+  write('src/shared/greeting.ts', SHARED);
+  write('src/bots/one.ts', bot(body));
+  write('src/bots/two.ts', bot('return { two: greeting() };'));
+  write(
+    'src/bots/three.ts',
+    'export async function handler(): Promise<object> {\n  return {};\n}\n',
+  );
+  const bots = ['one', 'two', 'three'].map((name) => {
+    const subscriptions = name === 'one' ? [{ criteria: 'Patient' }] : [];
+    return {
+      name,
+      source: `src/bots/${name}.ts`,
+      dist: `dist/bots/${name}.js`,
+      runtimeVersion,
+      subscriptions,
+    };
+  });
+  writeFileSync(
+    join(root, 'medplum.config.json'),
+    JSON.stringify({ identifierSystem: 'urn:test:local', bots }),
+  );
+  cleanups.push(() => rmSync(root, { recursive: true, force: true }));
+  return { root, write };
+}
+
+interface Running {
+  child: ChildProcess;
+  printed: string;
+  /** The exit code, once there is one. */
+  ended: Promise<number | null>;
+  /** Waits until this was printed after what was printed so far, and returns the text from there. */
+  next(pattern: RegExp): Promise<string>;
+}
+
+function start(root: string, command: string, ...args: string[]): Running {
+  const env = { ...process.env, NO_COLOR: '1', MEDPLUM_BASE_URL: '' };
+  const child = spawn(process.execPath, ['tools/bin/medplum-bots.cjs', command, ...args], {
+    cwd: root,
+    env,
+  });
+  cleanups.push(() => child.kill('SIGKILL'));
+  let seen = 0;
+  const running: Running = {
+    child,
+    printed: '',
+    ended: new Promise((resolve) => child.on('exit', resolve)),
+    next: async (pattern) => {
+      const rest = await eventually(
+        async () => running.printed.slice(seen),
+        (text) => pattern.test(text),
+      );
+      expect(rest).toMatch(pattern);
+      seen = running.printed.length;
+      return rest;
+    },
+  };
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.on('data', (data) => (running.printed += data));
+  return running;
+}
+
+const anyPorts = ['--port', '0', '--fhir-port', '0'];
+
+describe('npm run local', () => {
+  it('prints addresses that answer and credentials that work, and ends at once on SIGTERM', async () => {
+    const local = start(GENERATED, 'local', ...anyPorts);
+    const text = await local.next(/MEDPLUM_CLIENT_SECRET/);
+    const [, medplum] = /(http:\/\/localhost:\d+\/)/.exec(text)!;
+    const [, fhir] = /(http:\/\/127\.0\.0\.1:\d+\/fhir)/.exec(text)!;
+    expect(await (await fetch(`${medplum}healthcheck`)).json()).toMatchObject({ ok: true });
+    expect((await fetch(`${fhir}/metadata`)).status).toBe(200);
+    const pair = Buffer.from(`${LOCAL.clientId}:${LOCAL.clientSecret}`).toString('base64');
+    const headers = { Authorization: `Basic ${pair}` };
+    const { project } = (await (await fetch(`${medplum}admin/projects/x`, { headers })).json()) as {
+      project: { secret: object[] };
+    };
+    expect(project.secret).toEqual([{ name: 'HAPI_BASE_URL', valueString: fhir }]);
+    local.child.kill('SIGTERM');
+    expect(await local.ended).toBe(0);
+  });
+
+  it('has the credentials of .env.local', () => {
+    const file = readFileSync(join(GENERATED, '.env.local'), 'utf8');
+    for (const value of [LOCAL.projectId, LOCAL.clientId, LOCAL.clientSecret])
+      expect(file).toContain(value);
+  });
+
+  it.each([
+    ['--port', '--fhir-port'],
+    ['--fhir-port', '--port'],
+  ])('says in one line that %s is taken', async (flag, free) => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    cleanups.push(() => other.close());
+    const { port } = other.address() as AddressInfo;
+    const local = start(GENERATED, 'local', free, '0', flag, `${port}`);
+    expect(await local.ended).toBe(1);
+    const told = `Error: Port ${port} is taken: stop what uses it, or choose another with -- ${flag} (0 takes a free one).\n`;
+    expect(local.printed).toBe(told);
+  });
+
+  it.each([
+    [
+      ['--port', 'x'],
+      'Error: --port x is not a port: give a number from 0 to 65535 (0 takes a free one).\n',
+    ],
+    [['--prot', '1'], "Error: unknown option '--prot' (Did you mean --port?)\n"],
+    [['--fault', 'flood'], 'Error: "flood" is no fault: there are'],
+  ])('refuses %j', async (args, told) => {
+    const local = start(GENERATED, 'local', ...args);
+    expect(await local.ended).toBe(1);
+    expect(local.printed).toContain(told);
+    expect(local.printed.trimEnd().split('\n')).toHaveLength(1);
+  });
+
+  it('switches faults on from the command line', async () => {
+    const local = start(GENERATED, 'local', ...anyPorts, '--fault', '503:times=1');
+    const [, fhir] = /(http:\/\/127\.0\.0\.1:\d+\/fhir)/.exec(
+      await local.next(/MEDPLUM_CLIENT_SECRET/),
+    )!;
+    expect((await fetch(`${fhir}/Patient`)).status).toBe(503);
+    expect((await fetch(`${fhir}/Patient`)).status).toBe(200);
+  });
+});
+
+describe('npm run dev', () => {
+  it('deploys what changed and nothing else, says why, and keeps the last good version', async () => {
+    const { root, write } = repository();
+    const dev = start(root, 'dev', ...anyPorts);
+    const first = await dev.next(/Watching/);
+    const [, medplum] = /(http:\/\/localhost:\d+\/)/.exec(first)!;
+    expect(first.match(/^deployed \w+/gm)).toHaveLength(3);
+
+    write('src/bots/two.ts', bot('return { two: 2, said: greeting() };'));
+    expect(await dev.next(/deployed[^\n]*\n/)).toMatch(
+      /^deployed two code \(src\/bots\/two\.ts changed\) \d+ ms\n$/,
+    );
+
+    write('src/shared/greeting.ts', SHARED.replace('hello', 'good day'));
+    const both = await dev.next(/(deployed[^\n]*\n){2}/);
+    expect(both).toMatch(/^deployed one code \(src\/shared\/greeting\.ts changed\)/m);
+    expect(both).toMatch(/^deployed two code \(src\/shared\/greeting\.ts changed\)/m);
+    expect(both).not.toContain('three');
+
+    write('src/shared/greeting.ts', `export function greeting(): string { return 'broken; }\n`);
+    const broken = await dev.next(/keeps running/);
+    expect(broken).toContain('src/shared/greeting.ts:1:');
+    expect(broken).toContain(`  1 | export function greeting(): string { return 'broken; }`);
+    await fetch(`${medplum}_local/patients`, {
+      method: 'POST',
+      body: '{"resourceType":"Patient"}',
+    });
+    expect(await dev.next(/ran one create/)).not.toContain('threw');
+
+    write('src/shared/greeting.ts', SHARED);
+    expect((await dev.next(/(deployed[^\n]*\n){2}/)).match(/deployed/g)).toHaveLength(2);
+  });
+
+  it.each(['vmcontext', 'awslambda'])(
+    'shows a stack that points into the sources, on %s',
+    async (runtime) => {
+      const { root } = repository(`const time = greeting();\n  throw new Error(time);`, runtime);
+      const dev = start(root, 'dev', ...anyPorts);
+      const [, medplum] = /(http:\/\/localhost:\d+\/)/.exec(await dev.next(/Watching/))!;
+      await fetch(`${medplum}_local/patients`, {
+        method: 'POST',
+        body: '{"resourceType":"Patient"}',
+      });
+      expect(await dev.next(/threw one create[^]*src\/bots\/one\.ts/)).toMatch(
+        /at .*handler.* \(src\/bots\/one\.ts:5:9\)/,
+      );
+    },
+  );
+});
+
+describe('npm run demo', () => {
+  it('builds what is not built, and ends well where the bot runs', async () => {
+    const { root } = repository();
+    const demo = start(root, 'demo');
+    expect(await demo.ended).toBe(0);
+    expect(demo.printed.match(/^✔ /gm)).toHaveLength(3);
+    expect(demo.printed).toContain('Florence Nightingale, born 1820-05-12');
+  });
+
+  it('ends with 1 where the bot throws', async () => {
+    const { root } = repository(`throw new Error(greeting());`);
+    const demo = start(root, 'demo');
+    expect(await demo.ended).toBe(1);
+    expect(demo.printed).toContain('The bot did not follow every step.');
+  });
+});

@@ -1,0 +1,293 @@
+// medplum.config.json: what is filled in, and each mistake with its line.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { RESOURCE_TYPES } from '../../tools/src/config/resource-types.ts';
+import { loadConfig, parseConfig, schemaText } from '../../tools/src/config/config.ts';
+import { projectForTest } from '../project.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const BOT = { name: 'a', source: 'src/bots/a.ts', dist: 'dist/bots/a.js' };
+const withBots = (...bots: object[]) =>
+  JSON.stringify({ identifierSystem: 'urn:medplum-bots:test', bots });
+
+function mistakes(text: string): string[] {
+  try {
+    parseConfig(text);
+  } catch (error) {
+    expect((error as Error).name).toBe('UserError');
+    return (error as Error).message.split('\n').map((line) => {
+      expect(line).toMatch(/^medplum\.config\.json/);
+      return line.replace(/^medplum\.config\.json:? ?/, '');
+    });
+  }
+  return [];
+}
+
+test('what is left out is filled in', () => {
+  expect(parseConfig(withBots(BOT))).toEqual({
+    identifierSystem: 'urn:medplum-bots:test',
+    bots: [{ ...BOT, previousNames: [], subscriptions: [], secrets: [], maxBytes: 1_000_000 }],
+  });
+});
+
+test('what is there stays, and short forms are written out', () => {
+  const bot = {
+    ...{
+      ...BOT,
+      previousNames: ['b'],
+      description: 'A bot',
+      id: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
+      runtimeVersion: 'vmcontext',
+    },
+    ...{
+      timeout: 900,
+      cron: '*/5 0-6 1,15 * 0',
+      auditEventTrigger: 'on-error',
+      auditEventDestination: ['resource', 'log'],
+    },
+    ...{
+      runAsUser: true,
+      accessPolicy: [{ resourceType: 'Patient', readonly: true }, { resourceType: '*' }],
+      maxBytes: 5,
+    },
+  };
+  const subscription = { expression: '%previous.exists()', headers: ['X-Reason: arrival'] };
+  const [read] = parseConfig(
+    withBots({
+      ...bot,
+      subscriptions: [
+        { criteria: 'Patient' },
+        { criteria: 'Task?status=ready', interactions: ['update'], ...subscription },
+      ],
+      secrets: ['HAPI_BASE_URL', { name: 'HAPI_BEARER_TOKEN', optional: true }, { name: 'X' }],
+    }),
+  ).bots;
+  expect(read).toEqual({
+    ...bot,
+    subscriptions: [
+      { criteria: 'Patient', interactions: ['create', 'update', 'delete'] },
+      { criteria: 'Task?status=ready', interactions: ['update'], ...subscription },
+    ],
+    secrets: [
+      { name: 'HAPI_BASE_URL', optional: false },
+      { name: 'HAPI_BEARER_TOKEN', optional: true },
+      { name: 'X', optional: false },
+    ],
+  });
+});
+
+test('the budget of all bots is that of each, unless it has its own', () => {
+  const text = JSON.stringify({
+    identifierSystem: 'urn:x',
+    maxBytes: 7,
+    bots: [
+      BOT,
+      { ...BOT, name: 'b', source: 'src/bots/b.ts', dist: 'dist/bots/b.js', maxBytes: 9 },
+    ],
+  });
+  expect(parseConfig(text).bots.map(({ maxBytes }) => maxBytes)).toEqual([7, 9]);
+});
+
+const CRON =
+  'has to be five numeric fields like "*/5 * * * *" (Sunday is 0); Medplum ignores all else';
+const NAME = 'has to be lower-case letters, digits and single dashes, like "hapi-sync-bot"';
+describe('a mistake is one line with place and cure', () => {
+  test.each([
+    [
+      { subscriptons: [] },
+      'bots[0] (a): "subscriptons" is not known. Did you mean "subscriptions"?',
+    ],
+    [{ TimeOut: 3 }, 'bots[0] (a): "TimeOut" is not known. Did you mean "timeout"?'],
+    [
+      { subscriptions: [{ criteria: 'Patient', interaction: ['create'] }] },
+      'bots[0].subscriptions[0] (a): "interaction" is not known. Did you mean "interactions"?',
+    ],
+    [
+      { accessPolicy: [{ resourceType: 'Patient', readOnly: true }] },
+      'bots[0].accessPolicy[0] (a): "readOnly" is not known. Did you mean "readonly"?',
+    ],
+    [
+      { accessPolicy: [{ resourceType: 'Patiant' }] },
+      'bots[0].accessPolicy[0].resourceType (a): "Patiant" is not possible. Did you mean "Patient"?',
+    ],
+    [
+      { subscriptions: [{ criteria: 'Patiant?active=true' }] },
+      'bots[0].subscriptions[0].criteria (a): "Patiant" is no resource type, so this would never run. Did you mean "Patient"?',
+    ],
+    [
+      { subscriptions: [{ criteria: '?active=true' }] },
+      'bots[0].subscriptions[0].criteria (a): "" is no resource type, so this would never run.',
+    ],
+    [
+      { subscriptions: [{ criteria: 'patient' }] },
+      'bots[0].subscriptions[0].criteria (a): "patient" is no resource type, so this would never run. Did you mean "Patient"?',
+    ],
+    [{ subscriptions: [{}] }, 'bots[0].subscriptions[0].criteria (a) is missing'],
+    [
+      { subscriptions: [{ criteria: 'Patient', interactions: ['created'] }] },
+      'bots[0].subscriptions[0].interactions[0] (a): "created" is not possible. Did you mean "create"?',
+    ],
+    [
+      { subscriptions: [{ criteria: 'Patient', interactions: [] }] },
+      'bots[0].subscriptions[0].interactions (a): is empty: leave it out for create, update and delete, not []',
+    ],
+    [
+      { subscriptions: [{ criteria: 'Patient', interactions: ['create', 'create'] }] },
+      'bots[0].subscriptions[0].interactions (a): names an interaction twice',
+    ],
+    [
+      { subscriptions: [{ criteria: 'Patient', headers: ['X-Reason'] }] },
+      'bots[0].subscriptions[0].headers[0] (a): has to be a header like "X-Reason: arrival", not "X-Reason"',
+    ],
+    [
+      { subscriptions: [{ criteria: 'Patient', headers: [] }] },
+      'bots[0].subscriptions[0].headers (a): is empty: leave it out, not []',
+    ],
+    [
+      {
+        subscriptions: [{ criteria: 'Patient' }, { criteria: 'Patient', interactions: ['update'] }],
+      },
+      'bots[0].subscriptions (a): "update Patient" is in two of them: it would run twice',
+    ],
+    [{ description: '' }, 'bots[0].description (a): is empty: leave it out, not ""'],
+    [{ cron: '* * * *' }, `bots[0].cron (a): ${CRON}`],
+    [{ cron: '0 * * * * *' }, `bots[0].cron (a): ${CRON}`],
+    [{ cron: '0 3 * * MON' }, `bots[0].cron (a): ${CRON}`],
+    [{ cron: '0 3 * * 7' }, `bots[0].cron (a): ${CRON}`],
+    [{ cron: '61 3 * * *' }, `bots[0].cron (a): ${CRON}`],
+    [{ cron: '0 0 31 2 *' }, `bots[0].cron (a): ${CRON}`],
+    [{ cron: '@daily' }, `bots[0].cron (a): ${CRON}`],
+    [{ timeout: 901 }, 'bots[0].timeout (a): Too big: expected number to be <=900, not 901'],
+    [
+      { timeout: '30' },
+      'bots[0].timeout (a): Invalid input: expected number, received string, not "30"',
+    ],
+    [{ id: 'abc' }, 'bots[0].id (a): has to be a UUID, not "abc"'],
+    [
+      { runtimeVersion: 'lambda' },
+      'bots[0].runtimeVersion (a): "lambda" is not possible. Possible: awslambda, vmcontext.',
+    ],
+    [
+      { auditEventTrigger: 'on-errors' },
+      'bots[0].auditEventTrigger (a): "on-errors" is not possible. Did you mean "on-error"?',
+    ],
+    [
+      { secrets: [3] },
+      'bots[0].secrets[0] (a): has to be a name, or an object like { "name": "HAPI_BEARER_TOKEN", "optional": true }, not 3',
+    ],
+    [{ name: 'My Bot' }, `bots[0].name (My Bot): ${NAME}, not "My Bot"`],
+    [{ name: '../a' }, `bots[0].name (../a): ${NAME}, not "../a"`],
+    [{ name: undefined }, 'bots[0].name is missing'],
+    [
+      { source: 'lib/a.ts' },
+      'bots[0].source (a): has to be a file directly in src/bots, like "src/bots/my-bot.ts", not "lib/a.ts"',
+    ],
+    [
+      { source: 'src/bots/../a.ts' },
+      'bots[0].source (a): has to be a file directly in src/bots, like "src/bots/my-bot.ts", not "src/bots/../a.ts"',
+    ],
+    [{ dist: 'dist/a.js' }, 'bots[0].dist (a): has to be "dist/bots/a.js"'],
+    [{ maxBytes: 0 }, 'bots[0].maxBytes (a): Too small: expected number to be >0, not 0'],
+  ])('%j', (members, line) => {
+    expect(mistakes(withBots({ ...BOT, ...members }))).toEqual([line]);
+  });
+
+  test.each([
+    [
+      '{\n  "bots": [,]\n}',
+      [`is no valid JSON: Unexpected token ',', "{ "bots": [,] }" is not valid JSON`],
+    ],
+    [
+      '{ "bots": [] ',
+      [
+        "is no valid JSON: Expected ',' or '}' after property value in JSON at position 13 (line 1 column 14)",
+      ],
+    ],
+    ['', ['is no valid JSON: Unexpected end of JSON input']],
+    ['[]', ['Invalid input: expected object, received array, not []']],
+    [
+      '{"identifierSystem":"urn:x","bots":[],"bot":1}',
+      ['"bot" is not known. Did you mean "bots"?'],
+    ],
+    ['{"bots":[]}', ['identifierSystem is missing']],
+    [
+      '{"identifierSystem":"my bots","bots":[]}',
+      ['identifierSystem: has to be a URI like "urn:medplum-bots:my-bots", not "my bots"'],
+    ],
+    [
+      '{"identifierSystem":"urn:x|y","bots":[]}',
+      ['identifierSystem: has to be a URI like "urn:medplum-bots:my-bots", not "urn:x|y"'],
+    ],
+  ])('%j', (text, lines) => {
+    expect(mistakes(text)).toEqual(lines);
+  });
+
+  test('several mistakes are several lines', () => {
+    expect(
+      mistakes(withBots({ ...BOT, timeout: 0, cron: 'x' }, { ...BOT, name: 'b' })),
+    ).toHaveLength(2);
+  });
+
+  test('a name stands for one bot only, now and before', () => {
+    const b = { name: 'b', source: 'src/bots/b.ts', dist: 'dist/bots/b.js' };
+    expect(mistakes(withBots(BOT, BOT))).toEqual([
+      'bots[1].name: "a" stands in bots[0].name too; each name is used once',
+    ]);
+    expect(mistakes(withBots(BOT, { ...b, previousNames: ['a'] }))).toEqual([
+      'bots[1].previousNames: "a" stands in bots[0].name too; each name is used once',
+    ]);
+    expect(
+      mistakes(withBots({ ...BOT, previousNames: ['c'] }, { ...b, previousNames: ['c'] })),
+    ).toHaveLength(1);
+  });
+
+  test('a folder without configuration', () => {
+    expect(() => loadConfig('/nowhere')).toThrow(
+      "medplum.config.json cannot be read here: run this in the repository's own folder.",
+    );
+  });
+});
+
+test('the resource types are those that Medplum knows', () => {
+  const text = readFileSync(
+    join(ROOT, 'node_modules/@medplum/fhirtypes/dist/Resource.d.ts'),
+    'utf8',
+  );
+  const types = [...text.matchAll(/^ {2}\| (\w+);?$/gm)].map((match) => match[1]);
+  expect(types.length).toBeGreaterThan(150);
+  expect(RESOURCE_TYPES).toEqual(types);
+});
+
+describe('the JSON Schema for editors', () => {
+  test('is the one that medplum-bots schema writes', async () => {
+    expect(readFileSync(join(ROOT, 'medplum.config.schema.json'), 'utf8')).toBe(schemaText());
+    const project = projectForTest({});
+    expect(await project.node('tools/bin/medplum-bots.cjs', 'schema')).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
+    expect(readFileSync(join(project.root, 'medplum.config.schema.json'), 'utf8')).toBe(
+      schemaText(),
+    );
+  });
+
+  test('knows the same members as the configuration', () => {
+    const { properties, additionalProperties } = JSON.parse(schemaText());
+    expect(Object.keys(properties)).toEqual(['$schema', 'identifierSystem', 'maxBytes', 'bots']);
+    expect([additionalProperties, properties.bots.items.additionalProperties]).toEqual([
+      false,
+      false,
+    ]);
+    expect(properties.bots.items.required).toEqual(['name', 'source', 'dist']);
+    expect(properties.bots.items.properties.subscriptions.items.required).toEqual(['criteria']);
+  });
+
+  test('is named by the repository, whose configuration is right', () => {
+    expect(JSON.parse(readFileSync(join(ROOT, 'medplum.config.json'), 'utf8')).$schema).toBe(
+      './medplum.config.schema.json',
+    );
+    expect(() => loadConfig(ROOT)).not.toThrow();
+  });
+});

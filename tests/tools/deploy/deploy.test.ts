@@ -1,0 +1,627 @@
+// A deployment from start to end, against the local server over HTTP.
+import type {
+  AccessPolicy,
+  Bot,
+  Project,
+  ProjectMembership,
+  Subscription,
+} from '@medplum/fhirtypes';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  ADMIN,
+  NO_ADMIN,
+  PROJECT,
+  SYSTEM,
+  all,
+  run,
+  signIn,
+  startWorld,
+  state,
+  writeRepository,
+} from './harness.ts';
+import type { TestBot, World } from './harness.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.stop());
+
+const SYNC: TestBot = {
+  name: 'hapi-sync-bot',
+  description: 'Keeps it in step',
+  runtimeVersion: 'vmcontext',
+  timeout: 30,
+  shared: { 'src/shared/http-helpers.ts': '1', 'src/shared/retry.ts': '1' },
+  subscriptions: [
+    { criteria: 'Patient' },
+    { criteria: 'Task', interactions: ['create', 'update'], headers: ['X-A: b'] },
+  ],
+  accessPolicy: [{ resourceType: 'Patient', readonly: true }],
+};
+const bot = async (name: string): Promise<Bot> => {
+  const found = (await all<Bot>(world, 'Bot')).filter(({ identifier }) =>
+    identifier?.some(({ value }) => value === `local/${name}`),
+  );
+  expect(found, `bots with the identifier of ${name}`).toHaveLength(1);
+  return found[0]!;
+};
+const lineOf = (lines: string[], name: string): string | undefined =>
+  lines.find((line) => line.slice(2).startsWith(name));
+const tags = (one: Bot | undefined, kind: string): (string | undefined)[] =>
+  (one?.meta?.tag ?? [])
+    .filter(({ system }) => system === `${SYSTEM}/${kind}`)
+    .map(({ code }) => code);
+
+describe('a first deployment', () => {
+  it('makes the bot, its membership with its policy, and its subscriptions', async () => {
+    const result = await run(world, writeRepository([SYNC]));
+    expect(result).toMatchObject({ changed: ['hapi-sync-bot'], failed: [] });
+    expect(lineOf(result.lines, 'hapi-sync-bot')).toBe('+ hapi-sync-bot  new');
+    const made = await bot('hapi-sync-bot');
+    expect(made).toMatchObject({ name: 'hapi-sync-bot', runtimeVersion: 'vmcontext', timeout: 30 });
+    expect(made.executableCode?.title).toMatch(/^hapi-sync-bot\.[0-9a-f]{16}\.cjs$/);
+    const [policy] = (await all<AccessPolicy>(world, 'AccessPolicy')).filter(
+      ({ name }) => name === 'local/hapi-sync-bot',
+    );
+    expect(policy?.resource).toEqual([{ resourceType: 'Patient', readonly: true }]);
+    const members = (await all<ProjectMembership>(world, 'ProjectMembership')).filter(
+      ({ profile }) => profile.reference === `Bot/${made.id}`,
+    );
+    expect(members.map(({ accessPolicy }) => accessPolicy?.reference)).toEqual([
+      `AccessPolicy/${policy?.id}`,
+    ]);
+    const subscriptions = await all<Subscription>(world, 'Subscription');
+    const said = subscriptions
+      .map((one) =>
+        [one.criteria, ...(one.extension ?? []).map(({ valueCode }) => valueCode)].join(' '),
+      )
+      .toSorted();
+    expect(said).toEqual(['Patient', 'Task create', 'Task update']);
+    expect(subscriptions.every(({ channel }) => channel?.endpoint === `Bot/${made.id}`)).toBe(true);
+    expect(subscriptions.find(({ criteria }) => criteria === 'Task')?.channel?.header).toEqual([
+      'X-A: b',
+    ]);
+  });
+
+  it('makes a bot that runs on its event', async () => {
+    await run(world, writeRepository([{ ...SYNC, accessPolicy: undefined }]));
+    const ran = new Promise<{ bot: { name?: string }; success?: boolean }>((resolve) => {
+      world.server.events.on('run', (done) => resolve(done as never));
+    });
+    await world.server.repository.createResource({ resourceType: 'Patient' });
+    expect(JSON.stringify(await ran)).toContain('hapi-sync-bot');
+  });
+
+  it('says where it runs, as Medplum fills that in for no bot and then never runs it', async () => {
+    const root = writeRepository([{ name: 'plain-bot' }]);
+    await run(world, root);
+    const { runtimeVersion, ...without } = await bot('plain-bot');
+    expect(runtimeVersion).toBe('awslambda');
+    await world.server.repository.updateResource(without as Bot);
+    const { lines } = await run(world, root);
+    expect(lineOf(lines, 'plain-bot')).toBe(
+      '~ plain-bot  settings (runtimeVersion: none -> awslambda), code (deployed again: runtimeVersion changed)',
+    );
+    await world.server.repository.updateResource({
+      ...(await bot('plain-bot')),
+      runtimeVersion: 'vmcontext',
+    });
+    expect((await run(world, root)).writes).toEqual([]);
+  });
+
+  it('leaves on the Bot what it is made of, so that one search finds all that carry a module', async () => {
+    await run(
+      world,
+      writeRepository([SYNC, { name: 'other-bot', shared: { 'src/shared/http-helpers.ts': '2' } }]),
+    );
+    const shared = tags(await bot('hapi-sync-bot'), 'shared');
+    expect(shared).toEqual([
+      expect.stringMatching(/^http-helpers@[0-9a-f]{12}$/),
+      expect.stringMatching(/^retry@/),
+    ]);
+    const filters = [{ code: '_tag', operator: 'eq', value: `${SYSTEM}/shared|${shared[0]}` }];
+    const carriers = await world.server.repository.searchResources({
+      resourceType: 'Bot',
+      filters,
+    } as never);
+    expect(carriers.map((one) => (one as Bot).name)).toEqual(['hapi-sync-bot']);
+  });
+});
+
+describe('the commit on a Bot', () => {
+  it('is the one that its code was built from, and says where files differed from it', async () => {
+    const root = writeRepository([SYNC]);
+    const git = (...args: string[]): string =>
+      execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
+    git('init', '--quiet');
+    git('config', 'user.email', 'x@example.com');
+    git('config', 'user.name', 'x');
+    git('add', '.');
+    git('commit', '--quiet', '--message', 'first');
+    await run(world, root);
+    const first = git('rev-parse', 'HEAD');
+    expect(tags(await bot('hapi-sync-bot'), 'commit')).toEqual([first]);
+    git('commit', '--quiet', '--allow-empty', '--message', 'second');
+    expect((await run(world, root)).writes).toEqual([]);
+    writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }], root);
+    await run(world, root);
+    expect(tags(await bot('hapi-sync-bot'), 'commit')).toEqual([
+      `${git('rev-parse', 'HEAD')}-dirty`,
+    ]);
+  });
+});
+
+describe('a second deployment', () => {
+  it.each([1, 40, 400])(
+    'of %i unchanged bots writes nothing and needs at most five requests',
+    { timeout: 120_000 },
+    async (count) => {
+      const names = Array.from({ length: count }, (_, index) => `bot-${index}`);
+      const root = writeRepository(
+        names.map((name) => ({ ...SYNC, name, subscriptions: [{ criteria: 'Patient' }] })),
+      );
+      expect((await run(world, root)).failed).toEqual([]);
+      const again = await run(world, root);
+      expect(again.writes).toEqual([]);
+      expect(again.unchanged).toHaveLength(count);
+      expect(again.requests).toBeLessThanOrEqual(5);
+    },
+  );
+
+  it('says which shared module changed, and writes only the bots that carry it', async () => {
+    const bots = [SYNC, { name: 'plain-bot' }];
+    await run(world, writeRepository(bots));
+    const root = writeRepository([
+      {
+        ...SYNC,
+        code: 'exports.handler = async () => 2;\n',
+        shared: { ...SYNC.shared, 'src/shared/retry.ts': '2' },
+      },
+      bots[1]!,
+    ]);
+    const { lines, changed } = await run(world, root);
+    expect(changed).toEqual(['hapi-sync-bot']);
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe(
+      '~ hapi-sync-bot  code (src/shared/retry.ts changed)',
+    );
+  });
+
+  it('says which settings changed, removes those that are gone, and deploys what only $deploy brings to a Lambda', async () => {
+    await run(world, writeRepository([{ ...SYNC, cron: '0 3 * * *' }]));
+    const { lines } = await run(world, writeRepository([{ ...SYNC, timeout: 60 }]));
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe(
+      '~ hapi-sync-bot  settings (cronString: 0 3 * * * -> none, timeout: 30 -> 60), code (deployed again: timeout changed)',
+    );
+    expect(await bot('hapi-sync-bot')).not.toHaveProperty('cronString');
+    expect((await bot('hapi-sync-bot')).timeout).toBe(60);
+  });
+
+  it('sets the timeout back to 10 seconds where the configuration has none any more', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { timeout: _, ...without } = SYNC;
+    const { lines } = await run(world, writeRepository([without as TestBot]));
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe(
+      '~ hapi-sync-bot  settings (timeout: 30 -> 10), code (deployed again: timeout changed)',
+    );
+    expect((await bot('hapi-sync-bot')).timeout).toBe(10);
+  });
+
+  it('replaces a subscription in place when its criteria change, and keeps the others', async () => {
+    await run(world, writeRepository([SYNC]));
+    const before = await all<Subscription>(world, 'Subscription');
+    const { lines } = await run(
+      world,
+      writeRepository([
+        {
+          ...SYNC,
+          subscriptions: [
+            { criteria: 'Practitioner' },
+            ...(SYNC['subscriptions'] as object[]).slice(1),
+          ],
+        },
+      ]),
+    );
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe(
+      '~ hapi-sync-bot  subscription (Patient -> Practitioner)',
+    );
+    const after = await all<Subscription>(world, 'Subscription');
+    expect(after.map(({ id }) => id).toSorted()).toEqual(before.map(({ id }) => id).toSorted());
+    expect(after.map(({ criteria }) => criteria).toSorted()).toEqual([
+      'Practitioner',
+      'Task',
+      'Task',
+    ]);
+  });
+
+  it('puts right a subscription that was edited or switched off by hand', async () => {
+    const root = writeRepository([SYNC]);
+    await run(world, root);
+    const clean = await state(world);
+    const [first, second] = await all<Subscription>(world, 'Subscription');
+    await world.server.repository.updateResource({ ...first!, status: 'off' });
+    await world.server.repository.updateResource({
+      ...second!,
+      channel: { ...second!.channel!, endpoint: 'Bot/nobody' },
+    });
+    const { lines } = await run(world, root);
+    expect(lineOf(lines, 'hapi-sync-bot')).toContain('switched on again');
+    expect(lineOf(lines, 'hapi-sync-bot')).toContain('channel changed');
+    expect(await state(world)).toEqual(clean);
+  });
+
+  it('adopts a subscription that does the same, and names one that does not', async () => {
+    await run(world, writeRepository([{ ...SYNC, subscriptions: [] }]));
+    const { id } = await bot('hapi-sync-bot');
+    const channel = { type: 'rest-hook' as const, endpoint: `Bot/${id}` };
+    for (const criteria of ['Patient', 'Encounter']) {
+      await world.server.repository.createResource({
+        resourceType: 'Subscription',
+        status: 'active',
+        reason: 'by hand',
+        criteria,
+        channel,
+      });
+    }
+    const { lines } = await run(
+      world,
+      writeRepository([{ ...SYNC, subscriptions: [{ criteria: 'Patient' }] }]),
+    );
+    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(2);
+    expect(lines.join('\n')).toMatch(
+      /Warning: hapi-sync-bot: Subscription\/\S+ \(Encounter\) starts it too/,
+    );
+  });
+
+  it('makes a bot again that was deleted by hand, and moves its subscriptions and its policy to it', async () => {
+    const root = writeRepository([SYNC]);
+    await run(world, root);
+    const clean = (await state(world)) as { members: string[] };
+    await world.server.repository.deleteResource('Bot', (await bot('hapi-sync-bot')).id!);
+    expect((await run(world, root)).failed).toEqual([]);
+    const now = (await state(world)) as { members: string[] };
+    // A deletion leaves the membership behind; doctor names it.
+    const members = now.members.filter((member) => !member.includes('unknown'));
+    expect({ ...now, members }).toEqual(clean);
+  });
+
+  it('follows a rename without deploying the code again', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { id } = await bot('hapi-sync-bot');
+    const code = (await bot('hapi-sync-bot')).executableCode?.title;
+    const root = writeRepository([
+      {
+        ...SYNC,
+        name: 'patient-sync-bot',
+        previousNames: ['hapi-sync-bot'],
+        code: `exports.handler = async () => ({ by: 'hapi-sync-bot' });\n`,
+      },
+    ]);
+    writeFileSync(join(root, 'src/bots/patient-sync-bot.ts'), '// hapi-sync-bot\n');
+    const { lines, failed } = await run(world, root);
+    expect(failed).toEqual([]);
+    expect(lineOf(lines, 'patient-sync-bot')).toContain('renamed (was hapi-sync-bot)');
+    expect(lineOf(lines, 'patient-sync-bot')).not.toContain('code (');
+    const renamed = await bot('patient-sync-bot');
+    expect([renamed.id, renamed.executableCode?.title]).toEqual([id, code]);
+    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(3);
+    expect((await run(world, root)).writes).toEqual([]);
+  });
+
+  it('shows what the configuration no longer has, and removes it with --prune', async () => {
+    await run(
+      world,
+      writeRepository([
+        SYNC,
+        {
+          name: 'old-bot',
+          subscriptions: [{ criteria: 'Task' }],
+          accessPolicy: [{ resourceType: 'Task' }],
+        },
+      ]),
+    );
+    const kept = writeRepository([{ ...SYNC, subscriptions: [{ criteria: 'Patient' }] }]);
+    const shown = await run(world, kept);
+    expect(lineOf(shown.lines, 'old-bot')).toContain('no longer in medplum.config.json');
+    expect(lineOf(shown.lines, 'hapi-sync-bot')).toContain(
+      'no longer wanted: Task, create; --prune removes it',
+    );
+    expect(shown.writes).toEqual([]);
+    const { failed } = await run(world, kept, { prune: true });
+    expect(failed).toEqual([]);
+    const clean = await startWorld();
+    await run(clean, kept);
+    const wanted = await state(clean);
+    await clean.stop();
+    expect(await state(world)).toEqual(wanted);
+  });
+
+  it('leaves with --prune a bot that another repository has adopted', async () => {
+    await run(world, writeRepository([SYNC]));
+    const made = await bot('hapi-sync-bot');
+    const theirs = { system: 'urn:medplum-bots:other', value: 'local/hapi-sync-bot' };
+    await world.server.repository.updateResource({
+      ...made,
+      identifier: [...made.identifier!, theirs],
+    });
+    const { lines, writes } = await run(world, writeRepository([]), { prune: true });
+    expect(lineOf(lines, 'hapi-sync-bot')).toMatch(
+      /no longer in medplum\.config\.json \(.*, Bot\); it is urn:medplum-bots:other\|local\/hapi-sync-bot too, and stays: /,
+    );
+    expect(writes).toEqual([]);
+  });
+
+  it('takes away with a bot what starts it, whoever made that, and without an admin only shows it', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { id } = await bot('hapi-sync-bot');
+    const channel = { type: 'rest-hook' as const, endpoint: `Bot/${id}` };
+    await world.server.repository.createResource({
+      resourceType: 'Subscription',
+      status: 'active',
+      reason: 'by hand',
+      criteria: 'Task',
+      channel,
+    });
+    const nothing = writeRepository([]);
+    signIn(world, NO_ADMIN);
+    const shown = await run(world, nothing, { prune: true });
+    expect(lineOf(shown.lines, 'hapi-sync-bot')).toContain('only a project admin can remove it');
+    expect(shown.writes).toEqual([]);
+    signIn(world, ADMIN);
+    expect((await run(world, nothing, { prune: true })).failed).toEqual([]);
+    expect([await all(world, 'Bot'), await all(world, 'Subscription')]).toEqual([[], []]);
+  });
+
+  it('with --only touches no other bot', async () => {
+    const root = writeRepository([SYNC, { name: 'other-bot' }]);
+    const { changed, lines } = await run(world, root, { only: 'hapi-*' });
+    expect(changed).toEqual(['hapi-sync-bot']);
+    expect(lineOf(lines, 'other-bot')).toBeUndefined();
+    await expect(run(world, root, { only: 'hpai-*' })).rejects.toThrow(
+      '--only hpai-* matches no bot',
+    );
+  });
+
+  it('with --force deploys unchanged code again', async () => {
+    const root = writeRepository([SYNC]);
+    await run(world, root);
+    const { lines, writes } = await run(world, root, { force: true });
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe('~ hapi-sync-bot  code (deployed again: --force)');
+    expect(writes.some(({ path }) => path.endsWith('/$deploy'))).toBe(true);
+  });
+
+  it('takes the bot that "id" names, and gives it the identifier', async () => {
+    const made = await world.server.repository.createResource<Bot>({
+      resourceType: 'Bot',
+      name: 'Old Sync',
+    });
+    const { lines, failed } = await run(world, writeRepository([{ ...SYNC, id: made.id }]));
+    expect(failed).toEqual([]);
+    expect(lineOf(lines, 'hapi-sync-bot')).toContain('adopted (identifier added)');
+    expect((await bot('hapi-sync-bot')).id).toBe(made.id);
+  });
+
+  it('follows a bot that "id" names to another name', async () => {
+    const { id } = await world.server.repository.createResource<Bot>({
+      resourceType: 'Bot',
+      name: 'Old Sync',
+    });
+    await run(world, writeRepository([{ ...SYNC, id }]));
+    const before = await all<Subscription>(world, 'Subscription');
+    const root = writeRepository([{ ...SYNC, name: 'patient-sync-bot', id }]);
+    const { lines, failed } = await run(world, root, { prune: true });
+    expect(failed).toEqual([]);
+    expect(lineOf(lines, 'patient-sync-bot')).toContain('renamed (was hapi-sync-bot)');
+    expect((await bot('patient-sync-bot')).identifier).toHaveLength(1);
+    const after = await all<Subscription>(world, 'Subscription');
+    expect(after.map((one) => one.id).toSorted()).toEqual(before.map((one) => one.id).toSorted());
+    expect((await run(world, root)).writes).toEqual([]);
+  });
+
+  it('keeps two repositories and two environments of one project apart', async () => {
+    await run(world, writeRepository([SYNC]));
+    const other = writeRepository([SYNC], undefined, 'urn:medplum-bots:other');
+    expect((await run(world, other, { prune: true })).changed).toEqual(['hapi-sync-bot']);
+    expect((await run(world, other, { prune: true, environment: 'staging' })).changed).toEqual([
+      'hapi-sync-bot',
+    ]);
+    expect(await all<Bot>(world, 'Bot')).toHaveLength(3);
+    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(9);
+    expect((await run(world, writeRepository([SYNC]), { prune: true })).writes).toEqual([]);
+  });
+
+  it('stays away from a bot that carries the same identifier twice', async () => {
+    const identifier = [{ system: SYSTEM, value: 'local/hapi-sync-bot' }];
+    for (const name of ['one', 'two'])
+      await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name, identifier });
+    const { failed, changed, writes } = await run(
+      world,
+      writeRepository([SYNC, { name: 'other-bot' }]),
+    );
+    expect(changed).toEqual(['other-bot']);
+    expect(failed).toEqual([
+      {
+        name: 'hapi-sync-bot',
+        message: expect.stringMatching(/^Bot\/\S+ and Bot\/\S+ both carry the identifier/),
+      },
+    ]);
+    expect(writes.map(({ body }) => body).join()).not.toContain('local/hapi-sync-bot');
+  });
+});
+
+describe('a name that stands twice', () => {
+  it('as a previous one: neither of the two is renamed or removed', async () => {
+    const identifier = [{ system: SYSTEM, value: 'local/old-bot' }];
+    for (const name of ['one', 'two'])
+      await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name, identifier });
+    const root = writeRepository([{ ...SYNC, previousNames: ['old-bot'] }]);
+    const { failed, writes } = await run(world, root, { prune: true });
+    expect(failed.map(({ message }) => message)).toEqual([
+      expect.stringMatching(
+        /^Bot\/\S+ and Bot\/\S+ both carry the identifier local\/old-bot: remove it/,
+      ),
+    ]);
+    expect(writes).toEqual([]);
+  });
+
+  it('under its old and its new name: each keeps what is its own, and --prune removes the old one', async () => {
+    await run(world, writeRepository([{ ...SYNC, name: 'old-bot' }, SYNC]));
+    const root = writeRepository([{ ...SYNC, previousNames: ['old-bot'] }]);
+    expect(lineOf((await run(world, root)).lines, 'old-bot')).toContain(
+      'no longer in medplum.config.json',
+    );
+    expect((await run(world, root, { prune: true })).failed).toEqual([]);
+    expect((await all<Bot>(world, 'Bot')).map(({ name }) => name)).toEqual(['hapi-sync-bot']);
+    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(3);
+  });
+
+  it('says so where something else has deployed other code meanwhile', async () => {
+    const root = writeRepository([SYNC]);
+    await run(world, root);
+    const made = await bot('hapi-sync-bot');
+    await world.server.repository.updateResource({
+      ...made,
+      executableCode: { ...made.executableCode, title: 'index.js' },
+    } as Bot);
+    const { lines } = await run(world, root);
+    expect(lineOf(lines, 'hapi-sync-bot')).toBe(
+      '~ hapi-sync-bot  code (something else has deployed index.js since)',
+    );
+  });
+});
+
+describe('what another client does meanwhile', () => {
+  it('is kept: an edit of the Bot between the code and the mark', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { id } = await bot('hapi-sync-bot');
+    world.rule = async ({ path }) => {
+      if (path.endsWith('/$deploy'))
+        await world.server.repository.patchResource('Bot', id!, [
+          { op: 'add', path: '/category', value: [{ text: 'theirs' }] },
+        ]);
+      return undefined;
+    };
+    expect(
+      (await run(world, writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }])))
+        .failed,
+    ).toEqual([]);
+    expect(await bot('hapi-sync-bot')).toMatchObject({ category: [{ text: 'theirs' }] });
+  });
+
+  it('is not marked as deployed: other code that arrived before the mark', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { id, executableCode } = await bot('hapi-sync-bot');
+    const theirs = [
+      {
+        op: 'replace' as const,
+        path: '/executableCode',
+        value: { ...executableCode, title: 'theirs.js' },
+      },
+    ];
+    world.rule = async ({ path }) => {
+      if (path.endsWith('/$deploy'))
+        await world.server.repository.patchResource('Bot', id!, theirs);
+      return undefined;
+    };
+    const root = writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }]);
+    expect((await run(world, root)).failed).toEqual([
+      { name: 'hapi-sync-bot', message: expect.stringContaining('changed by someone else') },
+    ]);
+    expect(tags(await bot('hapi-sync-bot'), 'deployed')).toEqual([]);
+  });
+
+  it('stops the bot with a word: a build between the plan and its first request', async () => {
+    const root = writeRepository([SYNC]);
+    const file = join(root, 'dist/bots/hapi-sync-bot.js');
+    const { failed } = await run(world, root, {
+      log: () => writeFileSync(file, 'exports.handler = async () => 3;'),
+    });
+    expect(failed).toEqual([
+      { name: 'hapi-sync-bot', message: `${file} was built anew meanwhile. Run it again` },
+    ]);
+    expect(await all(world, 'Bot')).toEqual([]);
+  });
+
+  it('stops the bot with a word: an edit between the plan and the first write', async () => {
+    await run(world, writeRepository([SYNC]));
+    const { id } = await bot('hapi-sync-bot');
+    world.rule = async ({ path }) => {
+      if (path === 'Binary')
+        await world.server.repository.patchResource('Bot', id!, [
+          { op: 'replace', path: '/timeout', value: 99 },
+        ]);
+      return undefined;
+    };
+    const { failed } = await run(world, writeRepository([{ ...SYNC, timeout: 60 }]));
+    expect(failed).toEqual([
+      {
+        name: 'hapi-sync-bot',
+        message: `Bot/${id} was changed by someone else meanwhile. That was not overwritten: run it again`,
+      },
+    ]);
+    expect((await bot('hapi-sync-bot')).timeout).toBe(99);
+  });
+
+  it('ends the same where it is another run of this deployment', async () => {
+    const root = writeRepository([SYNC, { name: 'other-bot' }]);
+    const clean = await startWorld();
+    await run(clean, root);
+    const wanted = await state(clean);
+    await clean.stop();
+    signIn(world, ADMIN);
+    const both = await Promise.all([run(world, root), run(world, root)]);
+    expect(both.map(({ failed }) => failed)).toEqual([[], []]);
+    expect(await state(world)).toEqual(wanted);
+  });
+});
+
+describe('nothing is written', () => {
+  const nothing = async (root: string, message: string | RegExp, options = {}): Promise<void> => {
+    const before = world.requests.length;
+    await expect(run(world, root, options)).rejects.toThrow(message);
+    const writes = world.requests
+      .slice(before)
+      .filter(({ method, path }) => method !== 'GET' && path !== '' && path !== 'oauth2/token');
+    expect(writes).toEqual([]);
+  };
+
+  it('where more subscriptions than the server looks at would be active', async () => {
+    for (let index = 0; index < 998; index++) {
+      await world.server.repository.createResource({
+        resourceType: 'Subscription',
+        status: 'active',
+        reason: 'x',
+        criteria: 'Task',
+        channel: { type: 'rest-hook', endpoint: 'https://example.com' },
+      });
+    }
+    await nothing(
+      writeRepository([SYNC]),
+      'The project has 998 active subscriptions and would have 1001',
+    );
+  });
+
+  it('where the project has no bots', async () => {
+    const project = await world.server.repository.readResource<Project>('Project', PROJECT);
+    await world.server.repository.updateResource({ ...project, features: ['cron'] });
+    await nothing(writeRepository([SYNC]), 'lacks the feature "bots"');
+  });
+});
+
+describe('a server in trouble', () => {
+  it('that answers something that is not Medplum is named', async () => {
+    world.rule = () => ({ status: 200, body: 'hello' });
+    await expect(run(world, writeRepository([SYNC]))).rejects.toThrow(
+      'does not answer as Medplum does',
+    );
+  });
+
+  it('takes code of more than 1 MB', async () => {
+    const code = `exports.handler = async () => 1;\n//${'x'.repeat(1_500_000)}`;
+    expect((await run(world, writeRepository([{ ...SYNC, code }]))).failed).toEqual([]);
+    expect((await bot('hapi-sync-bot')).executableCode?.title).toMatch(/cjs$/);
+  });
+});

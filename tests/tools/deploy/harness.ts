@@ -1,0 +1,335 @@
+// What the deployment's tests share: a small repository on disk, the local server, and a door before it that counts
+// requests, answers some of them itself, or ends the line in the middle.
+import type { Bot, ProjectMembership, Resource, Subscription } from '@medplum/fhirtypes';
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, vi } from 'vitest';
+import { deploy } from '../../tools/src/deploy/deploy.ts';
+import type { DeployOptions, DeployResult } from '../../tools/src/deploy/deploy.ts';
+import { startMedplumServer } from '../../tools/src/medplum/server.ts';
+import type { MedplumServer } from '../../tools/src/medplum/server.ts';
+
+// Commands are processes, and a machine may be busy with others.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
+export const PROJECT = 'a0a0a0a0-0000-4000-8000-000000000001';
+export const ADMIN = {
+  id: 'a0a0a0a0-0000-4000-8000-000000000002',
+  secret: 'local-only-not-a-secret',
+};
+export const NO_ADMIN = {
+  id: 'a0a0a0a0-0000-4000-8000-000000000003',
+  secret: 'local-only-no-admin',
+};
+export const SYSTEM = 'urn:medplum-bots:test';
+const ROOT = join(import.meta.dirname, '../..');
+
+export interface TestBot {
+  name: string;
+  /** The body of the bundle; one that differs by name if left out. */
+  code?: string;
+  /** Texts of shared modules by path. */
+  shared?: Record<string, string>;
+  [member: string]: unknown;
+}
+
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'deploy-'));
+  folders.push(folder);
+  return folder;
+}
+
+/** Writes medplum.config.json, src/ and dist/ as a build would. */
+export function writeRepository(bots: TestBot[], root = newFolder(), system = SYSTEM): string {
+  rmSync(join(root, 'dist'), { recursive: true, force: true });
+  for (const folder of ['dist/bots', 'src/bots'])
+    mkdirSync(join(root, folder), { recursive: true });
+  const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+  const built: Record<string, object> = {};
+  const entries = bots.map(({ code, shared = {}, ...members }) => {
+    const { name } = members;
+    const text = code ?? `exports.handler = async () => ({ by: '${name}' });\n`;
+    writeFileSync(join(root, `src/bots/${name}.ts`), `// ${name}\n`);
+    writeFileSync(join(root, `dist/bots/${name}.js`), text);
+    const modules = Object.entries(shared).map(([path, source]) => [
+      path,
+      { bytes: 1, sha256: sha256(source) },
+    ]);
+    const bytes = { bytes: text.length, own: text.length, sha256: sha256(text) };
+    built[name] = { file: `dist/bots/${name}.js`, ...bytes, shared: Object.fromEntries(modules) };
+    return { source: `src/bots/${name}.ts`, dist: `dist/bots/${name}.js`, ...members };
+  });
+  writeFileSync(
+    join(root, 'dist/manifest.json'),
+    JSON.stringify({ production: true, bots: built }),
+  );
+  writeFileSync(
+    join(root, 'medplum.config.json'),
+    JSON.stringify({ identifierSystem: system, bots: entries }, null, 2),
+  );
+  return root;
+}
+
+export interface Request {
+  /** From 1 on. */
+  number: number;
+  method: string;
+  /** Below fhir/R4/, with the query. */
+  path: string;
+  body: string;
+}
+/** What the door does with a request: lets it pass, answers itself, or ends the connection before or after the server. */
+export type Verdict =
+  | undefined
+  | { status: number; body?: unknown; headers?: Record<string, string> }
+  | 'cut before'
+  | 'cut after';
+
+export interface World {
+  server: MedplumServer;
+  /** The door's address. */
+  baseUrl: string;
+  requests: Request[];
+  /** Asked for each request. */
+  rule: (request: Request) => Verdict | Promise<Verdict>;
+  /** Told just before a connection is cut. */
+  cutting: () => void;
+  stop(): Promise<void>;
+}
+
+/** @param host - how this machine is called: by 0.0.0.0 it counts as a server elsewhere */
+export async function startWorld(host = '127.0.0.1'): Promise<World> {
+  const server = await startMedplumServer();
+  const door = createServer(async (incoming, answer) => {
+    const cut = (): void => {
+      world.cutting();
+      incoming.socket.destroy();
+    };
+    const chunks: Buffer[] = [];
+    for await (const chunk of incoming) chunks.push(chunk as Buffer);
+    const body = Buffer.concat(chunks);
+    const method = incoming.method ?? 'GET';
+    const path = (incoming.url ?? '/').slice(1).replace(/^fhir\/R4\/?/, '');
+    const request: Request = {
+      number: world.requests.length + 1,
+      method,
+      path,
+      body: body.toString(),
+    };
+    world.requests.push(request);
+    const verdict = await world.rule(request);
+    if (verdict === 'cut before') return cut();
+    if (verdict && verdict !== 'cut after') {
+      answer.writeHead(verdict.status, {
+        'Content-Type': 'application/fhir+json',
+        ...verdict.headers,
+      });
+      return void answer.end(JSON.stringify(verdict.body ?? {}));
+    }
+    const {
+      host: _,
+      connection: __,
+      'content-length': ___,
+      'transfer-encoding': ____,
+      ...headers
+    } = incoming.headers;
+    const passed = await fetch(new URL(incoming.url ?? '/', server.baseUrl), {
+      method,
+      headers: headers as Record<string, string>,
+      ...(body.length > 0 && { body }),
+    });
+    const content = Buffer.from(await passed.arrayBuffer());
+    if (verdict === 'cut after') return cut();
+    const type = passed.headers.get('content-type');
+    answer.writeHead(passed.status, type ? { 'Content-Type': type } : {}).end(content);
+  });
+  await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
+  const baseUrl = `http://${host}:${(door.address() as AddressInfo).port}/`;
+  const world: World = {
+    ...{ server, baseUrl, requests: [], rule: () => undefined, cutting: () => undefined },
+    stop: async () => {
+      door.closeAllConnections();
+      await Promise.all([server.stop(), new Promise((resolve) => door.close(resolve))]);
+    },
+  };
+  signIn(world, ADMIN);
+  return world;
+}
+
+/** The environment of this process, and of the commands it starts. */
+export function signIn(
+  { baseUrl }: { baseUrl: string },
+  { id, secret }: typeof ADMIN,
+  project = PROJECT,
+): void {
+  const variables = { MEDPLUM_BASE_URL: baseUrl, MEDPLUM_PROJECT_ID: project };
+  Object.assign(process.env, variables, { MEDPLUM_CLIENT_ID: id, MEDPLUM_CLIENT_SECRET: secret });
+}
+
+export interface Run extends DeployResult {
+  lines: string[];
+  /** How many requests it sent. */
+  requests: number;
+  /** Of these, those that write. */
+  writes: Request[];
+}
+
+/** A deployment in this process. */
+export async function run(world: World, root: string, options: DeployOptions = {}): Promise<Run> {
+  const first = world.requests.length;
+  const lines: string[] = [];
+  const result = await deploy({ root, log: (line) => lines.push(line), ...options });
+  const sent = world.requests.slice(first);
+  return { ...result, lines, requests: sent.length, writes: sent.filter(isWrite) };
+}
+
+/** @returns what brings the world back to what it holds now */
+export function snapshot({ server, requests }: World): () => void {
+  const { store } = server.repository.world;
+  const { contents, ...rest } = { ...store };
+  const saved = structuredClone(rest);
+  const savedContents = new Map(contents);
+  return () => {
+    Object.assign(store, structuredClone(saved), { contents: new Map(savedContents) });
+    requests.length = 0;
+  };
+}
+
+/** Signing in and reading by batch are POSTs too. */
+export function isWrite({ method, path }: Request): boolean {
+  return method !== 'GET' && path !== '' && path !== 'oauth2/token';
+}
+
+/** A command in a process of its own: what `npm run` starts, without the build. */
+export function command(
+  root: string,
+  script: string,
+  ...args: string[]
+): { pid: number; done: Promise<Ended> } {
+  const [file, ...words] = script.split(' ');
+  const child = spawn(process.execPath, [join(ROOT, file!), ...words, ...args], {
+    cwd: root,
+    env: { ...process.env, NO_COLOR: '1' },
+  });
+  const out = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].on('data', (chunk) => (out[name] += String(chunk)));
+  return {
+    pid: child.pid!,
+    done: new Promise((resolve) => child.on('close', (code) => resolve({ code, ...out }))),
+  };
+}
+
+/** Python has what Node lacks: a terminal for a child. */
+const IN_TERMINAL = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
+/**
+ * A command in a terminal of 100 by 30.
+ *
+ * @param answer - what is typed when it asks
+ */
+export function inTerminal(
+  root: string,
+  answer: string,
+  variables: object,
+  script: string,
+): Promise<Ended> {
+  const [file, ...words] = script.split(' ');
+  const line = [
+    'sh',
+    '-c',
+    'stty cols 100 rows 30; exec "$@"',
+    '-',
+    process.execPath,
+    join(ROOT, file!),
+    ...words,
+  ];
+  // Node shows no colours where CI is set.
+  const { NO_COLOR: _no, FORCE_COLOR: _force, CI: _ci, ...env } = process.env;
+  const child = spawn('python3', ['-c', IN_TERMINAL, ...line], {
+    cwd: root,
+    env: { ...env, TERM: 'xterm', ...variables },
+  });
+  let stdout = '';
+  child.stdout.on('data', (chunk) => {
+    if (!stdout.includes('[y/N]') && String(chunk).includes('[y/N]')) child.stdin.write(answer);
+    stdout += String(chunk);
+  });
+  return new Promise((resolve) =>
+    child.on('close', (code) => resolve({ code, stdout, stderr: '' })),
+  );
+}
+
+/** The code is null where the process was killed. */
+export interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Commands: a file of the repository, and the first word of its command line. */
+export const SETUP = 'scripts/setup-bots-and-subscriptions.ts';
+export const PLAN = 'tools/bin/medplum-bots.cjs plan';
+export const ROLLBACK = 'tools/bin/medplum-bots.cjs rollback';
+export const SECRETS = 'tools/bin/medplum-bots.cjs secrets';
+export const IMPORT = 'tools/bin/medplum-bots.cjs import';
+export const DOCTOR = 'tools/bin/medplum-bots.cjs doctor';
+export const LOGS = 'tools/bin/medplum-bots.cjs logs';
+
+/** All resources of a type, as the server stores them. */
+export async function all<T extends Resource>(
+  world: World,
+  resourceType: T['resourceType'],
+): Promise<T[]> {
+  return (await world.server.repository.searchResources({
+    resourceType,
+    count: 1000,
+  } as never)) as unknown as T[];
+}
+
+/** What counts about a project after a deployment, without the ids that are new each time. */
+export async function state(world: World): Promise<unknown> {
+  const bots = await all<Bot>(world, 'Bot');
+  const keyOf = (reference: string | undefined): string => {
+    const bot = bots.find(({ id }) => reference === `Bot/${id}`);
+    return bot?.identifier?.map(({ value }) => value).join() ?? `${reference} (unknown)`;
+  };
+  const policies = await all(world, 'AccessPolicy');
+  const policyOf = (reference: string | undefined): unknown =>
+    policies.find(({ id }) => reference === `AccessPolicy/${id}`);
+  const strip = ({ id: _, meta, ...members }: Resource): Record<string, unknown> => ({
+    ...members,
+    tags: (meta?.tag ?? []).map(({ system, code }) => `${system}|${code}`).toSorted(),
+  });
+  const members = (await all<ProjectMembership>(world, 'ProjectMembership')).filter((m) =>
+    m.profile.reference?.startsWith('Bot/'),
+  );
+  const sort = (list: unknown[]): string[] => list.map((one) => JSON.stringify(one)).toSorted();
+  return {
+    bots: sort(bots.map((bot) => ({ ...strip(bot), executableCode: bot.executableCode?.title }))),
+    policies: sort(policies.map(strip)),
+    members: sort(
+      members.map((m) => [
+        keyOf(m.profile.reference),
+        policyOf(m.accessPolicy?.reference) ? 'with policy' : '',
+      ]),
+    ),
+    subscriptions: sort(
+      (await all<Subscription>(world, 'Subscription')).map((one) => {
+        return {
+          ...strip(one),
+          channel: { ...one.channel, endpoint: keyOf(one.channel?.endpoint) },
+        };
+      }),
+    ),
+  };
+}

@@ -1,0 +1,237 @@
+// A command that ends at any of its requests, before or after the server carried it out, is completed by the next one; a line
+// that breaks and a second run at the same time change nothing either.
+import type { Bot, Project, ProjectMembership } from '@medplum/fhirtypes';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { IMPORT, PROJECT, ROLLBACK, SECRETS, SETUP } from './harness.ts';
+import { all, command, run, snapshot, startWorld, state, writeRepository } from './harness.ts';
+import type { Request, TestBot, World } from './harness.ts';
+
+const policy = [{ resourceType: 'Patient', readonly: true }];
+const BEFORE: TestBot[] = [
+  { name: 'code-bot', subscriptions: [{ criteria: 'Patient' }], accessPolicy: policy },
+  {
+    name: 'settings-bot',
+    timeout: 10,
+    subscriptions: [{ criteria: 'Patient' }, { criteria: 'Task' }],
+  },
+  { name: 'old-name-bot', subscriptions: [{ criteria: 'Patient' }], accessPolicy: policy },
+  { name: 'failed-bot' },
+  { name: 'lonely-bot', subscriptions: [{ criteria: 'Patient' }], accessPolicy: policy },
+  { name: 'gone-bot', subscriptions: [{ criteria: 'Patient' }], accessPolicy: policy },
+];
+const FAILED: TestBot = { name: 'failed-bot', code: 'exports.handler = async () => 2;\n' };
+/**
+ * Everything at once: new, code, settings with `$deploy`, criteria, policy added and changed, a rename, a `$deploy` that
+ * failed before, a membership that is missing, removals.
+ */
+const AFTER: TestBot[] = [
+  {
+    name: 'new-bot',
+    subscriptions: [{ criteria: 'Patient' }, { criteria: 'Task', interactions: ['create'] }],
+    accessPolicy: policy,
+  },
+  {
+    ...BEFORE[0]!,
+    code: 'exports.handler = async () => 2;\n',
+    accessPolicy: [{ resourceType: 'Task' }],
+  },
+  {
+    name: 'settings-bot',
+    timeout: 20,
+    subscriptions: [{ criteria: 'Practitioner' }],
+    accessPolicy: policy,
+  },
+  { ...BEFORE[2]!, name: 'new-name-bot', previousNames: ['old-name-bot'] },
+  FAILED,
+  BEFORE[4]!,
+];
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.stop());
+
+const botCalled = async (wanted: string): Promise<Bot> =>
+  (await all<Bot>(world, 'Bot')).find(({ name }) => name === wanted)!;
+
+/** @returns the repository to be deployed, to a server that has what `BEFORE` and an accident or two have left */
+async function prepareDeployment(): Promise<string> {
+  const root = writeRepository(BEFORE);
+  expect((await run(world, root)).failed).toEqual([]);
+  world.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
+  const { failed } = await run(
+    world,
+    writeRepository(
+      [...BEFORE, FAILED].filter((one) => one !== BEFORE[3]),
+      root,
+    ),
+  );
+  expect(failed.map(({ name }) => name)).toEqual(['failed-bot']);
+  world.rule = () => undefined;
+  const reference = `Bot/${(await botCalled('lonely-bot')).id}`;
+  const members = await all<ProjectMembership>(world, 'ProjectMembership');
+  const member = members.find(({ profile }) => profile.reference === reference);
+  await world.server.repository.deleteResource('ProjectMembership', member!.id!);
+  return writeRepository(AFTER, root);
+}
+
+/** Two versions of a bot, the second one deployed. */
+async function prepareRollback(): Promise<string> {
+  const root = writeRepository([BEFORE[0]!]);
+  await run(world, root);
+  await run(world, writeRepository([AFTER[1]!], root));
+  return root;
+}
+
+async function prepareRelease(): Promise<string> {
+  const root = await prepareRollback();
+  expect((await command(root, ROLLBACK, 'code-bot').done).code).toBe(0);
+  return root;
+}
+
+async function prepareSecrets(): Promise<string> {
+  const project = await world.server.repository.readResource<Project>('Project', PROJECT);
+  const secret = ['THEIRS', 'OURS'].map((name) => ({ name, valueString: 'old' }));
+  await world.server.repository.updateResource({ ...project, secret });
+  const root = writeRepository([]);
+  writeFileSync(join(root, '.env.local.secrets'), 'OURS=new\nMORE=new\n');
+  return root;
+}
+
+async function prepareImport(): Promise<string> {
+  const { repository } = world.server;
+  const url = `${world.server.baseUrl}healthcheck`;
+  const sourceCode = { contentType: 'text/typescript', url, title: 'index.ts' };
+  const { id } = await repository.createResource<Bot>({
+    resourceType: 'Bot',
+    name: 'Legacy Sync',
+    sourceCode,
+  });
+  const channel = { type: 'rest-hook' as const, endpoint: `Bot/${id}` };
+  const members = { status: 'active', reason: 'x', criteria: 'Patient' } as const;
+  await repository.createResource({ resourceType: 'Subscription', ...members, channel });
+  return writeRepository([]);
+}
+
+/** All that a command can have changed. */
+async function everything(root: string): Promise<object> {
+  const { secret } = await world.server.repository.readResource<Project>('Project', PROJECT);
+  const read = (file: string): string | undefined => {
+    try {
+      return readFileSync(join(root, file), 'utf8');
+    } catch {
+      return undefined;
+    }
+  };
+  const files = ['medplum.config.json', 'src/bots/legacy-sync.ts'].map(read);
+  return { ...((await state(world)) as object), secret, files };
+}
+
+describe('a process that is killed at any of its requests', () => {
+  it.each<[string, () => Promise<string>, number, string, ...string[]]>([
+    ['npm run setup:bots', prepareDeployment, 35, SETUP, '--prune', '--concurrency', '1'],
+    ['npm run rollback', prepareRollback, 7, ROLLBACK, 'code-bot'],
+    ['npm run rollback -- --release', prepareRelease, 4, ROLLBACK, 'code-bot', '--release'],
+    ['npm run secrets', prepareSecrets, 4, SECRETS, 'push', '.env.local.secrets'],
+    ['npm run import', prepareImport, 4, IMPORT, 'Legacy Sync'],
+  ])(
+    '%s leaves what the next one completes',
+    { timeout: 300_000 },
+    async (_, prepare, atLeast, script, ...args) => {
+      const root = await prepare();
+      const config = readFileSync(join(root, 'medplum.config.json'), 'utf8');
+      const reset = snapshot(world);
+      reset();
+      expect(await command(root, script, ...args).done).toMatchObject({ code: 0, stderr: '' });
+      const sent = [...world.requests];
+      expect(sent.length).toBeGreaterThanOrEqual(atLeast);
+      const wanted = await everything(root);
+      const deployed = (requests: Request[]): number =>
+        new Set(requests.map(({ path }) => path).filter((path) => path.endsWith('/$deploy'))).size;
+      for (const { number, method, path } of sent) {
+        for (const side of ['cut before', 'cut after'] as const) {
+          const place = `${side} request ${number}, ${method} ${path.replace(/[0-9a-f-]{36}/, 'ID')}`;
+          reset();
+          writeFileSync(join(root, 'medplum.config.json'), config);
+          world.rule = (request) => (request.number === number ? side : undefined);
+          const { pid, done } = command(root, script, ...args);
+          world.cutting = () => process.kill(pid, 'SIGKILL');
+          expect((await done).code, place).toBeNull();
+          world.rule = () => undefined;
+          await complete(root, script, args, place);
+          expect(await everything(root), place).toEqual(wanted);
+          const arrived = world.requests.filter(
+            (one) => one.number !== number || side === 'cut after',
+          );
+          expect(deployed(arrived), `${place}: bots that were deployed`).toBe(deployed(sent));
+        }
+      }
+    },
+  );
+});
+
+/** The same command again. */
+async function complete(
+  root: string,
+  script: string,
+  args: string[],
+  place: string,
+): Promise<void> {
+  if (script !== SETUP) {
+    expect(await command(root, script, ...args).done, place).toMatchObject({ code: 0, stderr: '' });
+    return;
+  }
+  // In this process, since that is quicker.
+  expect((await run(world, root, { prune: true, concurrency: 1 })).failed, place).toEqual([]);
+  expect((await run(world, root, { prune: true })).writes, place).toEqual([]);
+}
+
+/** What one clean run leaves; then the world is as before it. */
+async function cleanRun(root: string): Promise<unknown> {
+  const reset = snapshot(world);
+  expect((await run(world, root, { prune: true })).failed).toEqual([]);
+  const wanted = await everything(root);
+  reset();
+  return wanted;
+}
+
+describe('two runs at the same time', () => {
+  it('end in the same state, or one says that the other was there', async () => {
+    const root = await prepareDeployment();
+    const wanted = await cleanRun(root);
+    const both = await Promise.all([
+      run(world, root, { prune: true, concurrency: 1 }),
+      run(world, root, { prune: true }),
+    ]);
+    const word =
+      /changed by someone else meanwhile.*run it again$|not as it should be.*run it again$/;
+    for (const { message } of both.flatMap(({ failed }) => failed)) expect(message).toMatch(word);
+    expect((await run(world, root, { prune: true })).failed).toEqual([]);
+    expect(await everything(root)).toEqual(wanted);
+    expect((await run(world, root, { prune: true })).writes).toEqual([]);
+  });
+});
+
+describe('a line that breaks', () => {
+  it.each(['cut before', 'cut after'] as const)(
+    'once at every request (%s the server carried it out) changes nothing',
+    async (cut) => {
+      const root = await prepareDeployment();
+      const wanted = await cleanRun(root);
+      const broken = new Set<string>();
+      world.rule = ({ method, path, body }) => {
+        const request = `${method} ${path} ${path === 'oauth2/token' ? '' : body}`;
+        if (broken.has(request)) return undefined;
+        broken.add(request);
+        return cut;
+      };
+      expect((await run(world, root, { prune: true })).failed).toEqual([]);
+      expect(broken.size).toBeGreaterThan(30);
+      world.rule = () => undefined;
+      expect(await everything(root)).toEqual(wanted);
+    },
+  );
+});

@@ -1,0 +1,175 @@
+// How the deployment repeats a request: what it waits for, how long, and when it gives up.
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { connect, isLocal, searchAll } from '../../tools/src/deploy/server.ts';
+
+const waits = vi.hoisted((): number[] => []);
+const held = vi.hoisted((): { until?: Promise<void> } => ({}));
+vi.mock('node:timers/promises', () => ({
+  setTimeout: async (milliseconds: number) => {
+    waits.push(milliseconds);
+    await held.until;
+  },
+}));
+
+type Answer = [status: number, headers?: Record<string, string>];
+let http: Server;
+let baseUrl: string;
+let answers: Answer[];
+let bodyOf: (url: string | undefined) => object | undefined = () => undefined;
+
+beforeAll(async () => {
+  http = createServer((request, response) => {
+    if (request.url === '/oauth2/token') {
+      return void response.end(
+        JSON.stringify({ access_token: 'x', project: { reference: 'Project/p' } }),
+      );
+    }
+    const [status, headers] = answers.length > 1 ? answers.shift()! : answers[0]!;
+    response.writeHead(status, headers);
+    response.end(
+      JSON.stringify(bodyOf(request.url) ?? (status === 200 ? { resourceType: 'Bot' } : {})),
+    );
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  baseUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}/`;
+});
+afterAll(() => void http.close());
+beforeEach(() => {
+  waits.length = 0;
+  delete held.until;
+  bodyOf = () => undefined;
+});
+
+const read = async (...given: Answer[]): Promise<unknown> => {
+  answers = given;
+  const server = await connect({
+    name: 'local',
+    baseUrl,
+    clientId: 'c',
+    clientSecret: 's',
+    projectId: 'p',
+  });
+  return server.send('GET', 'Bot/1');
+};
+
+describe('a request that is refused for now', () => {
+  it.each<[string, Answer, number]>([
+    ['Retry-After in seconds', [429, { 'Retry-After': '7' }], 7000],
+    ["Medplum's RateLimit", [429, { RateLimit: '"fhirInteractions";r=0;t=12' }], 12_000],
+    [
+      'the first of several limits that is used up',
+      [429, { RateLimit: '"requests";r=5;t=3, "fhirInteractions";r=0;t=9' }],
+      9000,
+    ],
+    ['a minute at most', [503, { 'Retry-After': '86400' }], 65_000],
+  ])('waits as it is told: %s', async (_, refusal, wanted) => {
+    expect(await read(refusal, [200])).toEqual({ resourceType: 'Bot' });
+    expect(waits).toEqual([wanted]);
+  });
+
+  it('waits until a date', async () => {
+    await read([429, { 'Retry-After': new Date(Date.now() + 30_000).toUTCString() }], [200]);
+    expect(waits[0]).toBeGreaterThan(25_000);
+    expect(waits[0]).toBeLessThanOrEqual(30_000);
+  });
+
+  it('waits longer each time where nothing is said, and gives up in the end', async () => {
+    await expect(read([503])).rejects.toThrow('GET Bot/1 was answered with 503');
+    expect(waits).toHaveLength(6);
+    expect(waits[5]).toBeGreaterThan(waits[0]!);
+  });
+
+  it('keeps the others waiting, too: whoever asks meanwhile lets Medplum begin its minute anew', async () => {
+    let release: () => void = () => undefined;
+    held.until = new Promise((resolve) => (release = resolve));
+    const asked: (string | undefined)[] = [];
+    bodyOf = (url) => void asked.push(url);
+    answers = [[429, { RateLimit: '"fhirInteractions";r=0;t=9' }], [200]];
+    const server = await connect({
+      name: 'local',
+      baseUrl,
+      clientId: 'c',
+      clientSecret: 's',
+      projectId: 'p',
+    });
+    const first = server.send('GET', 'Bot/1');
+    await vi.waitFor(() => expect(waits).toEqual([9000]));
+    const second = server.send('GET', 'Bot/2');
+    await fetch(`${baseUrl}somebody-else`);
+    expect(asked).toEqual(['/fhir/R4/Bot/1', '/somebody-else']);
+    release();
+    await Promise.all([first, second]);
+    expect(asked.slice(2).toSorted()).toEqual(['/fhir/R4/Bot/1', '/fhir/R4/Bot/2']);
+    expect(waits).toEqual([9000]);
+  });
+
+  it.each([400, 403, 404, 413, 500])('is not repeated after %i', async (status) => {
+    await expect(read([status])).rejects.toThrow(`was answered with ${status}`);
+    expect(waits).toEqual([]);
+  });
+});
+
+it('asks alone for what a batch refused for now', async () => {
+  const found = { resourceType: 'Bundle', entry: [{ resource: { resourceType: 'Bot', id: '1' } }] };
+  const tooMany = { entry: [{ response: { status: '429' } }] };
+  answers = [[200], [429, { 'Retry-After': '3' }], [200]];
+  bodyOf = (url) => (url === '/fhir/R4/' ? tooMany : found);
+  const server = await connect({
+    name: 'local',
+    baseUrl,
+    clientId: 'c',
+    clientSecret: 's',
+    projectId: 'p',
+  });
+  expect((await searchAll(server, ['Bot?_count=1000']))[0]?.map(({ id }) => id)).toEqual(['1']);
+  expect(waits).toEqual([3000]);
+});
+
+it('reads every page of a search, each by one request, and what stands on two of them once', async () => {
+  const page = (ids: string[], next?: string): object => ({
+    ...{ resourceType: 'Bundle', type: 'searchset' },
+    entry: ids.map((id) => ({ resource: { resourceType: 'Bot', id } })),
+    ...(next && { link: [{ relation: 'next', url: `${baseUrl}fhir/R4/${next}` }] }),
+  });
+  const bodies: Record<string, object> = {
+    '/fhir/R4/': {
+      entry: [
+        { response: { status: '200' }, resource: page(['1', '2'], 'Bot?_cursor=2') },
+        { response: { status: '403' } },
+      ],
+    },
+    '/fhir/R4/Bot?_cursor=2': page(['2', '3'], 'Bot?_cursor=3'),
+    '/fhir/R4/Bot?_cursor=3': page(['4']),
+  };
+  answers = [[200]];
+  const asked: (string | undefined)[] = [];
+  bodyOf = (url) => {
+    asked.push(url);
+    return bodies[url ?? ''];
+  };
+  const server = await connect({
+    name: 'local',
+    baseUrl,
+    clientId: 'c',
+    clientSecret: 's',
+    projectId: 'p',
+  });
+  const [bots, policies] = await searchAll(server, ['Bot?_count=1000', 'AccessPolicy?_count=1000']);
+  expect(bots?.map(({ id }) => id)).toEqual(['1', '2', '3', '4']);
+  expect(policies).toBeUndefined();
+  expect(asked).toEqual(Object.keys(bodies));
+});
+
+it('knows which servers are on this machine', () => {
+  const all = [
+    'http://localhost:8103/',
+    'http://127.0.0.1/',
+    'http://[::1]:80/',
+    'https://api.medplum.com/',
+    'http://localhost.example.com/',
+  ];
+  expect(all.map(isLocal)).toEqual([true, true, true, false, false]);
+});

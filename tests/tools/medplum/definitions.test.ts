@@ -1,0 +1,45 @@
+// What was cut out of FHIR's definitions is missed by nobody: @medplum/core builds the same schema of the whole package.
+import { spawnSync } from 'node:child_process';
+import { expect, test } from 'vitest';
+
+/** Texts for people, which @medplum/core carries along and the local servers do not show. */
+const TEXTS = [
+  /^types\..*(?<!\.elements)\.description$/,
+  /^types\..*\.binding\.extension$/,
+  /^searches\.\w+\.searchParams\.[^.]+\.(contact|date|description|experimental|extension|jurisdiction|publisher|xpath)$/,
+  /^searches\.\w+\.searchParams\.[^.]+\._\w+(\.\d+)?\.extension$/,
+];
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+test('the schema and the search parameters are those of the whole package', () => {
+  const [whole, ours] = [schemaOf('whole'), schemaOf('ours')];
+  expect(Object.keys((whole as { types: object }).types).length).toBeGreaterThan(700);
+  const different = differences(whole, ours).filter(
+    (path) => !TEXTS.some((text) => text.test(path)),
+  );
+  expect(different).toEqual([]);
+});
+
+/** The schema is global, one for each process. */
+function schemaOf(which: 'whole' | 'ours'): Json {
+  const script = `${import.meta.dirname}/print-schema.ts`;
+  const { stdout, stderr } = spawnSync(process.execPath, [script, which], {
+    encoding: 'utf8',
+    maxBuffer: 1e8,
+  });
+  expect(stderr).toBe('');
+  return JSON.parse(stdout);
+}
+
+/** @returns where the two are not the same, as `a.b.0` */
+function differences(one: Json | undefined, two: Json | undefined, path = ''): string[] {
+  if (one === two) return [];
+  if (typeof one !== 'object' || typeof two !== 'object' || !one || !two) return [path];
+  const keys = new Set([...Object.keys(one), ...Object.keys(two)]);
+  const at = (value: Json, key: string): Json | undefined =>
+    (value as { [key: string]: Json })[key];
+  return [...keys].flatMap((key) =>
+    differences(at(one, key), at(two, key), path ? `${path}.${key}` : key),
+  );
+}

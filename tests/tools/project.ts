@@ -1,0 +1,126 @@
+// What the tests of the build share: small repositories in a folder of their own, and commands run in them.
+import { spawn } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import { onTestFinished } from 'vitest';
+
+/** The generated repository that these tests were copied into. */
+const GENERATED = join(import.meta.dirname, '..');
+
+/** What building needs of it. */
+const PARTS = [
+  'tools/bin',
+  'tools/package.json',
+  'tools/src',
+  'esbuild-script.mjs',
+  'package.json',
+  'tsconfig.json',
+  '.oxlintrc.json',
+  '.prettierrc.json',
+];
+
+export const BOT = `export async function handler(): Promise<{ ok: boolean }> {
+  return { ok: true };
+}
+`;
+
+export interface Outcome {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Project {
+  root: string;
+  /** Writes files; an empty text removes one. */
+  write(files: Record<string, string>): void;
+  /** Writes medplum.config.json with an entry for each name; `settings` are added to all of them. */
+  configure(names: string[], settings?: object): void;
+  /** Runs Node in it. */
+  node(...args: string[]): Promise<Outcome>;
+  remove(): void;
+}
+
+/**
+ * A repository with the build of the generated one.
+ *
+ * @param files - by path; each file in src/bots is a bot of its medplum.config.json
+ */
+export function makeProject(files: Record<string, string>): Project {
+  const root = realpathSync(mkdtempSync(join(tmpdir(), 'project with spaces é-')));
+  for (const part of PARTS) {
+    cpSync(join(GENERATED, part), join(root, part), { recursive: true });
+  }
+  symlinkSync(join(GENERATED, 'node_modules'), join(root, 'node_modules'), 'junction');
+  const project: Project = {
+    root,
+    write: (texts) => {
+      for (const [path, text] of Object.entries(texts)) {
+        mkdirSync(dirname(join(root, path)), { recursive: true });
+        if (text) writeFileSync(join(root, path), text);
+        else rmSync(join(root, path));
+      }
+    },
+    configure: (names, settings = {}) => {
+      const bots = names.map((name) => ({
+        name,
+        source: `src/bots/${name}.ts`,
+        dist: `dist/bots/${name}.js`,
+        ...settings,
+      }));
+      project.write({
+        'medplum.config.json': JSON.stringify(
+          { identifierSystem: 'urn:medplum-bots:test', bots },
+          null,
+          2,
+        ),
+      });
+    },
+    node: (...args) => run(process.execPath, args, root),
+    remove: () => rmSync(root, { recursive: true, force: true }),
+  };
+  project.configure(
+    Object.keys(files).flatMap((path) => /^src\/bots\/(.*)\.ts$/.exec(path)?.[1] ?? []),
+  );
+  project.write(files);
+  return project;
+}
+
+/** A project that goes away with the test that asks for it. */
+export function projectForTest(files: Record<string, string>): Project {
+  const project = makeProject(files);
+  onTestFinished(() => project.remove());
+  return project;
+}
+
+export async function run(
+  command: string,
+  args: string[],
+  cwd: string,
+  variables: object = {},
+): Promise<Outcome> {
+  const env = { ...process.env, NO_COLOR: '1', ...variables };
+  const child = spawn(command, args, { cwd, env: env as NodeJS.ProcessEnv });
+  const outcome = { stdout: '', stderr: '' };
+  child.stdout.on('data', (data) => (outcome.stdout += data));
+  child.stderr.on('data', (data) => (outcome.stderr += data));
+  const code = await new Promise<number | null>((resolve, reject) =>
+    child.on('close', resolve).on('error', reject),
+  );
+  // Where CI is set, oxlint writes in colour whatever NO_COLOR says.
+  return {
+    code,
+    stdout: stripVTControlCharacters(outcome.stdout),
+    stderr: stripVTControlCharacters(outcome.stderr),
+  };
+}

@@ -1,0 +1,142 @@
+// npm run resync on deployed bots: what it repairs, what it counts, and the list of what failed last.
+import { execFile } from 'node:child_process';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { promisify } from 'node:util';
+import type { Patient } from '@medplum/fhirtypes';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { LOCAL } from '../../tools/src/medplum/local-project.ts';
+import { startFhirServer } from '../../tools/src/fhir-server/server.ts';
+import type { FhirServer } from '../../tools/src/fhir-server/server.ts';
+import { startMedplumServer } from '../../tools/src/medplum/server.ts';
+import type { MedplumServer } from '../../tools/src/medplum/server.ts';
+
+interface Ended {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+let external: FhirServer;
+let medplum: MedplumServer;
+/** Whether the way to the external server is closed: it answers 403 to everything. */
+let closed = false;
+
+const gate = createServer((request, response) => {
+  const chunks: Buffer[] = [];
+  request.on('data', (chunk: Buffer) => chunks.push(chunk));
+  request.on('end', () => {
+    if (closed) {
+      return void response
+        .writeHead(403)
+        .end('{"issue": [{"code": "forbidden", "diagnostics": "Lovelace"}]}');
+    }
+    const {
+      host: _host,
+      connection: _connection,
+      'content-length': _length,
+      ...headers
+    } = request.headers;
+    const body = chunks.length > 0 ? Buffer.concat(chunks) : undefined;
+    const init = {
+      method: request.method ?? 'GET',
+      headers: headers as Record<string, string>,
+      body,
+    };
+    void fetch(external.baseUrl + request.url, init).then(async (answer) => {
+      const etag = answer.headers.get('etag');
+      response.writeHead(answer.status, etag ? { etag } : {}).end(await answer.text());
+    });
+  });
+});
+
+async function node(...line: string[]): Promise<Ended> {
+  const env = { ...process.env, NO_COLOR: '1', MEDPLUM_BASE_URL: medplum.baseUrl };
+  return promisify(execFile)(process.execPath, line, { env }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    (error: Ended) => error,
+  );
+}
+
+const resync = (...args: string[]): Promise<Ended> =>
+  node('tools/bin/medplum-bots.cjs', 'resync', ...args);
+
+async function save(patient: Partial<Patient>): Promise<string> {
+  const authorization = `Basic ${Buffer.from(`${LOCAL.clientId}:${LOCAL.clientSecret}`).toString('base64')}`;
+  const answer = await fetch(`${medplum.baseUrl}fhir/R4/Patient`, {
+    method: 'POST',
+    headers: { authorization, 'content-type': 'application/fhir+json' },
+    body: JSON.stringify({ resourceType: 'Patient', name: [{ family: 'Lovelace' }], ...patient }),
+  });
+  expect(answer.ok).toBe(true);
+  return ((await answer.json()) as { id: string }).id;
+}
+
+async function genderThere(id: string): Promise<string | undefined> {
+  const answer = await fetch(`${external.baseUrl}/Patient/${id}`);
+  return answer.ok ? ((await answer.json()) as Patient).gender : undefined;
+}
+
+beforeAll(async () => {
+  external = await startFhirServer();
+  await new Promise<void>((resolve) => gate.listen(0, '127.0.0.1', resolve));
+  const address = `http://127.0.0.1:${(gate.address() as AddressInfo).port}`;
+  medplum = await startMedplumServer({ secrets: { HAPI_BASE_URL: address } });
+  expect(await node('esbuild-script.mjs')).toMatchObject({ code: 0 });
+  expect(await node('scripts/setup-bots-and-subscriptions.ts')).toMatchObject({ code: 0 });
+});
+afterAll(async () => {
+  await medplum.stop();
+  await external.stop();
+  gate.closeAllConnections();
+  gate.close();
+});
+
+test('what failed is listed once, with its last reason and nothing about the patient; then it is repaired by hand', async () => {
+  expect(await resync('--failed')).toMatchObject({ code: 0, stdout: 'Nothing failed.\n' });
+  closed = true;
+  const id = await save({ gender: 'female' });
+  const reason = new RegExp(`Patient/${id} +HTTP 403 forbidden`);
+  await expect
+    .poll(async () => (await resync('--failed')).stdout, { timeout: 30_000 })
+    .toMatch(reason);
+  expect(await resync(`Patient/${id}`)).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining('failed'),
+  });
+  const { stdout } = await resync('--failed'); // now it failed twice
+  expect(stdout.split('\n').filter((line) => line.includes(id))).toHaveLength(1);
+  expect(stdout).not.toContain('Lovelace');
+  closed = false;
+  const repaired = await resync(`Patient/${id}`);
+  expect(repaired).toMatchObject({ code: 0, stdout: `created  Patient/${id}\n` });
+  expect(await genderThere(id)).toBe('female');
+});
+
+test('a dry run counts the drift and changes nothing; without it, the drift is gone', async () => {
+  const id = await save({ gender: 'male' });
+  await expect.poll(() => genderThere(id), { timeout: 30_000 }).toBe('male');
+  const headers = { 'content-type': 'application/fhir+json' };
+  const there = (await (await fetch(`${external.baseUrl}/Patient/${id}`)).json()) as Patient;
+  const body = JSON.stringify({ ...there, gender: 'other' });
+  await fetch(`${external.baseUrl}/Patient/${id}`, { method: 'PUT', headers, body });
+  const dry = await resync('--full', '--dry-run');
+  expect(dry).toMatchObject({ code: 0, stdout: expect.stringMatching(/differing +1\n/) });
+  expect(await genderThere(id)).toBe('other');
+  expect(await resync('--full')).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/differing +1\n/),
+  });
+  expect(await genderThere(id)).toBe('male');
+  expect((await resync('--full', '--dry-run')).stdout).toMatch(/differing +0\n/);
+});
+
+test.each([[[]], [['Patient']], [['--failed', '--full']], [['Patient/1', '--full']]])(
+  'says how it is used when it is called with %j',
+  async (args) => {
+    expect(await resync(...args)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('npm run resync -- '),
+    });
+  },
+);

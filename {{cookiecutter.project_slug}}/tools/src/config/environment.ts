@@ -1,0 +1,70 @@
+// Which Medplum project a command talks to, and as whom.
+import { existsSync, readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { UserError } from '../terminal/user-error.ts';
+
+export interface Environment {
+  /** `local`, `staging`, …: part of every deployed bot's identifier. */
+  name: string;
+  /** With a slash at the end. */
+  baseUrl: string;
+  clientId: string;
+  clientSecret: string;
+  /** The project that the credentials must belong to. */
+  projectId: string;
+}
+
+/**
+ * Reads `.env.<name>`; real environment variables win over the file.
+ *
+ * @param name - the environment
+ * @throws UserError that names the missing variable and the file
+ */
+export function readEnvironment(name = 'local'): Environment {
+  if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) {
+    throw new UserError(
+      `"${name}" is no name for an environment: use lower-case letters, digits and dashes.`,
+    );
+  }
+  const file = `.env.${name}`;
+  const variables = {
+    ...(existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}),
+    ...given(process.env),
+  };
+  const names = [
+    'MEDPLUM_BASE_URL',
+    'MEDPLUM_PROJECT_ID',
+    'MEDPLUM_CLIENT_ID',
+    'MEDPLUM_CLIENT_SECRET',
+  ];
+  const values = names.map((variable) => variables[variable]?.trim() ?? '');
+  const missing = names.filter((_, index) => !values[index]).join(', ');
+  if (missing)
+    throw new UserError(
+      `Not set: ${missing}. Write into ${file} (see .env.example), or set as variables.`,
+    );
+  const [baseUrl = '', projectId = '', clientId = '', clientSecret = ''] = values;
+  if (!/^https?:$/.test(URL.parse(baseUrl)?.protocol ?? '')) {
+    throw new UserError(
+      `MEDPLUM_BASE_URL is no address: write it like https://api.medplum.com/ (in ${file}).`,
+    );
+  }
+  return {
+    name,
+    baseUrl: baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`,
+    projectId,
+    clientId,
+    clientSecret,
+  };
+}
+
+/** What to type, such as `npm run rollback -- sync-bot --env staging`; `local` need not be said. */
+export function commandFor(environment: string, script: string, ...args: string[]): string {
+  const all = [...args, ...(environment === 'local' ? [] : ['--env', environment])];
+  return [`npm run ${script}`, ...(all.length > 0 ? ['--', ...all] : [])].join(' ');
+}
+
+/** A variable that CI sets to nothing (a secret that is not there) counts as not set. */
+function given(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(variables).filter(([, value]) => value));
+}

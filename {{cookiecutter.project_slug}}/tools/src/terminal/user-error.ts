@@ -1,0 +1,4 @@
+/** An error the user can fix. Its message says in one line what is wrong, where, and what to do. */
+export class UserError extends Error {
+  override name = 'UserError';
+}
