@@ -143,8 +143,16 @@ export function withProtected<T extends Resource>(
 
 const key = randomBytes(32);
 
-/** A JSON web token in the shape that MedplumClient looks into for its expiry. */
-export function issueToken(membership: WithId<ProjectMembership>, baseUrl: string): string {
+/**
+ * Makes a JSON web token in the shape that MedplumClient looks into for its expiry.
+ *
+ * @param runId - the bot's run that the token is for, if it is for one
+ */
+export function issueToken(
+  membership: WithId<ProjectMembership>,
+  baseUrl: string,
+  runId?: string,
+): string {
   const profile = membership.profile.reference!;
   const now = Math.floor(Date.now() / 1000);
   const claims = {
@@ -157,6 +165,7 @@ export function issueToken(membership: WithId<ProjectMembership>, baseUrl: strin
   return signed({
     ...claims,
     client_id: resolveId(membership.profile),
+    run: runId,
     iat: now,
     exp: now + TOKEN_SECONDS,
   });
@@ -212,15 +221,32 @@ export function authenticate(store: Store, header: string | undefined): Actor | 
     const [id = '', secret = ''] = basicCredentials(header);
     membership = checkClient(store, id, secret);
   } else if (scheme === 'Bearer') {
-    const [head, claims = '', proof = ''] = token.split('.');
-    if (!sameSecret(proof, signature(`${head}.${claims}`))) return undefined;
-    const { login_id: id, exp } = JSON.parse(Buffer.from(claims, 'base64url').toString()) as Record<
-      string,
-      string
-    >;
+    const claims = verifiedClaims(token);
+    if (!claims) {
+      return undefined;
+    }
+    const { login_id: id, exp } = claims;
     const latest = store.latest('ProjectMembership', id!);
     if (latest && !latest.deleted && Number(exp) * 1000 > Date.now())
       membership = latest.resource as typeof membership;
   }
   return membership && actorOf(store, membership);
+}
+
+/** @returns what a token says, if this server signed it */
+function verifiedClaims(token: string): Record<string, string> | undefined {
+  const [head, claims = '', proof = ''] = token.split('.');
+  if (!sameSecret(proof, signature(`${head}.${claims}`))) {
+    return undefined;
+  }
+  return JSON.parse(Buffer.from(claims, 'base64url').toString()) as Record<string, string>;
+}
+
+/**
+ * @param header - the Authorization header of a request
+ * @returns the id of the bot's run that sent it, undefined where it came from elsewhere
+ */
+export function runIdOf(header: string | undefined): string | undefined {
+  const [scheme, token = ''] = header?.split(' ') ?? [];
+  return scheme === 'Bearer' ? verifiedClaims(token)?.['run'] : undefined;
 }

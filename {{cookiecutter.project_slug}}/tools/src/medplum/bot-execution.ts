@@ -16,6 +16,7 @@ import { SYSTEM, actorOf, findMembership, issueToken } from './access.ts';
 import { LOCAL } from './local-project.ts';
 import { LocalRepository } from './repository.ts';
 import type { World } from './repository.ts';
+import type { BotRuns, RunCause } from './bot-runs.ts';
 import type { startBotThreads } from '../runtime/worker-pool.ts';
 import type { BotEvent } from '../runtime/sandbox.ts';
 
@@ -26,6 +27,7 @@ const NO_MEMBERSHIP = 'Could not find ProjectMembership for Bot';
 
 export interface ExecuteRequest {
   bot: WithId<Bot>;
+  cause: RunCause;
   runAs: WithId<ProjectMembership>;
   requester?: Reference | undefined;
   input: unknown;
@@ -42,14 +44,7 @@ export interface ExecuteResult {
   value?: unknown;
 }
 
-/** A run that is over, for those who watch. */
-export interface Run extends ExecuteResult {
-  bot: WithId<Bot>;
-  request: ExecuteRequest;
-  code: string | undefined;
-  startedAt: Date;
-  milliseconds: number;
-}
+export type { Run } from './bot-runs.ts';
 
 export interface Bots {
   /** POST Bot/[id]/$deploy */
@@ -62,12 +57,12 @@ export interface Bots {
 /**
  * @param world - the server's resources
  * @param threads - where the code runs
- * @param watch - hears of every run
+ * @param runs - remembers every run
  */
 export function createBots(
   world: World,
   threads: ReturnType<typeof startBotThreads>,
-  watch: (run: Run) => void,
+  runs: BotRuns,
 ): Bots {
   const system = new LocalRepository(world, SYSTEM);
   const { store } = world;
@@ -90,7 +85,11 @@ export function createBots(
     return content.toString();
   };
 
-  const run = async (request: ExecuteRequest, code: string | undefined): Promise<ExecuteResult> => {
+  const run = async (
+    request: ExecuteRequest,
+    code: string | undefined,
+    runId: string,
+  ): Promise<ExecuteResult> => {
     const { bot, runAs, requester, input, contentType, traceId, headers } = request;
     const refuse = (log: string): ExecuteResult => ({ success: false, log });
     const project = store.latest('Project', LOCAL.projectId)!.resource as Project;
@@ -111,7 +110,7 @@ export function createBots(
       traceId,
       headers,
     };
-    const accessToken = issueToken(runAs, world.baseUrl);
+    const accessToken = issueToken(runAs, world.baseUrl, runId);
     const { baseUrl } = world;
     const answer = await threads.run({
       code,
@@ -127,18 +126,11 @@ export function createBots(
   };
 
   const execute = async (request: ExecuteRequest): Promise<ExecuteResult> => {
-    const startedAt = new Date();
     const code = codeOf(request.bot);
-    const result = await run(request, code);
-    await recordAudit(system, request, result, startedAt);
-    watch({
-      ...result,
-      bot: request.bot,
-      request,
-      code,
-      startedAt,
-      milliseconds: Date.now() - startedAt.getTime(),
-    });
+    const started = runs.start(request, code);
+    const result = await run(request, code, started.id);
+    await recordAudit(system, request, result, started.startedAt);
+    runs.end(started, result);
     return result;
   };
 

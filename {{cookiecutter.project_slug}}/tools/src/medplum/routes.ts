@@ -137,7 +137,16 @@ export function addRoutes(app: Hono, world: World, bots: Bots): void {
     const headers = Object.fromEntries(c.req.raw.headers);
     const contentType = c.req.header('content-type') ?? '';
     const traceId = c.req.header('x-trace-id') ?? randomUUID();
-    const request = { bot, runAs, requester: author, input, contentType, headers, traceId };
+    const request = {
+      bot,
+      cause: 'execute' as const,
+      runAs,
+      requester: author,
+      input,
+      contentType,
+      headers,
+      traceId,
+    };
     const { success, value, log } = await bots.execute(request);
     return sendBotResult(c, world, success, value, log);
   };

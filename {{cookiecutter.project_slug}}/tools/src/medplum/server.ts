@@ -3,14 +3,15 @@ import { serve } from '@hono/node-server';
 import type { WithId } from '@medplum/core';
 import type { Binary, Bot } from '@medplum/fhirtypes';
 import { Hono } from 'hono';
-import type { Context } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import * as access from './access.ts';
 import { initialResources } from './local-project.ts';
 import { createBots } from './bot-execution.ts';
-import type { Run } from './bot-execution.ts';
+import { BotRuns } from './bot-runs.ts';
+import type { Run } from './bot-runs.ts';
 import { addRoutes } from './routes.ts';
 import { presigned, send, sendError } from './http.ts';
 import { LocalRepository } from './repository.ts';
@@ -29,13 +30,23 @@ export interface MedplumServerOptions {
   extend?(app: Hono, server: MedplumServer): void;
 }
 
+export interface ServerEvents {
+  /** A run of a bot ended; `server.runs` also tells of those that started, and of their requests. */
+  run: [Run];
+  /** A resource was written. */
+  change: [Change];
+  /** Something did not happen that a user may expect, or works differently than it may seem. */
+  warning: [string];
+}
+
 export interface MedplumServer {
   /** With a slash at the end. */
   baseUrl: string;
   /** All that is stored, seen by the server itself. */
   repository: LocalRepository;
-  /** `run` (Run), `change` (Change), `warning` (string). */
-  events: EventEmitter<{ run: [Run]; change: [Change]; warning: [string] }>;
+  /** The bots' latest runs, with the requests that each sent to this server. */
+  runs: BotRuns;
+  events: EventEmitter<ServerEvents>;
   /** Runs a bot as its schedule would. */
   runCron(bot: WithId<Bot>): Promise<void>;
   stop(): Promise<void>;
@@ -66,7 +77,9 @@ export async function startMedplumServer(
     await repository.createResource(one, { assignedId: true });
   }
   const threads = startBotThreads();
-  const bots = createBots(world, threads, (run) => events.emit('run', run));
+  const runs = new BotRuns();
+  runs.on('ended', (run) => events.emit('run', run));
+  const bots = createBots(world, threads, runs);
   const present = <T>(value: T): T => JSON.parse(presigned(JSON.stringify(value), world)) as T;
   const triggers = createTriggers(world, bots, present, (text) => events.emit('warning', text));
   world.beforeCommit = triggers.beforeCommit;
@@ -77,6 +90,7 @@ export async function startMedplumServer(
   const server: MedplumServer = {
     baseUrl,
     repository,
+    runs,
     events,
     runCron: triggers.runCron,
     stop: async () => {
@@ -86,6 +100,7 @@ export async function startMedplumServer(
     },
   };
   app.use(sameOriginOnly);
+  app.use(requestRecorder(runs));
   options.extend?.(app, server);
   addPublicRoutes(app, world);
   addRoutes(app, world, bots);
@@ -112,6 +127,25 @@ async function sameOriginOnly(c: Context, next: () => Promise<void>): Promise<Re
     return c.text('This server answers only programs and pages of this machine', 403);
   }
   await next();
+}
+
+/** Notes each request of a bot with the run that sent it. */
+function requestRecorder(runs: BotRuns): MiddlewareHandler {
+  return async (c, next) => {
+    const startedAt = new Date();
+    await next();
+    const runId = access.runIdOf(c.req.header('authorization'));
+    if (runId) {
+      const { pathname, search } = new URL(c.req.url);
+      runs.addRequest(runId, {
+        method: c.req.method,
+        path: pathname + search,
+        status: c.res.status,
+        startedAt,
+        milliseconds: Date.now() - startedAt.getTime(),
+      });
+    }
+  };
 }
 
 function addPublicRoutes(app: Hono, world: World): void {

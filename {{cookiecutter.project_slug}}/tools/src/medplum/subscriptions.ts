@@ -111,6 +111,7 @@ export function createTriggers(
     // A bot that throws is not run again: there is one AuditEvent, and that is all.
     await bots.execute({
       bot,
+      cause: 'subscription',
       runAs,
       requester,
       input,
@@ -135,7 +136,14 @@ export function createTriggers(
     const runAs = runAsOf(world, bot);
     if (!runAs) return warn(`Bot ${bot.name} did not run: it has no ProjectMembership`);
     const contentType = core.ContentType.FHIR_JSON;
-    await bots.execute({ bot, runAs, input: present(bot), contentType, traceId: randomUUID() });
+    await bots.execute({
+      bot,
+      cause: 'cron',
+      runAs,
+      input: present(bot),
+      contentType,
+      traceId: randomUUID(),
+    });
   };
 
   return {
@@ -161,6 +169,7 @@ export function createTriggers(
         const contentType = core.ContentType.FHIR_JSON;
         const request = {
           bot,
+          cause: 'pre-commit' as const,
           runAs,
           input: resource,
           contentType,

@@ -1,0 +1,50 @@
+// What the local Medplum server remembers of each run of a bot.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDesk } from './support.ts';
+import type { Desk } from './support.ts';
+
+let desk: Desk;
+
+beforeAll(async () => {
+  desk = await openDesk();
+});
+afterAll(() => desk.server.stop());
+
+test('a run holds its requests to Medplum, its result and its event', async () => {
+  const bot = await desk.bot(`exports.handler = async (medplum, event) => {
+    await medplum.createResource({ resourceType: 'Patient', active: true });
+    await medplum.readResource('Patient', '00000000-0000-4000-8000-000000000000').catch(() => undefined);
+    console.log('done');
+    return { answer: event.input.question + 1 };
+  };`);
+  const states: string[] = [];
+  desk.server.runs.once('started', ({ state }) => states.push(state));
+  await desk.execute(bot, { question: 41 });
+  const [run] = desk.server.runs.list();
+  states.push(run!.state);
+  expect(states).toEqual(['running', 'succeeded']);
+  expect(run).toMatchObject({
+    cause: 'execute',
+    bot: { id: bot },
+    request: { input: { question: 41 } },
+    value: { answer: 42 },
+    log: 'done',
+  });
+  expect(run!.requests.map(({ method, path, status }) => `${method} ${path} ${status}`)).toEqual([
+    'POST /fhir/R4/Patient 201',
+    'GET /fhir/R4/Patient/00000000-0000-4000-8000-000000000000 404',
+  ]);
+});
+
+test('runs at the same time keep their requests apart', async () => {
+  const bot = await desk.bot(`exports.handler = async (medplum, event) => {
+    await medplum.createResource({ resourceType: 'Basic', code: { text: event.input.name } });
+    await medplum.search('Patient', 'name=' + event.input.name);
+  };`);
+  await Promise.all(['a', 'b', 'c'].map((name) => desk.execute(bot, { name })));
+  const runs = desk.server.runs.list().slice(0, 3);
+  expect(runs.map(({ requests }) => requests.length)).toEqual([2, 2, 2]);
+  for (const { request, requests } of runs) {
+    expect(requests[1]!.path).toContain(`name=${(request.input as { name: string }).name}`);
+  }
+});
