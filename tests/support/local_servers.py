@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def wait_for_addresses(server: subprocess.Popen[str]) -> dict[str, str]:
-    """Read what `npm run local` prints until both servers have said where they are."""
+def wait_for_addresses(server: subprocess.Popen[str], with_fhir_server: bool) -> dict[str, str]:
+    """Read what `npm run local` prints until every server has said where it is."""
     assert server.stdout is not None
     shown = ""
     for line in server.stdout:
         shown += line
         found = re.findall(r"http://(?:localhost|127\.0\.0\.1):\d+(?:/fhir)?", shown)
         medplum = [address for address in found if not address.endswith("/fhir")]
-        if medplum and len(found) > len(medplum):
+        if medplum and len(found) >= len(medplum) + with_fhir_server:
             return {"MEDPLUM_BASE_URL": f"{medplum[0]}/"}
     raise AssertionError(f"npm run local ended: {shown}")
 
@@ -27,15 +27,17 @@ def wait_for_addresses(server: subprocess.Popen[str]) -> dict[str, str]:
 @contextmanager
 def servers(project: Path, command: str = "npm run local") -> Iterator[dict[str, str]]:
     """Start what serves until Ctrl-C, on free ports; give the variables that lead other commands there."""
+    with_fhir_server = (project / "tools" / "src" / "fhir-server").exists()
+    ports = "--port 0 --fhir-port 0" if with_fhir_server else "--port 0"
     process = subprocess.Popen(
-        ["sh", "-c", f"exec {command} -- --port 0 --fhir-port 0"],
+        ["sh", "-c", f"exec {command} -- {ports}"],
         cwd=project,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
-        yield wait_for_addresses(process)
+        yield wait_for_addresses(process, with_fhir_server)
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=30)
