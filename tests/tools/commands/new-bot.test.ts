@@ -143,12 +143,15 @@ describe('refused, and nothing is written:', () => {
       "too many arguments for 'new-bot'. Expected 1 argument but got 2: a, b. See: npx medplum-bots new-bot --help",
     ],
     [['first-bot'], 'There is or was a bot called "first-bot": choose another name.'],
-    [['My Bot'], expect.stringContaining('has to be lower-case letters, digits and single dashes')],
-    [['../x'], expect.stringContaining('has to be lower-case letters, digits and single dashes')],
+    [
+      ['My Bot'],
+      expect.stringContaining('has to be letters, digits, single dashes and underscores'),
+    ],
+    [['../x'], expect.stringContaining('has to be letters, digits, single dashes and underscores')],
     [
       ['x', '--on', 'Patiant'],
       expect.stringContaining(
-        '"Patiant" is no resource type, so this would never run. Did you mean "Patient"?',
+        '"Patiant" is not a resource type, so this would never run. Did you mean "Patient"?',
       ),
     ],
     [

@@ -381,7 +381,7 @@ const CASES: Case[] = [
     title: 'a configuration that does not parse',
     given: (root) => writeFileSync(join(root, 'medplum.config.json'), '{ "bots": [ }'),
     says: [
-      `Error: medplum.config.json is no valid JSON: Unexpected token '}', "{ "bots": [ }" is not valid JSON`,
+      `Error: medplum.config.json is not valid JSON: Unexpected token '}', "{ "bots": [ }" is not valid JSON`,
     ],
   },
   {

@@ -39,7 +39,7 @@ async function runBot(name: string | undefined, values: { event?: string }): Pro
   globalThis.fetch = recorded(globalThis.fetch, requests);
   const started = performance.now();
   const { result, log, error } = await runInSandbox(readFileSync(bot.dist, 'utf8'), {
-    runtime: bot.runtimeVersion ?? 'awslambda',
+    runtime: bot.runtimeVersion === 'vmcontext' ? 'vmcontext' : 'awslambda',
     medplum,
     event: {
       contentType: 'application/fhir+json',

@@ -1,288 +1,198 @@
-// medplum.config.json: its shape, its mistakes, and the JSON Schema that editors complete it with.
-// After a change here: npx medplum-bots schema
+// medplum.config.json: reading it, and the errors that concern several of its members.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Cron } from 'croner';
-import { z } from 'zod';
-import { RESOURCE_TYPES } from './resource-types.ts';
-import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
+import type { BotEntry, EnvironmentOverride, RuntimeVersion } from './bot.ts';
+import { explainIssue } from './messages.ts';
+import { repository } from './schema.ts';
+
+export type { RuntimeVersion } from './bot.ts';
+export type { AccessPolicyConfig, AccessPolicyRule } from './access-policy.ts';
+export type { Parameters } from './parameters.ts';
+export type { SubscriptionConfig } from './subscription.ts';
+export { schemaText } from './schema.ts';
 
 export const CONFIG_FILE = 'medplum.config.json';
-const INTERACTIONS = ['create', 'update', 'delete'] as const;
 
-const name = z
-  .string()
-  .regex(
-    /^[a-z0-9]+(-[a-z0-9]+)*$/,
-    'has to be lower-case letters, digits and single dashes, like "hapi-sync-bot"',
-  );
+/**
+ * A bot with its defaults filled in, and the values of the environment that was asked for: `subscriptions`, `secrets`,
+ * `cronJobs` and `previousNames` are always lists, `maxBytes` is its own or the repository's.
+ */
+export type BotConfig = Omit<BotEntry, 'maxBytes' | 'environments'> & {
+  maxBytes: number;
+  /** Names of the environments that have values of their own for it. */
+  environments: string[];
+};
 
-/** What Medplum itself takes: five numeric fields. It ignores every other schedule without a word. */
-const cron = z
-  .string()
-  .meta({ description: 'When to run, as five numeric fields. Needs the project feature "cron".' })
-  .refine(
-    isSchedule,
-    'has to be five numeric fields like "*/5 * * * *" (Sunday is 0); Medplum ignores all else',
-  );
+export interface ExternalPackage {
+  /** A name, or a pattern such as `@aws-sdk/*`. */
+  package: string;
+  /** The runtimes that have it. */
+  runtimes: RuntimeVersion[];
+}
 
-const criteria = z
-  .string()
-  .meta({
-    description:
-      'A resource type, or a type with a search, such as "Patient" or "Task?status=ready".',
-  })
-  .superRefine((value, context) => {
-    const type = value.split('?')[0]!;
-    if (RESOURCE_TYPES.includes(type)) return;
-    const message = `"${type}" is no resource type, so this would never run.${suggest(type, RESOURCE_TYPES)}`;
-    context.addIssue({ code: 'custom', message });
-  });
-
-const subscription = z.strictObject({
-  criteria,
-  interactions: z
-    .array(z.enum(INTERACTIONS))
-    .min(1, 'is empty: leave it out for create, update and delete')
-    .refine((list) => new Set(list).size === list.length, 'names an interaction twice')
-    .default([...INTERACTIONS])
-    .meta({
-      description: 'What has to happen to the resource. All three, where this is left out.',
-    }),
-  expression: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ description: 'FHIRPath that has to be true for the bot to run.' }),
-  headers: z
-    .array(z.string().regex(/^[A-Za-z0-9-]+: .+/, 'has to be a header like "X-Reason: arrival"'))
-    .min(1, 'is empty: leave it out')
-    .optional()
-    .meta({ description: 'Headers that the bot finds in event.headers.' }),
-});
-
-const policyEntry = z.strictObject({
-  resourceType: z.enum(['*', ...RESOURCE_TYPES]).meta({ id: 'ResourceType' }),
-  readonly: z.boolean().optional(),
-  criteria: criteria.optional(),
-});
-
-const secret = z
-  .union(
-    [
-      z.string().min(1),
-      z.strictObject({ name: z.string().min(1), optional: z.boolean().default(false) }),
-    ],
-    'has to be a name, or an object like { "name": "HAPI_BEARER_TOKEN", "optional": true }',
-  )
-  .transform((value) => (typeof value === 'string' ? { name: value, optional: false } : value));
-
-const maxBytes = z
-  .int()
-  .positive()
-  .meta({ description: 'The build fails when a bundle is larger than this.' });
-
-const bot = z.strictObject({
-  name,
-  previousNames: z
-    .array(name)
-    .default([])
-    .meta({ description: 'Names under which it was deployed before.' }),
-  description: z.string().min(1, 'is empty: leave it out').optional(),
-  id: z
-    .uuid('has to be a UUID')
-    .optional()
-    .meta({ description: 'Only for a bot that was made outside of this repository.' }),
-  source: z
-    .string()
-    .regex(
-      /^src\/bots\/[^/\\]+\.ts$/,
-      'has to be a file directly in src/bots, like "src/bots/my-bot.ts"',
-    ),
-  dist: z.string().meta({ description: 'What the build writes: dist/bots/<name>.js' }),
-  runtimeVersion: z
-    .enum(['awslambda', 'vmcontext'])
-    .optional()
-    .meta({ description: 'awslambda if left out.' }),
-  timeout: z
-    .int()
-    .min(1)
-    .max(900)
-    .optional()
-    .meta({ description: 'Seconds, 900 at most; 10 if left out.' }),
-  cron: cron.optional(),
-  auditEventTrigger: z.enum(['always', 'never', 'on-error', 'on-output']).optional(),
-  auditEventDestination: z
-    .array(z.enum(['resource', 'log']))
-    .min(1)
-    .optional(),
-  runAsUser: z
-    .boolean()
-    .optional()
-    .meta({ description: 'Run with the rights of whoever caused the event.' }),
-  subscriptions: z.array(subscription).default([]),
-  accessPolicy: z
-    .array(policyEntry)
-    .min(1)
-    .optional()
-    .meta({ description: 'What the bot may touch. Else: everything.' }),
-  secrets: z
-    .array(secret)
-    .default([])
-    .meta({ description: 'Names of the project secrets it reads, never values.' }),
-  maxBytes: maxBytes.optional(),
-});
-
-const repository = z.strictObject({
-  $schema: z.string().optional(),
-  identifierSystem: z
-    .string()
-    .regex(/^[a-z][a-z0-9+.-]*:[^\s|]+$/i, 'has to be a URI like "urn:medplum-bots:my-bots"')
-    .meta({
-      description:
-        'Tells the bots of this repository from all others. Never change it after a deployment.',
-    }),
-  maxBytes: maxBytes.default(1_000_000),
-  bots: z.array(bot),
-});
-
-const config = repository.transform(({ bots, maxBytes: budget, ...rest }) => ({
-  ...rest,
-  bots: bots.map((entry) => ({ ...entry, maxBytes: entry.maxBytes ?? budget })),
-}));
-
-/** Subscriptions, secrets and previousNames are always lists; secrets are `{ name, optional }`; maxBytes is each bot's. */
-export type Config = z.output<typeof config>;
-export type BotConfig = Config['bots'][number];
-export type SubscriptionConfig = BotConfig['subscriptions'][number];
+export interface Config {
+  $schema?: string | undefined;
+  identifierSystem: string;
+  strictness: 'recommended' | 'strict';
+  /** Beside the bot layer. */
+  external: ExternalPackage[];
+  /** Folder of other FHIR resources that are deployed. It need not exist. */
+  resources: string;
+  bots: BotConfig[];
+}
 
 /**
  * Reads and checks medplum.config.json.
  *
- * @param root - the folder it lies in
- * @returns the configuration, defaults filled in
- * @throws UserError with one line for each mistake
+ * @param root - the folder it is in
+ * @param environment - whose values count, such as `staging`; if left out, only what is said for all of them
+ * @returns the configuration, with defaults
+ * @throws UserError with one line for each error
  */
-export function loadConfig(root: string = process.cwd()): Config {
+export function loadConfig(root: string = process.cwd(), environment?: string): Config {
   let text: string;
   try {
     text = readFileSync(join(root, CONFIG_FILE), 'utf8');
   } catch {
     throw new UserError(
-      `${CONFIG_FILE} cannot be read here: run this in the repository's own folder.`,
+      `${CONFIG_FILE} cannot be read here: run this in the folder of the repository.`,
     );
   }
-  return parseConfig(text);
+  return parseConfig(text, environment);
 }
 
 /**
- * @param text - what medplum.config.json holds
- * @returns the configuration, defaults filled in
- * @throws UserError with one line for each mistake
+ * @param text - of medplum.config.json
+ * @param environment - whose values count
+ * @returns the configuration, with defaults
+ * @throws UserError with one line for each error
  */
-export function parseConfig(text: string): Config {
+export function parseConfig(text: string, environment?: string): Config {
   let raw: unknown;
   try {
     raw = JSON.parse(text);
   } catch (error) {
-    throw new UserError(
-      `${CONFIG_FILE} is no valid JSON: ${(error as Error).message.replaceAll(/\s+/g, ' ')}`,
-    );
+    const reason = (error as Error).message.replaceAll(/\s+/g, ' ');
+    throw new UserError(`${CONFIG_FILE} is not valid JSON: ${reason}`);
   }
-  const result = config.safeParse(raw);
-  const mistakes = result.success
-    ? contradictions(result.data)
-    : result.error.issues.flatMap((i) => explain(i, raw));
-  if (mistakes.length > 0)
-    throw new UserError(mistakes.map((line) => `${CONFIG_FILE}: ${line}`).join('\n'));
-  return result.data!;
+  const result = repository.safeParse(raw);
+  if (!result.success) {
+    throw errorOf(result.error.issues.flatMap((issue) => explainIssue(issue, raw)));
+  }
+  const { bots, maxBytes, ...rest } = result.data;
+  const config = {
+    ...rest,
+    bots: bots.map((entry) => forEnvironment(entry, maxBytes, environment)),
+  };
+  const contradictions = findContradictions(bots, maxBytes);
+  if (contradictions.length > 0) {
+    throw errorOf(contradictions);
+  }
+  return config;
 }
 
-/** Mistakes that concern several entries, or two members of one. */
-function contradictions({ bots }: Config): string[] {
-  const mistakes: string[] = [];
-  const names = new Map<string, string>();
-  bots.forEach((entry, index) => {
-    const dist = `dist/bots/${entry.name}.js`;
-    const events = entry.subscriptions.flatMap(
-      ({ interactions, criteria: what, expression = '' }) =>
-        interactions.map((interaction) => `${[interaction, what, expression].join(' ').trim()}`),
+/** Errors that concern several members. Each environment is checked, whichever one was asked for. */
+function findContradictions(entries: readonly BotEntry[], maxBytes: number): string[] {
+  const environments = new Set(entries.flatMap((entry) => Object.keys(entry.environments)));
+  const lines = [undefined, ...environments].flatMap((environment) => {
+    const bots = entries.map((entry) => forEnvironment(entry, maxBytes, environment));
+    return [
+      ...bots.flatMap(contradictionsOfBot),
+      ...namesUsedTwice(bots),
+      ...bots.flatMap(eventsHeardTwice),
+    ];
+  });
+  return [...new Set(lines)];
+}
+
+function errorOf(lines: string[]): UserError {
+  return new UserError(lines.map((line) => `${CONFIG_FILE}: ${line}`).join('\n'));
+}
+
+/** Puts the values of an environment over those for all of them. */
+function forEnvironment(
+  entry: BotEntry,
+  maxBytes: number,
+  environment: string | undefined,
+): BotConfig {
+  const { environments, ...common } = entry;
+  const own: EnvironmentOverride = environments[environment ?? ''] ?? {};
+  const merged: Record<string, unknown> = { ...common };
+  for (const [key, value] of Object.entries(own)) {
+    if (value === null) {
+      delete merged[key];
+    } else {
+      merged[key] = value;
+    }
+  }
+  return {
+    ...(merged as typeof common),
+    maxBytes: common.maxBytes ?? maxBytes,
+    environments: Object.keys(environments),
+  };
+}
+
+function contradictionsOfBot(entry: BotConfig, index: number): string[] {
+  const problems: string[] = [];
+  const dist = `dist/bots/${entry.name}.js`;
+  if (entry.dist !== dist) {
+    problems.push(`bots[${index}].dist (${entry.name}): has to be "${dist}"`);
+  }
+  if (entry.cron !== undefined && entry.cronTiming !== undefined) {
+    problems.push(
+      `bots[${index}].cronTiming (${entry.name}): the bot has "cron" too, which Medplum would ignore: keep one`,
     );
-    const twice = events.find((event, at) => events.indexOf(event) < at);
-    if (twice)
-      mistakes.push(
-        `bots[${index}].subscriptions (${entry.name}): "${twice}" is in two of them: it would run twice`,
-      );
-    if (entry.dist !== dist)
-      mistakes.push(`bots[${index}].dist (${entry.name}): has to be "${dist}"`);
-    for (const [place, taken] of [
-      ['name', entry.name],
-      ...entry.previousNames.map((n) => ['previousNames', n]),
-    ]) {
-      const first = names.get(taken!);
-      if (first)
-        mistakes.push(
-          `bots[${index}].${place}: "${taken}" stands in ${first} too; each name is used once`,
-        );
-      names.set(taken!, `bots[${index}].${place}`);
+  }
+  const jobs = entry.cronJobs.map(({ name }) => name);
+  const twice = jobs.find((name, position) => jobs.indexOf(name) < position);
+  if (twice !== undefined) {
+    problems.push(
+      `bots[${index}].cronJobs (${entry.name}): two have the name "${twice}"; each name is used once`,
+    );
+  }
+  if (entry.publicWebhook === true && entry.accessPolicy === undefined) {
+    problems.push(
+      `bots[${index}].publicWebhook (${entry.name}): needs an "accessPolicy": Medplum refuses to run a public bot without one`,
+    );
+  }
+  return problems;
+}
+
+/** Names are compared without regard to case: some file systems do not know the difference. */
+function namesUsedTwice(bots: readonly BotConfig[]): string[] {
+  const problems: string[] = [];
+  const places = new Map<string, string>();
+  bots.forEach((entry, index) => {
+    const names = [
+      { member: 'name', name: entry.name },
+      ...entry.previousNames.map((name) => ({ member: 'previousNames', name })),
+    ];
+    for (const { member, name } of names) {
+      const place = `bots[${index}].${member}`;
+      const first = places.get(name.toLowerCase());
+      if (first) {
+        problems.push(`${place}: "${name}" is ${first} too; each name is used once`);
+      }
+      places.set(name.toLowerCase(), place);
     }
   });
-  return mistakes;
+  return problems;
 }
 
-/** One line for each mistake zod found: where, what, what to do. */
-function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {
-  const path = issue.path
-    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
-    .join('');
-  const botName = (raw as { bots?: { name?: unknown }[] })?.bots?.[Number(issue.path[1])]?.name;
-  const place =
-    path.slice(1) +
-    (issue.path[0] === 'bots' && typeof botName === 'string' ? ` (${botName})` : '');
-  if (issue.code === 'unrecognized_keys') {
-    const known = knownKeys(issue.path);
-    return issue.keys.map((key) => {
-      return `${place && `${place}: `}"${key}" is not known.${suggest(key, known) || ` Known: ${known.join(', ')}.`}`;
-    });
-  }
-  const value = issue.path.reduce<unknown>(
-    (at, part) => (at as Record<PropertyKey, unknown>)?.[part],
-    raw,
+/** Two subscriptions for one event would run the bot twice. */
+function eventsHeardTwice(entry: BotConfig, index: number): string[] {
+  const events = entry.subscriptions.flatMap(
+    ({ interactions, criteria, expression = '', preCommit }) =>
+      interactions.map((interaction) =>
+        [interaction, criteria, expression, preCommit ? '(pre-commit)' : ''].join(' ').trim(),
+      ),
   );
-  if (value === undefined) return [`${place} is missing`];
-  if (issue.code === 'invalid_value') {
-    const options = issue.values.map(String);
-    const hint =
-      suggest(String(value), options) ||
-      (options.length < 10 ? ` Possible: ${options.join(', ')}.` : '');
-    return [`${place}: ${JSON.stringify(value)} is not possible.${hint}`];
+  const twice = events.find((event, position) => events.indexOf(event) < position);
+  if (twice === undefined) {
+    return [];
   }
   return [
-    `${place && `${place}: `}${issue.message}${issue.code === 'custom' ? '' : `, not ${JSON.stringify(value)}`}`,
+    `bots[${index}].subscriptions (${entry.name}): "${twice}" is in two of them: it would run twice`,
   ];
-}
-
-function knownKeys(path: PropertyKey[]): string[] {
-  const shapes: Record<string, z.ZodObject> = {
-    bots: bot,
-    subscriptions: subscription,
-    accessPolicy: policyEntry,
-  };
-  return Object.keys((shapes[String(path.at(-2))] ?? repository).shape);
-}
-
-function isSchedule(pattern: string): boolean {
-  if (!/^([\d*,/-]+ ){4}[\d*,/-]+$/.test(pattern) || /7[^ ]*$/.test(pattern)) return false;
-  try {
-    return new Cron(pattern, { paused: true }).nextRun() !== null;
-  } catch {
-    return false;
-  }
-}
-
-/** @returns medplum.config.schema.json's text */
-export function schemaText(): string {
-  const schema = z.toJSONSchema(config, { io: 'input', target: 'draft-7' });
-  return `${JSON.stringify({ title: 'Medplum bots of this repository', ...schema }, null, 2)}\n`;
 }

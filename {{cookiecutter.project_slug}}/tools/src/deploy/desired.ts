@@ -51,6 +51,9 @@ export interface Desired {
 
 export const INTERACTION =
   'https://medplum.com/fhir/StructureDefinition/subscription-supported-interaction';
+export const PRE_COMMIT = 'https://medplum.com/fhir/StructureDefinition/pre-commit-bot';
+export const MAX_ATTEMPTS =
+  'https://medplum.com/fhir/StructureDefinition/subscription-max-attempts';
 export const EXPRESSION =
   'https://medplum.com/fhir/StructureDefinition/fhir-path-criteria-expression';
 
@@ -109,14 +112,54 @@ function desiredBot(
       // A Lambda without a timeout is given this one by `$deploy`, which writes the Bot for it, over edits made meanwhile.
       timeout: bot.timeout ?? 10,
       runtimeVersion: bot.runtimeVersion, // else what is there is left alone, see planSettings
+      ...optionalSettings(bot),
     },
     code: checkedCode(root, bot, manifest),
     subscriptions: bot.subscriptions.flatMap((subscription) =>
       desiredSubscriptions(bot.name, subscription),
     ),
-    policy: bot.accessPolicy,
+    policy: policyResources(bot),
     secrets: bot.secrets,
   };
+}
+
+/** Members of the Bot that are left alone where the configuration does not name them. */
+function optionalSettings(bot: BotConfig): Fields {
+  const { cronTiming, category, system, publicWebhook, rawBody, streamingEnabled, cdsService } =
+    bot;
+  const prefetch = Object.entries(cdsService?.prefetch ?? {});
+  const settings: Fields = {
+    cronTiming,
+    category,
+    system,
+    publicWebhook,
+    rawBody,
+    streamingEnabled,
+    cdsService: cdsService && {
+      ...cdsService,
+      prefetch: prefetch.length > 0 ? prefetch.map(([key, query]) => ({ key, query })) : undefined,
+    },
+  };
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+/** The rules of its own policy, as an AccessPolicy has them. */
+function policyResources({ name, accessPolicy }: BotConfig): AccessPolicy['resource'] {
+  if (accessPolicy?.kind === 'existing') {
+    throw new UserError(
+      `${name} names the access policy "${accessPolicy.name}": attaching an existing policy is not supported yet. List its resources in "accessPolicy".`,
+    );
+  }
+  return accessPolicy?.resources.map(({ compartment, writeConstraint, ...rule }) => ({
+    ...rule,
+    ...(compartment && { compartment: { reference: compartment } }),
+    ...(writeConstraint && {
+      writeConstraint: writeConstraint.map((expression) => ({
+        language: 'text/fhirpath',
+        expression,
+      })),
+    }),
+  }));
 }
 
 /** One for all three interactions: without an extension all of them fire. Else one for each, which every version honours. */
@@ -126,13 +169,20 @@ function desiredSubscriptions(name: string, wanted: SubscriptionConfig): Subscri
     const extension: Extension[] = [
       ...(interaction ? [{ url: INTERACTION, valueCode: interaction }] : []),
       ...(wanted.expression ? [{ url: EXPRESSION, valueString: wanted.expression }] : []),
+      ...(wanted.preCommit ? [{ url: PRE_COMMIT, valueBoolean: true }] : []),
+      ...(wanted.maxAttempts ? [{ url: MAX_ATTEMPTS, valueInteger: wanted.maxAttempts }] : []),
     ];
     return {
       resourceType: 'Subscription',
       status: 'active',
       reason: name,
       criteria: wanted.criteria,
-      channel: { type: 'rest-hook', ...(wanted.headers && { header: wanted.headers }) },
+      ...(wanted.end && { end: wanted.end }),
+      channel: {
+        type: 'rest-hook',
+        ...(wanted.headers && { header: wanted.headers }),
+        ...(wanted.payload && { payload: wanted.payload }),
+      },
       ...(extension.length > 0 && { extension }),
     };
   });
