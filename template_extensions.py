@@ -1,232 +1,267 @@
-"""The template's Jinja filters: answers are checked as they are given, and written safely where they end up.
+"""The template's Jinja filters: they check answers and write them safely into files.
 
-A filter that refuses an answer prints one `Error: …` line and leaves with exit code 1. It is called from a private
-`__check_…` variable that follows its question in cookiecutter.json, so nothing is written and no later question asked.
+cookiecutter.json calls a check from a private `__check_…` variable right after each question. A
+refused answer prints one `Error: …` line and exits with code 1, before the next question is asked
+and before anything is written.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import re
-import shutil
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from jinja2 import Environment
+from jinja2 import Environment, pass_context
 from jinja2.ext import Extension
+from jinja2.runtime import Context
 
 VERSION = "0.1.0"
-"""This template's version: a git tag `v…`, an entry of CHANGELOG.md, and a line in every repository it makes."""
+"""The version of this template: a git tag `v…` and an entry in CHANGELOG.md."""
 
 HOME = "https://github.com/org/medplum-bots"
 
-# Characters that end a line, steer a terminal, or cannot be stored as UTF-8 (half of a surrogate pair).
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# Overrides and isolates show what follows them in another order than it is in. (Right-to-left marks do not.)
-TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+TEMPLATE_FOLDER = Path(__file__).resolve().parent
+
+CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Python reads bytes that are not UTF-8 as halves of surrogate pairs, which no file can store.
+NOT_UTF8 = re.compile("[\ud800-\udfff]")
+# Overrides and isolates show the text after them in a misleading order. (Direction marks do not.)
+DIRECTION_OVERRIDE = re.compile("[\u202a-\u202e\u2066-\u2069]")
 JINJA = re.compile(r"\{[{%#]")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9_-])?", re.ASCII)
-WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
-# Folders that tools treat as theirs, and names that npm refuses.
-RESERVED = {"node_modules", "favicon.ico", "dist", "build", "src", "tests", "tools"}
+PLAIN_ADDRESS = re.compile(r"[^\s\"'`<>\\{}|^$%]+")
+LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+HOST_NAME = re.compile(rf"{LABEL}(\.{LABEL})*", re.ASCII)
+WINDOWS_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)),
+}
+# Folder names that tools use themselves, and names that npm refuses.
+RESERVED_NAMES = {"node_modules", "favicon.ico", "dist", "build", "src", "tests", "tools"}
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")
+# The words that Cookiecutter accepts for yes and no.
+YES = {"1", "true", "t", "yes", "y", "on"}
+NO = {"0", "false", "f", "no", "n", "off"}
 
 
 class MedplumBots(Extension):
-    """Hands the filters to the Jinja environment that Cookiecutter makes."""
+    """Adds the filters to Cookiecutter's Jinja environment."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        filters = (one_line, default_slug, project_slug, medplum_url, fhir_url, keep_existing)
-        filters += (json_text, markdown, recreate_command)  # type: ignore[assignment]
-        environment.filters.update({function.__name__: function for function in filters})
+        for check in (one_line, project_slug, medplum_url, fhir_url, yes_or_no):
+            environment.filters[check.__name__] = _as_filter(check)
+        for function in (default_slug, json_text, markdown, plain_answers):
+            environment.filters[function.__name__] = function
+        environment.filters["recreate_command"] = recreate_command
+        environment.filters["template_source"] = template_source
         environment.globals["template_version"] = VERSION
-        environment.compile = _without_jinja_at_once(environment.compile)  # type: ignore[method-assign]
-        # `cruft update` renders the old and the new template in one process: each must import its own filters.
+        environment.globals["source_folder"] = str(
+            TEMPLATE_FOLDER / "{{cookiecutter.project_slug}}"
+        )
+        # `cruft update` renders the old and the new template in one process. Each must import its
+        # own version of this module.
         sys.modules.pop(__name__, None)
 
 
-def _without_jinja_at_once(compile_template: Callable[..., Any]) -> Callable[..., Any]:
-    """Let text without Jinja past Jinja's compiler: nearly all files and paths here, and a fifth of a bake's time.
+class AnswerError(ValueError):
+    """An answer that cannot be used.
 
-    Such text becomes the code that Jinja itself would make of it: a `root` that yields the text. That is compiled once,
-    with a constant that gives way to each text.
+    `question` is its name in cookiecutter.json, `cure` says what is wrong and what is right.
     """
-    lines = ("name, blocks, debug_info, text = None, {}, '', 'TEXT'", "def root(*_):", "    yield text")
-    code = compile("\n".join(lines), "<text>", "exec")
 
-    def compile_text(source: Any, name: str | None = None, filename: str | None = None, *rest: Any) -> Any:
-        if rest or not isinstance(source, str) or "\r" in source or JINJA.search(source):
-            return compile_template(source, name, filename, *rest)
-        return code.replace(co_consts=tuple(source if constant == "TEXT" else constant for constant in code.co_consts))
+    def __init__(self, question: str, value: object, cure: str, *, secret: bool = False) -> None:
+        text = str(value)
+        shortened = text if len(text) <= 60 else f"{text[:57]}..."
+        # `secret`: the answer may hold a password and is not repeated.
+        shown = "" if secret else f" {shortened!a}"
+        super().__init__(f"{question}{shown}: {cure}")
+        self.question = question
+        self.cure = cure
 
-    return compile_text
+
+def _as_filter(check: Callable[..., str]) -> Callable[..., str]:
+    """Make a Jinja filter of a check: an AnswerError ends the program with one line."""
+
+    @pass_context
+    def checked(context: Context, *arguments: Any, **options: Any) -> str:
+        try:
+            return check(*arguments, **options)
+        except AnswerError as error:
+            _stop(error, context.get("cookiecutter", {}))
+
+    return checked
 
 
-def refuse(question: str, value: object, cure: str, *, show: bool = True) -> NoReturn:
-    """Print what is wrong with an answer and what would be right, in one line, and stop (exit code 1).
-
-    `show` is False where the answer may hold a secret.
-    """
-    text = str(value)
-    text = text if len(text) <= 60 else f"{text[:57]}..."
-    shown = f" {text!a}" if show else ""
-    print(f"Error: {question}{shown}: {cure}", file=sys.stderr)
-    # SystemExit, as click's own exceptions end in a traceback under cruft.
+def _stop(error: AnswerError, answers: Mapping[str, Any]) -> NoReturn:
+    """Print why an answer is refused, and at a terminal how to keep the answers before it."""
+    print(f"Error: {error}", file=sys.stderr)
+    given = {name: value for name, value in answers.items() if not name.startswith("_")}
+    given.pop(error.question, None)
+    if given and sys.stdin.isatty():
+        print(
+            f"To keep your other answers, add to your command: {_as_options(given)}",
+            file=sys.stderr,
+        )
+    # cruft shows any other exception, click's own included, with a traceback.
     raise SystemExit(1)
 
 
+def _as_options(answers: Mapping[str, Any]) -> str:
+    """Write answers as arguments of the running command, for a POSIX shell."""
+    if "cruft" in sys.modules:
+        return f"--extra-context {shlex.quote(json.dumps(answers, ensure_ascii=False))}"
+    return shlex.join(f"{name}={value}" for name, value in answers.items())
+
+
 def one_line(value: object, question: str, required: bool = False) -> str:
-    """Check a free text: one line that can be stored anywhere and means the same when it is rendered again."""
+    """Check a free text: one line that files can store and that Jinja can render again."""
     text = str(value)
-    if UNPRINTABLE.search(text):
-        refuse(question, text, "must be one line without control characters; type it again without them")
-    if TURNING.search(text):
-        refuse(question, text, "must not turn text around (U+202A to 202E, U+2066 to 2069); type it again without that")
+    if NOT_UTF8.search(text):
+        raise AnswerError(
+            question, text, "is not UTF-8 text; set the locale to UTF-8, for example LC_ALL=C.UTF-8"
+        )
+    if CONTROL_CHARACTER.search(text):
+        raise AnswerError(question, text, "must be one line without control characters")
+    if DIRECTION_OVERRIDE.search(text):
+        raise AnswerError(
+            question,
+            text,
+            "must not change the direction of text (U+202A to U+202E, U+2066 to U+2069)",
+        )
     if JINJA.search(text):
-        # `cruft update` hands the answers to Jinja once more.
-        refuse(question, text, "must not contain {{, {% or {#, which this template would read as its own code")
+        # `cruft update` passes the answers to Jinja again.
+        raise AnswerError(question, text, "must not contain {{, {% or {#, which is template code")
     if len(text) > 200:
-        refuse(question, text, f"is {len(text)} characters long; use at most 200")
+        raise AnswerError(question, text, f"is {len(text)} characters long; use at most 200")
     if required and not text.strip():
-        refuse(question, text, "must not be empty; for example: My Medplum Bots")
+        raise AnswerError(question, text, "must not be empty; for example: My Medplum Bots")
     return text
 
 
+def yes_or_no(value: object, question: str) -> str:
+    """Check the answer to a yes-or-no question, which Cookiecutter before 2.2 gives as text."""
+    if _as_boolean(value) is None:
+        raise AnswerError(question, value, "must be yes or no")
+    return str(value)
+
+
+def _as_boolean(value: object) -> bool | None:
+    word = str(value).strip().lower()
+    if word in YES:
+        return True
+    if word in NO:
+        return False
+    return None
+
+
 def default_slug(name: object) -> str:
-    """Suggest a folder and package name for a project name, in ASCII: `Élan Bots` -> `elan-bots`."""
+    """Suggest a folder and package name for a project name: `Élan Bots` -> `elan-bots`."""
     from slugify import slugify
 
     slug = slugify(str(name), max_length=60) or "medplum-bots"
-    return f"{slug}-bots" if slug in WINDOWS_DEVICES or slug in RESERVED else slug
+    return f"{slug}-bots" if slug in WINDOWS_DEVICES or slug in RESERVED_NAMES else slug
 
 
 def project_slug(value: object) -> str:
-    """Check a folder and package name: npm's rules, Windows' reserved names, and that nothing is there yet."""
+    """Check a folder and package name by the rules of npm and Windows."""
     slug = str(value)
     if not SLUG.fullmatch(slug):
-        cure = "use lower-case letters, digits, '-', '_' and '.', beginning with a letter or digit"
-        refuse("project_slug", slug, f"{cure}; for example: {default_slug(slug)}")
+        raise AnswerError(
+            "project_slug",
+            slug,
+            "use lower-case letters, digits, '-', '_' and '.', and begin with a letter or digit; "
+            f"for example: {default_slug(slug)}",
+        )
     if len(slug) > 100:
-        refuse("project_slug", slug, f"is {len(slug)} characters long; use at most 100")
-    if slug.split(".")[0] in WINDOWS_DEVICES or slug in RESERVED:
-        refuse("project_slug", slug, f"is a reserved name; for example: {default_slug(slug.split('.')[0])}")
-    target, overwrite = _target(slug)
-    if target and target.exists() and not (overwrite and target.is_dir()):
-        cure = f"{target} exists already; choose another name"
-        refuse("project_slug", slug, cure if overwrite else f"{cure}, or write over it with -f")
+        raise AnswerError("project_slug", slug, f"is {len(slug)} characters long; use at most 100")
+    first_part = slug.split(".")[0]
+    if first_part in WINDOWS_DEVICES or slug in RESERVED_NAMES:
+        raise AnswerError(
+            "project_slug", slug, f"is a reserved name; for example: {default_slug(first_part)}"
+        )
     return slug
 
 
 def medplum_url(value: object) -> str:
-    """Check the Medplum server's address and give it exactly one slash at its end."""
+    """Check the address of a Medplum server and end it with exactly one slash."""
     url = _url(value, "medplum_base_url", "https://api.medplum.com/")
-    if urlsplit(url).hostname == "app.medplum.com":
-        refuse("medplum_base_url", url, "is the web application; its server is https://api.medplum.com/")
-    if re.search(r"/(fhir(/R4)?|oauth2|admin)$", url):
-        refuse(
+    parts = urlsplit(url)
+    if parts.hostname == "app.medplum.com":
+        raise AnswerError(
             "medplum_base_url",
             url,
-            f"must be the server's root; for example: {urlsplit(url).scheme}://{urlsplit(url).netloc}/",
+            "is the web application; the address of its server is https://api.medplum.com/",
+        )
+    if re.search(r"/(fhir(/R4)?|oauth2|admin)$", url):
+        raise AnswerError(
+            "medplum_base_url",
+            url,
+            f"must be the server's root; for example: {parts.scheme}://{parts.netloc}/",
         )
     return f"{url}/"
 
 
 def fhir_url(value: object) -> str:
-    """Check the external FHIR server's address and take off the slashes at its end."""
+    """Check the address of the external FHIR server and remove the slashes at its end."""
     return _url(value, "external_fhir_url", "http://localhost:8080/fhir")
 
 
-def keep_existing(slug: str) -> str:
-    """Copy a folder that `-f` is about to write over; the hook keeps of the copy what really differs.
-
-    The copy's place goes to the hook in the environment, as answers are stored for replays and a place must not be. It
-    is empty where there is no copy, and missing where the command makes no repository, as `cruft update`.
-    """
-    target, overwrite = _target(slug)
-    if target:
-        os.environ["MEDPLUM_BOTS_KEPT"] = ""
-    if target and overwrite and target.is_dir() and any(target.iterdir()):
-        number = 1
-        while (copy := target.with_name(f"{slug}.before-{number}")).exists():
-            number += 1
-        shutil.copytree(target, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", "node_modules", "dist"))
-        os.environ["MEDPLUM_BOTS_KEPT"] = str(copy)
-    return ""
-
-
-def json_text(value: object) -> str:
-    """Write a text as a JSON string, readable: only what JSON itself demands is escaped."""
-    return json.dumps(str(value), ensure_ascii=False)
-
-
-def markdown(value: object) -> str:
-    """Escape a text so that Markdown shows it as it is."""
-    text = re.sub(r"([\\`*_\[\]<>&#|~])", r"\\\1", str(value).strip())
-    text = re.sub(r"^([-+=])", r"\\\1", text)
-    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
-
-
-def recreate_command(answers: Mapping[str, Any]) -> str:
-    """Return the command that makes the same repository again, for a POSIX shell.
-
-    The answers are one JSON argument in single quotes, so its own single quotes are written as JSON escapes.
-    """
-    given = json.dumps({name: answers[name] for name in answers if not name.startswith("_")}, ensure_ascii=False)
-    address = _template_address(str(answers.get("_template", "")))
-    extra = given.replace("'", "\\u0027")
-    return f"uvx cruft create {address} --checkout v{VERSION} --no-input --extra-context '{extra}'"
-
-
-def _template_address(template: str) -> str:
-    """Return a git address that others can use too; a folder or zip on this machine becomes the template's home."""
-    for prefix, host in (("gh:", "github.com"), ("gl:", "gitlab.com"), ("bb:", "bitbucket.org")):
-        if template.startswith(prefix):
-            template = f"https://{host}/{template.removeprefix(prefix)}"
-    template = re.sub(r"^git@([\w.-]+):", r"https://\1/", template)
-    # Anything but a plain address (credentials, a query, a zip) is not repeated.
-    if not re.fullmatch(r"https://[\w.-]+(:\d+)?/[\w./~-]+", template, re.ASCII) or template.endswith(".zip"):
-        return HOME
-    return template.removesuffix("/").removesuffix(".git")
-
-
 def _url(value: object, question: str, example: str) -> str:
-    """Check an http(s) address that anyone may read; return it without slashes at its end."""
+    """Check an http or https address that may be public; return it without a slash at its end."""
     text = str(value).strip()
+    if "@" in text:
+        raise AnswerError(
+            question,
+            text,
+            "must not contain a user name or password, which would be committed; "
+            "give credentials to the bots as secrets",
+            secret=True,
+        )
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        refuse(question, text, f"is not an address; for example: {example}", show="@" not in text)
-    if "@" in text:
-        cure = "must not carry a user name or password (they would be committed); give credentials as bot secrets"
-        refuse(question, text, cure, show=False)
-    if parts.query or parts.fragment or text.endswith(("?", "#")):
-        refuse(question, text, "must not have a query or fragment", show=False)
-    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[^\s\"'`<>\\{}|^$%]+", text):
-        refuse(question, text, f"must begin with https:// and hold no spaces or quotes; for example: {example}")
-    is_ip = _ip(host) is not None
-    if not is_ip and not re.fullmatch(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", host, re.ASCII):
-        refuse(question, text, f"has no valid host name (non-Latin names as xn--…); for example: {example}")
+        raise AnswerError(
+            question, text, f"is not a valid address; for example: {example}"
+        ) from None
+    if "?" in text or "#" in text:
+        raise AnswerError(question, text, "must not have a query or fragment", secret=True)
+    path = parts.path.rstrip("/")
+    problem = _url_problem(text, parts.scheme, host, path)
+    if problem:
+        raise AnswerError(question, text, f"{problem}; for example: {example}")
+    shown_host = f"[{host}]" if ":" in host else host
+    shown_port = "" if port is None else f":{port}"
+    return f"{parts.scheme}://{shown_host}{shown_port}{path}"
+
+
+def _url_problem(text: str, scheme: str, host: str, path: str) -> str | None:
+    """Return what is wrong with an address, or None."""
+    if scheme not in ("http", "https") or not PLAIN_ADDRESS.fullmatch(text):
+        return "must begin with https:// and contain no spaces or quotes"
+    if _ip_address(host) is None and not HOST_NAME.fullmatch(host):
+        return "has no valid host name (write other alphabets as xn--…)"
     if not text.isascii():
-        refuse(question, text, f"must be written in ASCII; for example: {example}")
-    if parts.scheme == "http" and not _is_private(host):
-        refuse(
-            question,
-            text,
-            f"must use https: over http patients' data would cross the network in the open; "
-            f"for example: https://{host}/",
-        )
-    netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
-    return f"{parts.scheme}://{netloc}{parts.path}".rstrip("/")
+        return "must be written in ASCII"
+    if "//" in path:
+        return "must not have two slashes in a row in its path"
+    if scheme == "http" and not _is_private(host):
+        return "must use https, because http would send patient data unencrypted"
+    return None
 
 
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -234,23 +269,96 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _is_private(host: str) -> bool:
-    """Say whether a host is this machine or on a private network: a private address, a bare or a local name."""
-    ip = _ip(host)
-    if ip is not None:
-        ip = getattr(ip, "ipv4_mapped", None) or ip  # ::ffff:8.8.8.8, which Python before 3.13 takes for private
-        return ip.is_private or ip.is_loopback
-    return "." not in host or host.endswith(PRIVATE_SUFFIXES)
+    """Return whether a host is this machine or in a private network."""
+    address = _ip_address(host)
+    if address is None:
+        return "." not in host or host.endswith(PRIVATE_SUFFIXES)
+    # Python before 3.13 calls ::ffff:8.8.8.8 private.
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_private or address.is_loopback
 
 
-def _target(slug: str) -> tuple[Path | None, bool]:
-    """Return the folder that the running command will write, where it can be known, and whether it may exist.
+def json_text(value: object) -> str:
+    """Write a text as a JSON string and escape only what JSON requires."""
+    return json.dumps(str(value), ensure_ascii=False)
 
-    Cookiecutter tells filters neither; its command line does (cruft's typer carries its own copy of click).
+
+def markdown(value: object) -> str:
+    """Escape a text so that GitHub and GitLab show it as it is."""
+    text = re.sub(r"([\\`*_\[\]<>&#|~$])", r"\\\1", str(value).strip())
+    # Both turn @name and :smile: into links and pictures after Markdown's escapes are gone. An
+    # empty comment splits the word, and is not shown.
+    text = re.sub(r"@(?=\w)", "@<!-- -->", text)
+    text = re.sub(r":(?=[\w+-]+:)", ":<!-- -->", text)
+    text = re.sub(r"^([-+=])", r"\\\1", text)
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
+
+
+def plain_answers(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answers to the questions, with true or false for yes or no.
+
+    Cookiecutter before 2.7 gives the answer `no` as text, which Python takes as true.
     """
-    for name in ("click.globals", "typer._click.globals"):
-        click = sys.modules.get(name)
-        context = click.get_current_context(silent=True) if click else None
-        if context and "output_dir" in context.params:
-            overwrite = bool(context.params.get("overwrite_if_exists"))
-            return Path(context.params["output_dir"]).absolute() / slug, overwrite
-    return None, False
+    plain = {name: value for name, value in answers.items() if not name.startswith("_")}
+    for name in ("init_git", "install_dependencies"):
+        if name in plain:
+            plain[name] = _as_boolean(plain[name])
+    return plain
+
+
+def recreate_command(answers: Mapping[str, Any]) -> str:
+    """Return the command that generates the same repository again, for a POSIX shell.
+
+    The answers are one JSON argument in single quotes, so its own single quotes are JSON escapes.
+    """
+    source = template_source(answers)
+    extra_context = json.dumps(plain_answers(answers), ensure_ascii=False).replace("'", "\\u0027")
+    return (
+        f"uvx cruft create {source['address']} --checkout {source['checkout']} "
+        f"--no-input --extra-context '{extra_context}'"
+    )
+
+
+def template_source(answers: Mapping[str, Any]) -> dict[str, str]:
+    """Return where this template comes from: its git address, version, and tag or commit."""
+    return {
+        "address": _template_address(str(answers.get("_template", ""))),
+        "version": VERSION,
+        "checkout": _tag_or_commit() or str(answers.get("_commit") or f"v{VERSION}"),
+    }
+
+
+def _template_address(template: str) -> str:
+    """Return a git address that other people can use.
+
+    A folder or a zip file on this machine becomes the address of the template's repository.
+    """
+    hosts = {"gh:": "github.com", "gl:": "gitlab.com", "bb:": "bitbucket.org"}
+    for prefix, host in hosts.items():
+        if template.startswith(prefix):
+            template = f"https://{host}/{template.removeprefix(prefix)}"
+    template = re.sub(r"^git@([\w.-]+):", r"https://\1/", template)
+    plain_address = re.fullmatch(r"https://[\w.-]+(:\d+)?/[\w./~-]+", template, re.ASCII)
+    # Credentials and queries are not repeated.
+    if not plain_address or template.endswith(".zip"):
+        return HOME
+    return template.removesuffix("/").removesuffix(".git")
+
+
+def _tag_or_commit() -> str | None:
+    """Return this version's tag if the template's git repository is at it, else the commit.
+
+    None if the template is not a git repository, for example a zip file.
+    """
+    repository = TEMPLATE_FOLDER / ".git"
+    if not repository.exists():
+        return None
+    # %D lists the tags of the commit. With --git-dir, a GIT_DIR variable has no effect.
+    line = ["git", f"--git-dir={repository}", "log", "-1", "--format=%H %D"]
+    try:
+        shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    commit, _, references = shown.strip().partition(" ")
+    tag = f"v{VERSION}"
+    return tag if f"tag: {tag}" in references.split(", ") else commit or None

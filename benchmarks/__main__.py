@@ -16,8 +16,12 @@ from benchmarks.measure import CommandError, Row, Size
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"one or more of: {', '.join(NAMES)}")
-    parser.add_argument("--smallest", action="store_true", help="once, on the smallest size; writes nothing")
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"one or more of: {', '.join(NAMES)}"
+    )
+    parser.add_argument(
+        "--smallest", action="store_true", help="once, on the smallest size; writes nothing"
+    )
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:

@@ -59,11 +59,33 @@ def run(size: Size) -> list[Row]:
     measured = {bots: build_with(bots, ROUNDS) for bots in GOALS}
     rows = []
     for bots, (whole, _, same) in measured.items():
-        rows.append(compare(f"npm run build, {bots:,} bots", RECIPE, whole, GOALS[bots], growth=WHOLE, same=same))
+        rows.append(
+            compare(
+                f"npm run build, {bots:,} bots", RECIPE, whole, GOALS[bots], growth=WHOLE, same=same
+            )
+        )
     for bots, (_, bundling, _) in measured.items():
         goal = 1.15 if bots == 1000 else None
-        rows.append(compare(f"bundling alone, {bots:,} bots", "one bare esbuild call", bundling, goal, growth=BUNDLING))
+        rows.append(
+            compare(
+                f"bundling alone, {bots:,} bots",
+                "one bare esbuild call",
+                bundling,
+                goal,
+                growth=BUNDLING,
+            )
+        )
     (few, _, _), (many, _, _) = measured[2], measured[1000]
-    ours, theirs = (1000 * (median(b) - median(a)) / 998 for a, b in ((few.ours, many.ours), (few.theirs, many.theirs)))
-    further = Row("each further bot", RECIPE, f"{ours:.1f} ms", f"{theirs:.1f} ms", ours / theirs, growth=WHOLE)
+    ours, theirs = (
+        1000 * (median(b) - median(a)) / 998
+        for a, b in ((few.ours, many.ours), (few.theirs, many.theirs))
+    )
+    further = Row(
+        "each further bot",
+        RECIPE,
+        f"{ours:.1f} ms",
+        f"{theirs:.1f} ms",
+        ours / theirs,
+        growth=WHOLE,
+    )
     return [*rows, further]

@@ -6,7 +6,17 @@ import json
 import statistics
 from pathlib import Path
 
-from benchmarks.measure import ROUNDS, Paired, Row, Side, Size, compare, execute, in_turns, same_or_fail
+from benchmarks.measure import (
+    ROUNDS,
+    Paired,
+    Row,
+    Side,
+    Size,
+    compare,
+    execute,
+    in_turns,
+    same_or_fail,
+)
 from benchmarks.projects import generated, scratch, starter
 from benchmarks.servers import Medplum, Servers
 
@@ -28,7 +38,9 @@ def create_bots(server: Medplum, project: Path) -> None:
 def deploy_by_cli(server: Medplum, project: Path) -> None:
     """`npx medplum bot deploy '*'`, without npx."""
     cli = "node_modules/@medplum/cli/dist/cjs/index.cjs"
-    execute("node", cli, "bot", "deploy", "*", cwd=project, env={**server.env, "HOME": str(project)})
+    execute(
+        "node", cli, "bot", "deploy", "*", cwd=project, env={**server.env, "HOME": str(project)}
+    )
 
 
 class Deployments:
@@ -72,7 +84,9 @@ class Deployments:
 
     def check(self) -> str:
         what = "code of every bot"
-        return same_or_fail(what, self.servers["ours"].deployed(), self.servers["theirs"].deployed())
+        return same_or_fail(
+            what, self.servers["ours"].deployed(), self.servers["theirs"].deployed()
+        )
 
     def stop(self) -> None:
         for server in self.servers.values():
@@ -106,7 +120,10 @@ def run(size: Size) -> list[Row]:
     alone = measure(1, 1)
     first, again, same, requests, megabytes = measure(40, ROUNDS)
     many_first, many_again, _, many_requests, many_megabytes = measure(400, ROUNDS)
-    a_bot = [statistics.median(many_first.ours) / 400 * 1000, statistics.median(first.ours) / 40 * 1000]
+    a_bot = [
+        statistics.median(many_first.ours) / 400 * 1000,
+        statistics.median(first.ours) / 40 * 1000,
+    ]
     return [
         compare("first deployment, 40 bots", CLI, first, 0.5, growth=FIRST, same=same),
         compare("redeployment, 40 unchanged", CLI, again, 0.2, growth=AGAIN),

@@ -34,7 +34,9 @@ def save(project: Path, number: int) -> None:
     file = project / SHARED
     text, changed = LOGGED.subn(f"request{number}", file.read_text(encoding="utf-8"))
     if changed != 1:
-        raise CommandError("logExternalRequest has no word 'request' any more: change something else here")
+        raise CommandError(
+            "logExternalRequest has no word 'request' any more: change something else here"
+        )
     file.write_text(text, encoding="utf-8")
 
 
@@ -50,7 +52,10 @@ def measure(bots: int, rounds: int) -> tuple[Paired, str]:
         theirs = starter(work, ours)
         with local(ours, "dev") as (address, _, _), Servers(ours) as other:
             dev = Medplum(ours, address)
-            wait_until(lambda: len(versions(dev)) == bots and all(versions(dev).values()), "the first deployment")
+            wait_until(
+                lambda: len(versions(dev)) == bots and all(versions(dev).values()),
+                "the first deployment",
+            )
             create_bots(other, theirs)
             number = [0]
 
@@ -60,7 +65,10 @@ def measure(bots: int, rounds: int) -> tuple[Paired, str]:
             def by_dev() -> None:
                 before = versions(dev)
                 save(ours, number[0])
-                wait_until(lambda: all(before[name] != title for name, title in versions(dev).items()), "deployment")
+                wait_until(
+                    lambda: all(before[name] != title for name, title in versions(dev).items()),
+                    "deployment",
+                )
 
             def by_recipe() -> None:
                 save(theirs, number[0])
@@ -78,6 +86,13 @@ def run(size: Size) -> list[Row]:
         growth = "with the bots that carry the file: one esbuild call for all, eight deployments at a time."
         goal = None if size == "smallest" else 0.1
         rows.append(
-            compare(f"shared file saved, {bots} bots redeployed", RECIPE, times, goal, growth=growth, same=same)
+            compare(
+                f"shared file saved, {bots} bots redeployed",
+                RECIPE,
+                times,
+                goal,
+                growth=growth,
+                same=same,
+            )
         )
     return rows

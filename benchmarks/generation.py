@@ -7,7 +7,17 @@ import shutil
 import statistics
 from pathlib import Path
 
-from benchmarks.measure import ROUNDS, Row, Side, Size, compare, execute, in_turns, same_or_fail, seconds
+from benchmarks.measure import (
+    ROUNDS,
+    Row,
+    Side,
+    Size,
+    compare,
+    execute,
+    in_turns,
+    same_or_fail,
+    seconds,
+)
 from benchmarks.projects import scratch
 from tests.support.template import ROOT, command, files
 
@@ -17,7 +27,14 @@ JINJA = re.compile(r"\{[{%#]")
 
 def run_cookiecutter(template: Path, folder: Path, *answers: str) -> Path:
     """Generate with all default answers, on the command line as users do; return the new repository."""
-    line: list[str | Path] = ["--no-input", "--default-config", "--output-dir", folder, template, *answers]
+    line: list[str | Path] = [
+        "--no-input",
+        "--default-config",
+        "--output-dir",
+        folder,
+        template,
+        *answers,
+    ]
     execute(command("cookiecutter"), *line, cwd=folder.parent)
     (project,) = folder.iterdir()
     return project
@@ -30,7 +47,9 @@ def plain_template(tree: dict[str, bytes], folder: Path) -> Path:
     for name, content in tree.items():
         file = folder / "{{cookiecutter.slug}}" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        if b"\0" not in content and JINJA.search(content.decode("utf-8")):  # binary files are not rendered
+        if b"\0" not in content and JINJA.search(
+            content.decode("utf-8")
+        ):  # binary files are not rendered
             content = b"{% raw %}" + content + b"{% endraw %}"
         file.write_bytes(content)
     return folder
@@ -43,8 +62,14 @@ def run(size: Size) -> list[Row]:
         plain = plain_template(tree, work / "plain")
         ours, theirs = work / "ours", work / "theirs"
         times = in_turns(
-            Side(lambda: run_cookiecutter(ROOT, ours, *quiet), lambda: shutil.rmtree(ours, ignore_errors=True)),
-            Side(lambda: run_cookiecutter(plain, theirs), lambda: shutil.rmtree(theirs, ignore_errors=True)),
+            Side(
+                lambda: run_cookiecutter(ROOT, ours, *quiet),
+                lambda: shutil.rmtree(ours, ignore_errors=True),
+            ),
+            Side(
+                lambda: run_cookiecutter(plain, theirs),
+                lambda: shutil.rmtree(theirs, ignore_errors=True),
+            ),
             rounds=1 if size == "smallest" else 3 * ROUNDS,
         )
         same_or_fail("tree", files(next(ours.iterdir())), files(next(theirs.iterdir())))
@@ -54,5 +79,12 @@ def run(size: Size) -> list[Row]:
     middle = statistics.median(times.ours)
     return [
         compare(what, against, times, 1.4, growth=growth, same=same),
-        Row("the same, alone", "", seconds([middle]), goal=f"under {LIMIT_S} s", met=middle < LIMIT_S, growth=growth),
+        Row(
+            "the same, alone",
+            "",
+            seconds([middle]),
+            goal=f"under {LIMIT_S} s",
+            met=middle < LIMIT_S,
+            growth=growth,
+        ),
     ]

@@ -25,14 +25,18 @@ GROWTH = "none: bots add no packages."
 
 def packages(folder: Path) -> int:
     """How many packages npm installed, as its own record in node_modules says."""
-    record = json.loads((folder / "node_modules" / ".package-lock.json").read_text(encoding="utf-8"))
+    record = json.loads(
+        (folder / "node_modules" / ".package-lock.json").read_text(encoding="utf-8")
+    )
     return sum(not entry.get("link") for entry in record["packages"].values())
 
 
 def require_complete(folder: Path) -> None:
     """Refuse to compare an installation that lacks something the lock file asks for."""
     execute("npm", "ls", "--all", cwd=folder)
-    for name in json.loads((folder / "package.json").read_text(encoding="utf-8"))["devDependencies"]:
+    for name in json.loads((folder / "package.json").read_text(encoding="utf-8"))[
+        "devDependencies"
+    ]:
         if not (folder / "node_modules" / name / "package.json").exists():
             raise CommandError(f"npm ci did not install {name}")
 
@@ -51,7 +55,10 @@ def run(size: Size) -> list[Row]:
 
         if size == "smallest":  # reads both lock files, and downloads nothing
             times = in_turns(side(ours, "--dry-run"), side(theirs, "--dry-run"), rounds=1)
-            same = same_or_fail("nothing installed", *((folder / "node_modules").exists() for folder in (ours, theirs)))
+            same = same_or_fail(
+                "nothing installed",
+                *((folder / "node_modules").exists() for folder in (ours, theirs)),
+            )
             return [compare("npm ci --dry-run", "the official starter", times, None, same=same)]
 
         warm = in_turns(side(ours, "--prefer-offline"), side(theirs, "--prefer-offline"), ROUNDS)
@@ -68,7 +75,10 @@ def run(size: Size) -> list[Row]:
         require_complete(ours)
         require_complete(theirs)
         counts = packages(ours), packages(theirs)
-        sizes = folder_bytes(ours / "node_modules") / 1e6, folder_bytes(theirs / "node_modules") / 1e6
+        sizes = (
+            folder_bytes(ours / "node_modules") / 1e6,
+            folder_bytes(theirs / "node_modules") / 1e6,
+        )
     starter = "the official starter"
     return [
         compare("npm ci, packages in npm's cache", starter, warm, 0.4, growth=GROWTH),
@@ -83,4 +93,13 @@ def share(what: str, values: tuple[float, float], at_most: float, form: str) -> 
     ratio = ours / theirs
     goal = f"at most {at_most:g}x"
     met = ratio <= at_most
-    return Row(what, "the official starter", form.format(ours), form.format(theirs), ratio, goal, met, GROWTH)
+    return Row(
+        what,
+        "the official starter",
+        form.format(ours),
+        form.format(theirs),
+        ratio,
+        goal,
+        met,
+        GROWTH,
+    )

@@ -49,7 +49,8 @@ def local(project: Path, script: str = "local") -> Iterator[tuple[str, str, floa
     medplum, fhir = f"http://localhost:{port}/", f"http://localhost:{fhir_port}/fhir"
     try:
         until = wait_until(
-            lambda: answers(f"{medplum}healthcheck") and answers(f"{fhir}/metadata"), f"npm run {script}"
+            lambda: answers(f"{medplum}healthcheck") and answers(f"{fhir}/metadata"),
+            f"npm run {script}",
         )
         yield medplum, fhir, until
     finally:
@@ -71,7 +72,11 @@ def patients(count: int) -> list[dict[str, object]]:
 
 def load(action: str, *arguments: str | Path, env: dict[str, str]) -> float:
     """Run load.mjs; return the number that it prints."""
-    return float(json.loads(execute("node", BASELINE / "load.mjs", action, *arguments, cwd=BASELINE, env=env).output))
+    return float(
+        json.loads(
+            execute("node", BASELINE / "load.mjs", action, *arguments, cwd=BASELINE, env=env).output
+        )
+    )
 
 
 def under_load(project: Path, count: int, seconds_: int) -> dict[str, dict[str, float]]:
@@ -80,22 +85,35 @@ def under_load(project: Path, count: int, seconds_: int) -> dict[str, dict[str, 
         file, queries = work / "patients.ndjson", work / "queries.txt"
         file.write_text("\n".join(map(json.dumps, patients(count))), encoding="utf-8")
         system = quote(SYSTEM, safe="")
-        asked = [f"Patient?identifier={system}%7CMRN-{number * 37 % count}" for number in range(300)]
+        asked = [
+            f"Patient?identifier={system}%7CMRN-{number * 37 % count}" for number in range(300)
+        ]
         queries.write_text("\n".join(asked), encoding="utf-8")
         found: dict[str, dict[str, float]] = {}
-        for name, base in (("Medplum", f"{servers.medplum}fhir/R4"), ("FHIR", servers.uncounted_fhir)):
+        for name, base in (
+            ("Medplum", f"{servers.medplum}fhir/R4"),
+            ("FHIR", servers.uncounted_fhir),
+        ):
             load("write", base, file, env=servers.env)
             (entry,) = servers.ask_url(f"{base}/{asked[0]}")["entry"]
             found[name] = {
                 "search": load("search", base, queries, env=servers.env),
-                "reads": load("read", base, f"Patient/{entry['resource']['id']}", str(seconds_), env=servers.env),
+                "reads": load(
+                    "read",
+                    base,
+                    f"Patient/{entry['resource']['id']}",
+                    str(seconds_),
+                    env=servers.env,
+                ),
             }
         found["both"] = {"megabytes": resident_megabytes(servers.process.pid)}
         return found
 
 
 def run(size: Size) -> list[Row]:
-    rounds, counts, seconds_ = (1, (10, 100), 1) if size == "smallest" else (ROUNDS, (1000, 10_000), 5)
+    rounds, counts, seconds_ = (
+        (1, (10, 100), 1) if size == "smallest" else (ROUNDS, (1000, 10_000), 5)
+    )
     with scratch() as work:
         project = generated(work, bots=2)
         starts = []
@@ -120,9 +138,23 @@ def run(size: Size) -> list[Row]:
         texts = f"{many[name]['search']:.2f} ms", f"{few[name]['search']:.2f} ms"
         rows += [
             Row(
-                f"{name}: reads a second", "", f"{rate:,.0f}", goal=f"at least {RATE:,}", met=rate >= RATE, growth=NONE
+                f"{name}: reads a second",
+                "",
+                f"{rate:,.0f}",
+                goal=f"at least {RATE:,}",
+                met=rate >= RATE,
+                growth=NONE,
             ),
-            Row(what, against, *texts, ratio, "within 2x", ratio <= 2, NONE, "one patient found by each search"),
+            Row(
+                what,
+                against,
+                *texts,
+                ratio,
+                "within 2x",
+                ratio <= 2,
+                NONE,
+                "one patient found by each search",
+            ),
         ]
     memory = [side["both"]["megabytes"] for side in (many, few)]
     what = f"memory of both servers with {counts[1]:,} patients each"

@@ -54,7 +54,9 @@ class CommandError(RuntimeError):
     """A command line of a benchmark left with another exit code than was expected."""
 
 
-def execute(*line: str | Path, cwd: Path, env: Mapping[str, str] | None = None, codes: Sequence[int] = (0,)) -> Done:
+def execute(
+    *line: str | Path, cwd: Path, env: Mapping[str, str] | None = None, codes: Sequence[int] = (0,)
+) -> Done:
     """Run a command line and wait for it.
 
     Raises:
@@ -76,7 +78,9 @@ def execute(*line: str | Path, cwd: Path, env: Mapping[str, str] | None = None, 
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
     if process.returncode not in codes:
-        raise CommandError(f"{' '.join(map(str, line))} left with {process.returncode}:\n{text[-4000:]}")
+        raise CommandError(
+            f"{' '.join(map(str, line))} left with {process.returncode}:\n{text[-4000:]}"
+        )
     return Done(seconds, _megabytes(usage), text)
 
 
@@ -134,14 +138,26 @@ def in_turns(ours: Side, theirs: Side, rounds: int) -> Paired:
     return Paired(*times)
 
 
-def compare(what: str, against: str, paired: Paired, at_most: float | None, *, growth: str = "", same: str = "") -> Row:
+def compare(
+    what: str,
+    against: str,
+    paired: Paired,
+    at_most: float | None,
+    *,
+    growth: str = "",
+    same: str = "",
+) -> Row:
     """Write down a comparison whose goal is a ratio of at most `at_most`."""
     ours, theirs = paired.texts
-    goal, met = ("", None) if at_most is None else (f"at most {at_most:g}x", paired.ratio <= at_most)
+    goal, met = (
+        ("", None) if at_most is None else (f"at most {at_most:g}x", paired.ratio <= at_most)
+    )
     return Row(what, against, ours, theirs, paired.ratio, goal, met, growth, same)
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0, every: float = 0.005) -> float:
+def wait_until(
+    condition: Callable[[], bool], what: str, seconds: float = 120.0, every: float = 0.005
+) -> float:
     """Wait for a condition; return the seconds it took."""
     started = time.perf_counter()
     while not condition():
@@ -167,6 +183,8 @@ def same_or_fail(what: str, ours: object, theirs: object) -> str:
     if ours != theirs:
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
             different = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
-            raise CommandError(f"the two sides did not end with the same {what}; different: {different}")
+            raise CommandError(
+                f"the two sides did not end with the same {what}; different: {different}"
+            )
         raise CommandError(f"the two sides did not end with the same {what}: {ours!r}, {theirs!r}")
     return what

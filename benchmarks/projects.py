@@ -44,7 +44,13 @@ def scratch() -> Iterator[Path]:
 
 def manifests(repository: Path) -> list[Path]:
     """What `npm ci` reads, relative to the repository."""
-    names = ("package.json", "package-lock.json", ".npmrc", "tools/package.json", "tools/definitions/package.json")
+    names = (
+        "package.json",
+        "package-lock.json",
+        ".npmrc",
+        "tools/package.json",
+        "tools/definitions/package.json",
+    )
     return [Path(name) for name in names if (repository / name).exists()]
 
 
@@ -73,7 +79,12 @@ def generate(folder: Path, **answers: str) -> Path:
     """A new repository: all default answers but these, nothing installed."""
     chosen = {"project_slug": "ours", "init_git": "no", "install_dependencies": "no", **answers}
     line = ["--no-input", "--default-config", "--output-dir", str(folder), str(ROOT)]
-    execute(command("cookiecutter"), *line, *(f"{name}={value}" for name, value in chosen.items()), cwd=folder)
+    execute(
+        command("cookiecutter"),
+        *line,
+        *(f"{name}={value}" for name, value in chosen.items()),
+        cwd=folder,
+    )
     return folder / chosen["project_slug"]
 
 

@@ -10,7 +10,17 @@ from typing import Any
 from urllib.request import urlopen
 
 from benchmarks.local_servers import load, patients
-from benchmarks.measure import ROUNDS, CommandError, Done, Row, Side, Size, execute, in_turns, seconds
+from benchmarks.measure import (
+    ROUNDS,
+    CommandError,
+    Done,
+    Row,
+    Side,
+    Size,
+    execute,
+    in_turns,
+    seconds,
+)
 from benchmarks.projects import BASELINE, generate, installed, scratch
 from benchmarks.servers import Servers
 from tests.support import hapi_server
@@ -65,7 +75,15 @@ class Both:
     def reconcile(self, *flags: str) -> None:
         """Run the bot over everything, in the sandbox, as long as it says that it is not complete."""
         bundle = self.project / "dist" / "bots" / "hapi-reconcile-bot.js"
-        line: tuple[str | Path, ...] = ("node", *flags, BASELINE / "run-bot.mjs", self.project, bundle, self.hapi, FULL)
+        line: tuple[str | Path, ...] = (
+            "node",
+            *flags,
+            BASELINE / "run-bot.mjs",
+            self.project,
+            bundle,
+            self.hapi,
+            FULL,
+        )
         self.last = execute(*line, cwd=self.project, env=self.servers.env)
 
     def memory(self) -> Memory:
@@ -97,7 +115,9 @@ class Both:
         with urlopen(f"{self.hapi}/Patient?_summary=count") as answer:  # noqa: S310
             everybody = json.load(answer)["total"]
         if (there, everybody) != (len(self.patients), len(self.patients)):
-            raise CommandError(f"HAPI has {there} patients as they should be of {everybody}, not {len(self.patients)}")
+            raise CommandError(
+                f"HAPI has {there} patients as they should be of {everybody}, not {len(self.patients)}"
+            )
         return "every patient on HAPI as last written, and no other"
 
 
@@ -111,7 +131,9 @@ def measure(count: int, few: int, rounds: int) -> tuple[list[Row], Memory]:
             both = Both(work, project, servers, hapi.base_url, count)
             both.reconcile()
             times = in_turns(
-                Side(both.reconcile, lambda: both.change(count)), Side(both.put, both.prepare_puts), rounds
+                Side(both.reconcile, lambda: both.change(count)),
+                Side(both.put, both.prepare_puts),
+                rounds,
             )
             memory = both.memory()
             same = both.check()
@@ -126,9 +148,23 @@ def measure(count: int, few: int, rounds: int) -> tuple[list[Row], Memory]:
     # With fewer the start of the bot's process is a good part of the time.
     goal = "at least 0.8x of its speed" if count == MANY else ""
     met = ratio >= 0.8 if goal else None
-    growth = "with the patients; not with the bots." if goal else "here the start of its process weighs more."
+    growth = (
+        "with the patients; not with the bots."
+        if goal
+        else "here the start of its process weighs more."
+    )
     rows = [
-        Row(f"reconciling {count:,} patients, all differ", against, ours, puts, ratio, goal, met, growth, same),
+        Row(
+            f"reconciling {count:,} patients, all differ",
+            against,
+            ours,
+            puts,
+            ratio,
+            goal,
+            met,
+            growth,
+            same,
+        ),
         Row(
             f"reconciling {count:,} patients, {few} differ",
             against,

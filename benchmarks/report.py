@@ -32,7 +32,9 @@ def table(rows: Sequence[Row]) -> str:
     if same:
         parts.append(f"The same on both sides: {same}.")
     if growth:
-        parts.append("How each cost grows with the number of bots, and why:\n\n" + "\n".join(growth))
+        parts.append(
+            "How each cost grows with the number of bots, and why:\n\n" + "\n".join(growth)
+        )
     return "\n\n".join(parts)
 
 
@@ -48,7 +50,11 @@ def machine() -> str:
     """One line: when, on what, with which versions."""
 
     def said(*line: str) -> str:
-        return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip().removeprefix("v")
+        return (
+            subprocess.run(line, capture_output=True, text=True, check=True)
+            .stdout.strip()
+            .removeprefix("v")
+        )
 
     model = re.search(r"^model name\s*: (.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
     memory = re.search(r"^MemTotal:\s*(\d+)", _read("/proc/meminfo"), re.MULTILINE)

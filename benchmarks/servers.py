@@ -17,7 +17,11 @@ from benchmarks.projects import BASELINE
 
 def credentials(project: Path) -> dict[str, str]:
     """The variables of the generated repository's `.env.local`."""
-    return dict(re.findall(r"^(\w+)=(.*)$", (project / ".env.local").read_text(encoding="utf-8"), re.MULTILINE))
+    return dict(
+        re.findall(
+            r"^(\w+)=(.*)$", (project / ".env.local").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
 
 
 def resident_megabytes(pid: int) -> float:

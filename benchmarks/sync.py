@@ -13,7 +13,11 @@ from benchmarks.measure import Row, Size, execute, same_or_fail
 from benchmarks.projects import BASELINE, generated, scratch, starter
 from benchmarks.servers import Servers
 
-PATIENT = {"resourceType": "Patient", "name": [{"family": "Example", "given": ["Robin"]}], "birthDate": "1970-01-01"}
+PATIENT = {
+    "resourceType": "Patient",
+    "name": [{"family": "Example", "given": ["Robin"]}],
+    "birthDate": "1970-01-01",
+}
 GUIDE = "the guide's bot"
 
 
@@ -30,10 +34,19 @@ def life_of_a_patient(project: Path, bundle: Path) -> tuple[list[dict[str, list[
         requests, states = [], []
 
         def run_bot(event: dict[str, Any], kind: str, **headers: str) -> None:
-            given = json.dumps({"input": event, "headers": {"X-Medplum-Interaction": kind, **headers}})
+            given = json.dumps(
+                {"input": event, "headers": {"X-Medplum-Interaction": kind, **headers}}
+            )
             before = servers.requests()
             execute(
-                "node", BASELINE / "run-bot.mjs", project, bundle, servers.fhir, given, cwd=project, env=servers.env
+                "node",
+                BASELINE / "run-bot.mjs",
+                project,
+                bundle,
+                servers.fhir,
+                given,
+                cwd=project,
+                env=servers.env,
             )
             after = servers.requests()
             sent = {side: after[side][len(before[side]) :] for side in after}
@@ -53,7 +66,9 @@ def life_of_a_patient(project: Path, bundle: Path) -> tuple[list[dict[str, list[
 
 def counted(sent: dict[str, list[str]]) -> tuple[str, int, int]:
     """`2 (GET, PUT) + 2 (GET, GET)`, and the two numbers."""
-    there, here = ([re.sub(r" .*", "", text) for text in sent[side]] for side in ("fhir", "medplum"))
+    there, here = (
+        [re.sub(r" .*", "", text) for text in sent[side]] for side in ("fhir", "medplum")
+    )
     parts = [f"{len(verbs)} ({', '.join(verbs)})" if verbs else "0" for verbs in (there, here)]
     return " + ".join(parts), len(there), len(here)
 
@@ -70,13 +85,17 @@ def run(size: Size) -> list[Row]:
         small = project / "dist" / "bots" / "hapi-sync-bot.js"
         ours, states = life_of_a_patient(project, small)
         theirs, guide_states = life_of_a_patient(project, guide / "dist" / "bots" / "guide-bot.js")
-        same = same_or_fail("name and birth date there after each change, nothing in the end", states, guide_states)
+        same = same_or_fail(
+            "name and birth date there after each change, nothing in the end", states, guide_states
+        )
         minified = small.stat().st_size
         shutil.copytree(project / "src", guide / "src", dirs_exist_ok=True)
         execute("node", "build.mjs", cwd=guide)
         plain = (guide / "dist" / "bots" / "hapi-sync-bot.js").stat().st_size
     rows = []
-    for kind, our_requests, their_requests in zip(("create", "update", "delete"), ours, theirs, strict=True):
+    for kind, our_requests, their_requests in zip(
+        ("create", "update", "delete"), ours, theirs, strict=True
+    ):
         text, there, here = counted(our_requests)
         their_text, their_there, their_here = counted(their_requests)
         ratio = (there + here) / (their_there + their_here)
@@ -86,5 +105,7 @@ def run(size: Size) -> list[Row]:
     bundle = f"{minified:,} bytes", f"{plain:,} bytes"
     against = "the same code, built by the guide's script"
     growth = "none: a bundle holds what its bot uses."
-    rows.append(Row("bundle of hapi-sync-bot, minified", against, *bundle, minified / plain, growth=growth))
+    rows.append(
+        Row("bundle of hapi-sync-bot, minified", against, *bundle, minified / plain, growth=growth)
+    )
     return rows

@@ -22,12 +22,27 @@ def in_a_generated_repository(rounds: int) -> list[float]:
 def run(size: Size) -> list[Row]:
     own = in_a_generated_repository(1 if size == "smallest" else ROUNDS)
     growth = "with the team's tests; tests/bundles.test.ts loads every bot twice."
-    row = Row("npm test of a generated repository", "", seconds(own), goal="under 3 s", met=statistics.median(own) < 3)
+    row = Row(
+        "npm test of a generated repository",
+        "",
+        seconds(own),
+        goal="under 3 s",
+        met=statistics.median(own) < 3,
+    )
     rows = [Row(**{**vars(row), "growth": growth})]
     if size == "full":  # from inside `make test` this would never end
         for target, limit, rounds in (("test-fast", 30, ROUNDS), ("test", 600, 1)):
             taken = [execute("make", target, cwd=REPOSITORY).seconds for _ in range(rounds)]
             met = statistics.median(taken) < limit
             growth = "none: it is the template's; with the answers to choose from, all of which are baked."
-            rows.append(Row(f"make {target}", "", seconds(taken), goal=f"under {limit} s", met=met, growth=growth))
+            rows.append(
+                Row(
+                    f"make {target}",
+                    "",
+                    seconds(taken),
+                    goal=f"under {limit} s",
+                    met=met,
+                    growth=growth,
+                )
+            )
     return rows

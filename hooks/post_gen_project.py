@@ -1,6 +1,8 @@
-"""Finishes a new repository: adds the chosen overlays, git, the npm packages, and says what comes next.
+"""Finishes a new repository: adds the chosen overlays, a git commit and the npm packages.
 
-What cannot be done (no git, no Node, no network) costs one line. Start-up is most of its time, so it imports little.
+An overlay is a folder in `.overlays/`, with `overlay.json` and the files that it adds. What cannot
+be done (no git, no Node, no network) costs one line. It never fails, because Cookiecutter deletes
+the repository if a hook fails.
 """
 
 from __future__ import annotations
@@ -13,74 +15,171 @@ import shlex
 import shutil
 import subprocess
 import sys
-from contextlib import nullcontext, suppress
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# The only place where answers enter this program; `tojson` escapes single quotes, so no answer can end the literal.
+# The answers enter this program only here, as JSON. `tojson` escapes single quotes, so no answer
+# can end the literal.
 # fmt: off
-CONTEXT = r'''{{ cookiecutter | tojson }}'''
-RECREATE = r'''{{ cookiecutter | recreate_command | tojson }}'''
+ANSWERS = r'''{{ cookiecutter | plain_answers | tojson }}'''
+SOURCE = r'''{{ cookiecutter | template_source | tojson }}'''
+UNDER_CRUFT = "{{ '_commit' in cookiecutter }}" == "True"
 # fmt: on
 
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON as prettier would, so that formatting changes nothing: short lists of plain values on one line."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    if path.name != "package.json":  # which prettier leaves as npm writes it
-        text = re.sub(r"\[\n\s*([^\[\]{}]{1,90}?)\n\s*\]", lambda m: "[" + re.sub(r",\n\s*", ", ", m[1]) + "]", text)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+STAGING = ".overlays"
+NODE_ENGINES = "^24.2.0 || >=26.0.0"
+"""The same as `engines.node` in package.json."""
+NPM_LIMIT_S = 600
+JSON_WIDTH = 100
 
 
-def chosen_overlays(staged: Path, answers: dict[str, Any]) -> dict[str, Any]:
-    """Return the overlays that the answers choose, each after those it needs: folder name -> its overlay.json."""
-    known = {path.parent.name: json.loads(path.read_bytes()) for path in sorted(staged.glob("*/overlay.json"))}
+@dataclass(frozen=True)
+class Existing:
+    """The template's files that were in the folder before (`-f`), copied by pre_gen_project.py."""
+
+    copies: Path | None = None
+    skipped: bool = False
+    """Cookiecutter left them as they were (--skip-if-file-exists)."""
+
+    def keeps(self, path: Path) -> bool:
+        """Return whether the file at this path, relative to the repository, must stay as it is."""
+        return self.skipped and self.copies is not None and (self.copies / path).exists()
+
+
+def find_existing(project: Path) -> Existing:
+    """Read what hooks/pre_gen_project.py left in the staging folder."""
+    note = project / STAGING / "copies.txt"
+    if not note.exists():
+        return Existing()
+    mode = (project / STAGING / "existing-files.txt").read_text(encoding="utf-8").strip()
+    return Existing(Path(note.read_text(encoding="utf-8")), skipped=mode == "skipped")
+
+
+def drop_unchanged_copies(project: Path, copies: Path) -> list[str]:
+    """Delete the copies of files that have the same content as before; return the other paths."""
+    changed = []
+    for copy in sorted(path for path in copies.rglob("*") if path.is_file()):
+        path = copy.relative_to(copies)
+        if filecmp.cmp(copy, project / path, shallow=False):
+            copy.unlink()
+        else:
+            changed.append(path.as_posix())
+    folders = (path for path in copies.rglob("*") if path.is_dir())
+    for folder in [*sorted(folders, reverse=True), copies]:  # inner folders before outer ones
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return changed
+
+
+def chosen_overlays(staging: Path, answers: dict[str, Any]) -> dict[str, Any]:
+    """Return the overlays that the answers choose and those they need, by name.
+
+    The value is the content of overlay.json. An overlay comes after those that it needs.
+    """
+    overlays = {
+        path.parent.name: json.loads(path.read_bytes())
+        for path in sorted(staging.glob("*/overlay.json"))
+    }
     chosen: dict[str, Any] = {}
 
-    def with_needs(name: str) -> list[str]:
-        return [*(deeper for needed in known[name].get("needs", []) for deeper in with_needs(needed)), name]
+    def choose(name: str) -> None:
+        for needed in overlays[name].get("needs", []):
+            choose(needed)
+        chosen[name] = overlays[name]
 
-    for name, overlay in known.items():
-        if any(answers.get(question) in values for question, values in overlay.get("chosen_by", {}).items()):
-            chosen |= {each: known[each] for each in with_needs(name)}
+    for name, overlay in overlays.items():
+        conditions = overlay.get("chosen_by", {}).items()
+        if any(answers.get(question) in values for question, values in conditions):
+            choose(name)
     return chosen
 
 
-def add_overlays(project: Path, answers: dict[str, Any]) -> dict[str, Any]:
-    """Move the chosen overlays' files into place, merge their entries, remove the rest; return the overlays."""
-    make_writable(project)
-    staged = project / ".overlays"
-    overlays = chosen_overlays(staged, answers)
-    config, package = (json.loads((project / name).read_bytes()) for name in ("medplum.config.json", "package.json"))
-    for name, overlay in overlays.items():
-        files = staged / name / "files"
-        for source in sorted(path for path in files.rglob("*") if path.is_file()):
-            target = project / source.relative_to(files)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
-        for bot in overlay.get("bots", []):
-            if overlays.keys() & set(overlay.get("rests_beside", [])):
-                bot["subscriptions"] = []
-            config["bots"].append({**bot, "runtimeVersion": answers["bot_runtime"]})
-        package["scripts"].update(overlay.get("scripts", {}))
-    write_json(project / "medplum.config.json", config)
-    write_json(project / "package.json", package)
-    shutil.rmtree(staged)
+def add_overlays(
+    project: Path, answers: dict[str, Any], existing: Existing | None = None
+) -> dict[str, Any]:
+    """Add the files, bots and npm scripts of the chosen overlays, and delete the staging folder.
+
+    Return the chosen overlays by name.
+    """
+    existing = existing or Existing()
+    staging = project / STAGING
+    overlays = chosen_overlays(staging, answers)
+    for name in overlays:
+        move_files(staging / name / "files", project, existing)
+    if not existing.keeps(Path("medplum.config.json")):
+        add_bots(project / "medplum.config.json", overlays, answers["bot_runtime"])
+    if not existing.keeps(Path("package.json")):
+        add_scripts(project / "package.json", overlays)
+    shutil.rmtree(staging)
     return overlays
 
 
-def edited_before(project: Path, kept: Path) -> list[str]:
-    """Keep of an earlier repository's copy only the files that were written over; return their paths."""
-    left = []
-    for path in sorted([kept, *kept.rglob("*")], reverse=True):  # a folder's files before the folder
-        if path.is_dir() and not path.is_symlink():
-            with suppress(OSError):  # not empty
-                path.rmdir()
-        elif path.is_symlink() or filecmp.cmp(path, project / path.relative_to(kept), shallow=False):
-            path.unlink()
-        else:
-            left.append(path.relative_to(kept).as_posix())
-    return left[::-1]
+def move_files(files: Path, project: Path, existing: Existing) -> None:
+    for source in sorted(path for path in files.rglob("*") if path.is_file()):
+        path = source.relative_to(files)
+        if existing.keeps(path):
+            continue
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        source.replace(project / path)
+
+
+def add_bots(config_file: Path, overlays: dict[str, Any], runtime: str) -> None:
+    """Add the overlays' bots to medplum.config.json, each with the chosen runtime."""
+    config = json.loads(config_file.read_bytes())
+    for overlay in overlays.values():
+        # Two bots that write the same resources would duplicate them, so one has no subscription.
+        inactive = any(name in overlays for name in overlay.get("inactive_beside", []))
+        for bot in overlay.get("bots", []):
+            if inactive:
+                bot["subscriptions"] = []
+            bot["runtimeVersion"] = runtime
+            config["bots"].append(bot)
+    write_text(config_file, formatted_json(config) + "\n")
+
+
+def add_scripts(package_file: Path, overlays: dict[str, Any]) -> None:
+    """Add the overlays' npm scripts to package.json."""
+    package = json.loads(package_file.read_bytes())
+    for overlay in overlays.values():
+        package["scripts"].update(overlay.get("scripts", {}))
+    # prettier formats package.json as npm does, with every list on several lines.
+    write_text(package_file, json.dumps(package, indent=2, ensure_ascii=False) + "\n")
+
+
+def formatted_json(value: Any, indent: str = "", column: int = 0) -> str:
+    """Write JSON as prettier does: lists of plain values on one line where they fit.
+
+    `indent` is that of the line the value begins on, `column` where on that line it begins.
+    """
+    if not isinstance(value, (dict, list)) or not value:
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
+        line = json.dumps(value, ensure_ascii=False)
+        if column + len(line) < JSON_WIDTH:  # one column for the comma
+            return line
+    inner = indent + "  "
+    if isinstance(value, list):
+        items = [inner + formatted_json(item, inner, len(inner)) for item in value]
+        return "[\n" + ",\n".join(items) + f"\n{indent}]"
+    members = []
+    for name, member in value.items():
+        start = f"{inner}{json.dumps(name, ensure_ascii=False)}: "
+        members.append(start + formatted_json(member, inner, len(start)))
+    return "{\n" + ",\n".join(members) + f"\n{indent}}}"
+
+
+def write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def remove_notice(readme: Path) -> None:
+    """Remove the notice that the repository is unfinished, which is for `--accept-hooks no`."""
+    text = readme.read_text(encoding="utf-8")
+    finished = re.sub(r"<!-- unfinished -->.*?<!-- /unfinished -->\n\n", "", text, flags=re.DOTALL)
+    if finished != text:
+        write_text(readme, finished)
 
 
 def make_writable(project: Path) -> None:
@@ -88,112 +187,190 @@ def make_writable(project: Path) -> None:
     for folder, folders, files in os.walk(project):
         folders[:] = [name for name in folders if name not in (".git", "node_modules")]
         for path in (Path(folder, name) for name in files):
-            if not path.is_symlink() and not path.stat().st_mode & 0o200:
-                path.chmod(path.stat().st_mode | 0o200)
+            mode = path.lstat().st_mode
+            if not path.is_symlink() and not mode & 0o200:
+                path.chmod(mode | 0o200)
 
 
-def run(*command: str) -> tuple[bool, str]:
-    """Run a command in this folder; return whether it worked, and what it printed."""
-    # GIT_DIR and its like, set while a git hook runs, would point our git at another repository.
-    mine = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG")
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith(mine)}
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it printed."""
+
+    succeeded: bool
+    output: str
+
+    @property
+    def last_line(self) -> str:
+        lines = self.output.splitlines()
+        return lines[-1].strip() if lines else "it printed nothing"
+
+
+def run(*command: str, limit_s: float | None = None) -> Result:
+    """Run a command in this folder, without input."""
+    # A git hook that started this program sets GIT_DIR and others, which name another repository.
+    ours = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG")
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith(ours)
+    }
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=env, check=False)
-    except (OSError, KeyboardInterrupt) as error:  # Ctrl+C ends this command, not the work
-        return False, str(error) or "stopped by Ctrl+C"
-    return done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace").strip()
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=env,
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Result(False, f"stopped after {limit_s:g} s")
+    except KeyboardInterrupt:
+        return Result(False, "stopped by Ctrl+C")
+    except OSError as error:
+        return Result(False, str(error))
+    return Result(done.returncode == 0, done.stdout.decode(errors="replace").strip())
 
 
-def make_commit(project: Path) -> str | None:
-    """Make a git repository with a first commit; return why not, if not."""
+def create_repository(project: Path) -> str | None:
+    """Create a git repository with a first commit; return why not, or None."""
     if (project / ".git").exists():
         return "no commit: this is a git repository already; see git status"
     git = shutil.which("git")
-    if not (git and run(git, "-c", "init.defaultBranch=main", "init", "--quiet")[0] and run(git, "add", "--all")[0]):
-        why = "failed" if git else "was not found"
-        return f"no git repository: git {why}; later: git init && git add -A && git commit -m 'First commit'"
-    done, _ = run(git, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message", "Start from medplum-bots")
-    return None if done else "no first commit: git wants your name; git config user.name, user.email, then git commit"
+    later = "git init && git add -A && git commit -m 'First commit'"
+    if git is None:
+        return f"no git repository: git was not found; later: {later}"
+    outer = run(git, "rev-parse", "--show-toplevel")
+    if outer.succeeded and not run(git, "check-ignore", "--quiet", str(project)).succeeded:
+        # A repository inside another one is not part of it: a clone would lack these files.
+        return f"no git repository: this folder is inside {outer.output}; commit it there"
+    for step in (("-c", "init.defaultBranch=main", "init", "--quiet"), ("add", "--all")):
+        result = run(git, *step)
+        if not result.succeeded:
+            return f"no git repository: git failed ({result.last_line}); later: {later}"
+    options = ("--quiet", "--no-verify", "--no-gpg-sign")
+    result = run(git, "commit", *options, "--message", "Start from medplum-bots")
+    if not result.succeeded:
+        return f"no first commit: git commit failed ({result.last_line}); later: git commit"
+    return None
 
 
-def install(project: Path) -> str | None:
-    """Install the npm packages of the lock file; return why not, if not."""
-    needed = json.loads((project / "package.json").read_bytes())["engines"]["node"].removeprefix(">=")
+def node_is_supported(version: str) -> bool:
+    """Return whether this Node (`v24.10.0`) is one of NODE_ENGINES."""
+    found = re.match(r"v(\d+)\.(\d+)\.", version)
+    if not found:
+        return False
+    major, minor = int(found[1]), int(found[2])
+    return (major == 24 and minor >= 2) or major >= 26
+
+
+def install_packages(project: Path) -> str | None:
+    """Install the npm packages of package-lock.json; return why not, or None."""
     node, npm = shutil.which("node"), shutil.which("npm")
-    found = run(node, "--version")[1] if node and npm else "not found"
-    version, least = (tuple(int(part) for part in re.findall(r"\d+", text)[:2]) for text in (found, needed))
-    if npm is None or version < least:
-        return f"no npm packages: Node is {found}; install Node {needed} or newer, then run npm ci"
-    # npm's own patience without a network is 70 s.
-    console, text = terminal(), "Installing the npm packages (npm ci) ..."
-    with console.status(text) if console else nullcontext(print(text, flush=True)):
-        done, printed = run(npm, "ci", "--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
-    why = re.search(r"(?<=code )E\w+|stopped by Ctrl\+C", printed)
-    return None if done else f"no npm packages: npm failed{f' ({why[0]})' if why else ''}; later: npm ci"
+    version = run(node, "--version").output if node and npm else "not found"
+    if node is None or npm is None or not node_is_supported(version):
+        wanted = "Node 24 (24.2.0 or newer) or Node 26"
+        return f"no npm packages: Node is {version}; install {wanted}, then run npm ci"
+    print("Installing the npm packages with npm ci (Ctrl+C to skip) ...", flush=True)
+    # Without a network, npm would try for several minutes.
+    patience = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000")
+    settings = ("--include=dev", "--include=optional", "--no-dry-run")
+    result = run(npm, "ci", "--prefer-offline", *settings, *patience, limit_s=NPM_LIMIT_S)
+    if not result.succeeded:
+        code = re.search(r"(?<=code )E\w+", result.output)
+        reason = code[0] if code else result.last_line
+        return f"no npm packages: npm ci failed ({reason}); later: npm ci"
+    # esbuild is a dev dependency and has its program in an optional one: if it works, both kinds
+    # were installed, whatever the user's npm settings say.
+    esbuild = str(project / "node_modules" / "esbuild" / "bin" / "esbuild")
+    if not run(node, esbuild, "--version").succeeded:
+        return "npm packages are missing: npm ci left some out; look at npm config ls"
+    return None
 
 
-def terminal() -> Any:
-    """Return rich's console on a terminal (it honours NO_COLOR), else None: importing rich takes its time."""
-    if not sys.stdout.isatty():
+def print_bold(text: str) -> None:
+    bold = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    print(f"\x1b[1m{text}\x1b[0m" if bold else text)
+
+
+def change_folder_command(project: Path) -> str | None:
+    """Return the command that goes to the repository, or None if the user is there."""
+    if os.name == "nt":  # the user's folder is not known, and cmd has no single quotes
+        return f'cd "{project}"'
+    relative = os.path.relpath(project, os.environ.get("PWD", project.parent))
+    if relative == ".":
         return None
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False, emoji=False)
-
-
-def say(text: str, style: str = "") -> None:
-    """Print lines; with their style on a terminal."""
-    console = terminal() if style and text else None
-    console.print(text, style=style, soft_wrap=True) if console else print(text, flush=True)
-
-
-def show_tree(title: str, rows: list[tuple[int, str, str]]) -> None:
-    """Show what was made: depth (1 or 2), name and a few words of each; a tree on a terminal, else indented lines."""
-    if not (console := terminal()):
-        say("\n".join([title, *(f"{'  ' * depth}{name:{27 - 2 * depth}}{words}" for depth, name, words in rows)]))
-        return
-    from rich import text, tree
-
-    path = [tree.Tree(text.Text(title, "bold green"), guide_style="dim")]
-    for depth, name, words in rows:
-        path[depth:] = [path[depth - 1].add(text.Text.assemble((f"{name:{29 - 4 * depth}}", "cyan"), words))]
-    console.print(path[0])
+    return f"cd {shlex.quote(min(relative, str(project), key=len))}"
 
 
 def finish(project: Path, answers: dict[str, Any], overlays: dict[str, Any]) -> None:
-    """Do what may fail without harm (git, npm), and say what was made, what was left out and why, and what is next."""
-    if (kept := os.environ.get("MEDPLUM_BOTS_KEPT")) and (files := edited_before(project, Path(kept))):
-        say(f"Warning: written over, yours are kept in {kept}: {', '.join(files)}", "yellow")
-    # cruft makes repositories in temporary folders to compare them: a commit there breaks its update.
-    if "_commit" in answers:
-        if kept is not None:  # cruft create
-            say(f"Left to you by cruft, in {project.name}: git init (if new), npm ci, npm run build, npm test")
-        return
-    no_git = make_commit(project) if answers["init_git"] else "no git repository: not wanted"
-    no_npm = install(project) if answers["install_dependencies"] else "no npm packages: not wanted"
-    readme = (project / "README.md").read_text(encoding="utf-8")  # its table says what is where
-    rows = [(1, *found) for found in re.findall(r"^\| `(\S+)` +\| (.*?) +\|$", readme, re.MULTILINE)]
-    bots = [(bot, overlay["title"]) for overlay in overlays.values() for bot in overlay.get("bots", [])]
-    rows[1:1] = [(2, bot["name"], title) for bot, title in bots]  # below src/bots/
-    show_tree(f"\nMade {project.name}", rows)
-    rest = [f"events for {bot['name']}: another bot has them" for bot, _ in bots if bot.get("subscriptions") == []]
-    say("".join(f"Left out: {reason}\n" for reason in (no_git, no_npm, *rest) if reason), "yellow")
-    say("Next", "bold")
-    here = f'"{project}"'  # Windows: the shell's folder is not known, and single quotes are not its
-    if os.name != "nt":
-        here = shlex.quote(min(os.path.relpath(project, os.environ.get("PWD", project.parent)), str(project), key=len))
-    commands = (f"cd {here}", no_npm and "npm ci", "npm run build", "npm test", "npm run demo")
-    say("\n".join(f"  {command}" for command in commands if command), "cyan")
-    say("\nThe same again (also in README.md)", "bold")
-    say(f"  {json.loads(RECREATE)}")
+    """Create the git repository, install the packages, and print what was done and what is next."""
+    notes = []
+    if answers["init_git"]:
+        notes.append(create_repository(project))
+    problem_with_npm = install_packages(project) if answers["install_dependencies"] else None
+    notes.append(problem_with_npm)
+    print_bold(f"\nCreated {project.name}")
+    for overlay in overlays.values():
+        for bot in overlay.get("bots", []):
+            print(f"  {bot['name']:22} {overlay['title']}")
+            if bot.get("subscriptions") == []:
+                notes.append(f"{bot['name']} has no subscription, because another bot has it")
+    for note in notes:
+        if note:
+            print(f"Note: {note}")
+    if problem_with_npm or not answers["install_dependencies"]:
+        print_next(project, "npm ci")
+    else:
+        print_next(project)
+
+
+def print_next(project: Path, *setup: str) -> None:
+    """Print the commands to type next, from where the user is."""
+    print_bold("Next")
+    commands = (change_folder_command(project), *setup, "npm run build", "npm test", "npm run demo")
+    for command in commands:
+        if command:
+            print(f"  {command}", flush=True)
+
+
+def is_for_comparison(project: Path) -> bool:
+    """Return whether cruft compares this repository and deletes it: /tmp/tmp1a2b3c/<name>."""
+    folder = project.parent
+    temporary = Path(tempfile.gettempdir()).resolve()
+    return folder.parent == temporary and folder.name.startswith("tmp")
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):  # for a console that cannot show every character
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    project = Path.cwd()
+    answers = json.loads(ANSWERS)
+    existing = find_existing(project)
+    make_writable(project)
+    overlays = add_overlays(project, answers, existing)
+    remove_notice(project / "README.md")
+    if existing.skipped:
+        print("Note: existing files were not changed (--skip-if-file-exists)")
+    if existing.copies:
+        changed = drop_unchanged_copies(project, existing.copies)
+        if changed:
+            print(
+                f"Warning: overwritten: {', '.join(changed)}; "
+                f"your versions are in {existing.copies}"
+            )
+    try:
+        # cruft also generates into temporary folders to compare them. A commit there would break
+        # `cruft update`, and packages would be of no use.
+        if not UNDER_CRUFT:
+            finish(project, answers, overlays)
+        elif not is_for_comparison(project):
+            print_next(project, "git init", "npm ci")
+    except (Exception, KeyboardInterrupt) as error:
+        reason = str(error) or "stopped by Ctrl+C"
+        print(f"Warning: {project} is complete, but: {reason}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):  # a console that cannot show a letter must not stop the work
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    here, answers = Path.cwd(), json.loads(CONTEXT)
-    overlays = add_overlays(here, answers)
-    try:
-        finish(here, answers, overlays)
-    except (Exception, KeyboardInterrupt) as error:  # or Cookiecutter would delete a finished repository
-        print(f"Warning: {here} is complete, but finishing it failed: {str(error) or 'stopped'}", file=sys.stderr)
+    main()

@@ -1,22 +1,28 @@
-"""What every tier shares: a home of its own, repositories baked once, and a git repository of the template."""
+"""Fixtures of all tests: an empty home, repositories baked once, a git repository of the template."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from pytest_cookies.plugin import Cookies
 
-from template_extensions import VERSION
 from tests.support import template
+
+# Tests use a snapshot of the template, and its filters have to come from there too.
+sys.path.insert(0, str(template.ROOT))
+
+from template_extensions import VERSION  # noqa: E402 -- after the line above
 
 # For make test-fast: a tenth of what CI tries.
 settings.register_profile("fast", max_examples=10)
 
-# Repositories with their packages, for the tiers that run what was generated.
+# Repositories with their packages, for the tests that run what was generated.
 pytest_plugins = ["tests.support.projects"]
 
 GIT_CONFIG = """[user]
@@ -29,8 +35,13 @@ GIT_CONFIG = """[user]
 """
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-cookies bake the snapshot of the template."""
+    config.option.template = str(template.ROOT)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which random cases were tried, so that they can be tried again: `record_property("seed", …)`."""
+    """Print the random seeds of tests, `record_property("seed", …)`, so that they can be repeated."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "seed":
@@ -39,10 +50,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the developer's own configuration of git and Cookiecutter out of the tests, and theirs untouched."""
+    """Hide the developer's own configuration of git and Cookiecutter from the tests."""
     home = tmp_path_factory.mktemp("home")
     (home / "gitconfig").write_text(GIT_CONFIG)
-    npm = {"npm_config_cache": Path.home() / ".npm", "npm_config_userconfig": Path.home() / ".npmrc"}
+    npm = {
+        "npm_config_cache": Path.home() / ".npm",
+        "npm_config_userconfig": Path.home() / ".npmrc",
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         patch.setenv("USERPROFILE", str(home))
@@ -52,20 +66,21 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv(name, os.environ.get(name, str(value)))
         patch.delenv("NO_COLOR", raising=False)
         patch.delenv("COOKIECUTTER_CONFIG", raising=False)
-        for name in [name for name in os.environ if name.startswith("GIT_") and not name.startswith("GIT_CONFIG")]:
-            patch.delenv(name)
+        for name in list(os.environ):
+            if name.startswith("GIT_") and not name.startswith("GIT_CONFIG"):
+                patch.delenv(name)
         yield home
 
 
 @pytest.fixture(scope="session")
-def baked(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Bake with these answers, or return the repository that an earlier test baked with them: read only."""
+def baked(cookies_session: Cookies) -> Callable[..., Path]:
+    """Bake with these answers, or return the repository baked with them before. Do not change it."""
     made: dict[str, Path] = {}
 
     def bake(**answers: Any) -> Path:
         key = repr(sorted(answers.items()))
         if key not in made:
-            made[key] = template.bake(tmp_path_factory.mktemp("baked"), **answers)
+            made[key] = template.bake_with(cookies_session, **answers)
         return made[key]
 
     return bake
@@ -73,7 +88,7 @@ def baked(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def template_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git repository of the template as it is now, tagged with its version: read only."""
+    """A git repository of the template, tagged with its version. Do not change it."""
     repository = template.copy_template(tmp_path_factory.mktemp("template") / "medplum-bots")
     template.commit_all(repository, "The template", f"v{VERSION}")
     return repository

@@ -38,7 +38,13 @@ THEME = TerminalTheme(
 
 def session(*line: str, cwd: Path) -> str:
     """Run a command in a terminal; return all it showed."""
-    env = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "CI": ""}
+    env = {
+        **os.environ,
+        "FORCE_COLOR": "1",
+        "TERM": "xterm-256color",
+        "COLUMNS": str(COLUMNS),
+        "CI": "",
+    }
     env.pop("NO_COLOR", None)
     ours, its = pty.openpty()
     process = subprocess.Popen(line, cwd=cwd, stdin=its, stdout=its, stderr=its, env=env)
@@ -51,7 +57,9 @@ def session(*line: str, cwd: Path) -> str:
         pass
     os.close(ours)
     if process.wait() != 0:
-        raise SystemExit(f"Error: {' '.join(line)} left with {process.returncode}\n{shown.decode()}")
+        raise SystemExit(
+            f"Error: {' '.join(line)} left with {process.returncode}\n{shown.decode()}"
+        )
     return shown.decode()
 
 
@@ -62,7 +70,9 @@ def draw(name: str, title: str, shown: str) -> None:
     svg = console.export_svg(title=title, theme=THEME, unique_id=name)
     # rich names a font of a web site; a picture asks nobody for anything.
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code,", "")
-    (HERE / f"{name}.svg").write_text(re.sub(r"[ \t]+\n", "\n", svg).rstrip() + "\n", encoding="utf-8")
+    (HERE / f"{name}.svg").write_text(
+        re.sub(r"[ \t]+\n", "\n", svg).rstrip() + "\n", encoding="utf-8"
+    )
 
 
 def show_page(project: Path) -> None:
@@ -82,18 +92,23 @@ def show_page(project: Path) -> None:
             rows = "return document.querySelectorAll('#outside tr').length"
             for count in (1, 2, 3):
                 browser.run("document.getElementById('create').click()")
-                browser.wait_for("return document.querySelectorAll('#patients tr').length", count.__eq__)
+                browser.wait_for(
+                    "return document.querySelectorAll('#patients tr').length", count.__eq__
+                )
                 browser.wait_for(rows, count.__eq__)
             buttons = "[...document.querySelectorAll('#patients button')].filter((e) => e.innerText === arguments[0])"
             browser.run(f"{buttons}.at(0).click()", "Change")
             browser.run(f"{buttons}.at(-1).click()", "Delete")
             browser.wait_for(rows, (2).__eq__)
             runs = browser.wait_for(
-                "return document.getElementById('runs').innerText", lambda text: "update" in text and "delete" in text
+                "return document.getElementById('runs').innerText",
+                lambda text: "update" in text and "delete" in text,
             )
             assert "threw" not in runs
             browser.run("document.documentElement.style.overflow = 'hidden'")
-            browser.run("document.querySelectorAll('#runs summary').forEach((e, at) => at < 2 && e.click())")
+            browser.run(
+                "document.querySelectorAll('#runs summary').forEach((e, at) => at < 2 && e.click())"
+            )
             (HERE / "page.png").write_bytes(browser.picture(1180, 1080))
     finally:
         dev.terminate()
@@ -106,7 +121,9 @@ def main() -> None:
         here = Path(folder)
         os.environ["PATH"] = f"{make_bin(here / 'bin')}{os.pathsep}{os.environ['PATH']}"
         project = template.bake(here)
-        (project / "node_modules").symlink_to(installed(project, template.run("node", "--version", cwd=here).stdout))
+        (project / "node_modules").symlink_to(
+            installed(project, template.run("node", "--version", cwd=here).stdout)
+        )
         template.run("npm", "run", "build", cwd=project)
         draw("demo", "npm run demo", session("npm", "run", "--silent", "demo", cwd=project))
         show_page(project)

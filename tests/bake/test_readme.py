@@ -22,7 +22,9 @@ def test_links_and_make_targets_are_there(name: str) -> None:
     text = document.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (document.parent / target).exists(), f"{name} points at {target}"
-    targets = re.findall(r"^([a-z-]+):", (template.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(
+        r"^([a-z-]+):", (template.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
         assert target in targets, f"{name}: make {target}"
 
@@ -30,7 +32,9 @@ def test_links_and_make_targets_are_there(name: str) -> None:
 def test_the_readme_names_every_question_and_choice() -> None:
     text = (template.ROOT / "README.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.*) \|$", text, re.MULTILINE))
-    asked = {question: row for names, row in rows.items() for question in re.findall(r"`(\w+)`", names)}
+    asked = {
+        question: row for names, row in rows.items() for question in re.findall(r"`(\w+)`", names)
+    }
     assert set(asked) == {name for name in template.QUESTIONS if not name.startswith("_")}
     for question, default in template.QUESTIONS.items():
         if isinstance(default, list):

@@ -33,7 +33,9 @@ def test_the_command_line_bakes_the_same(baked: Baked, tmp_path: Path) -> None:
 
 def test_cruft_bakes_the_same(baked: Baked, template_repository: Path, tmp_path: Path) -> None:
     answers = json.dumps(template.QUIET)
-    template.cruft("create", "--no-input", template_repository, "--extra-context", answers, cwd=tmp_path)
+    template.cruft(
+        "create", "--no-input", template_repository, "--extra-context", answers, cwd=tmp_path
+    )
     assert template.files(tmp_path / "my-medplum-bots", ".cruft.json") == template.files(baked())
 
 
@@ -46,11 +48,15 @@ def test_pytest_cookies_bakes_the_same(baked: Baked, cookies: Cookies) -> None:
 
 def test_what_is_committed_is_enough(template_repository: Path, tmp_path: Path) -> None:
     """A bake from what git would hand out: nothing that is needed is ignored or missing."""
-    template.run("git", "archive", "--output", tmp_path / "template.zip", "HEAD", cwd=template_repository)
+    template.run(
+        "git", "archive", "--output", tmp_path / "template.zip", "HEAD", cwd=template_repository
+    )
     shutil.unpack_archive(tmp_path / "template.zip", tmp_path / "template")
     made = template.bake(tmp_path / "out", tmp_path / "template")
     assert template.files(made) == template.files(template.bake(tmp_path / "again"))
-    assert {".env.local", ".env.example", ".gitignore", ".npmrc", ".nvmrc"} <= set(template.files(made))
+    assert {".env.local", ".env.example", ".gitignore", ".npmrc", ".nvmrc"} <= set(
+        template.files(made)
+    )
 
 
 def test_git_keeps_every_file_of_a_new_repository(tmp_path: Path) -> None:
@@ -88,7 +94,9 @@ def test_no_network_is_needed(baked: Baked, tmp_path: Path) -> None:
         check=False,
     )
     assert "the test blocks the network" in blocked.stderr
-    template.cookiecutter("--no-input", "--default-config", template.ROOT, *QUIET, cwd=tmp_path, env=env)
+    template.cookiecutter(
+        "--no-input", "--default-config", template.ROOT, *QUIET, cwd=tmp_path, env=env
+    )
     assert template.files(tmp_path / "my-medplum-bots") == template.files(baked())
 
 
@@ -113,4 +121,7 @@ def test_the_readme_says_how_to_make_the_same_again(baked: Baked) -> None:
     readme = (made / "README.md").read_text(encoding="utf-8")
     assert f"[medplum-bots](https://github.com/org/medplum-bots) {VERSION}." in readme
     assert f"--checkout v{VERSION}" in readme
-    assert json.loads((made / "package.json").read_text(encoding="utf-8"))["medplumBotsTemplate"] == VERSION
+    assert (
+        json.loads((made / "package.json").read_text(encoding="utf-8"))["medplumBotsTemplate"]
+        == VERSION
+    )

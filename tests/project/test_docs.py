@@ -23,7 +23,8 @@ from tests.support.local_servers import servers
 NewProject = Callable[..., Path]
 
 BLOCK = re.compile(
-    r"(?:<!-- (?P<marks>[^\n]*?) -->\n\n)?^(?P<ticks>```+)(?P<language>\w+)\n(?P<text>.*?)^(?P=ticks)$", re.M | re.S
+    r"(?:<!-- (?P<marks>[^\n]*?) -->\n\n)?^(?P<ticks>```+)(?P<language>\w+)\n(?P<text>.*?)^(?P=ticks)$",
+    re.M | re.S,
 )
 DOCUMENTS = [
     "README.md",
@@ -59,7 +60,11 @@ class Block:
 
 def blocks(document: Path) -> list[Block]:
     return [
-        Block(found["language"], found["text"], [mark.strip() for mark in (found["marks"] or "").split(";")])
+        Block(
+            found["language"],
+            found["text"],
+            [mark.strip() for mark in (found["marks"] or "").split(";")],
+        )
         for found in BLOCK.finditer(document.read_text(encoding="utf-8"))
     ]
 
@@ -82,7 +87,9 @@ def try_servers(command: str, project: Path) -> str:
     return ""
 
 
-def follow(project: Path, name: str, started: ExitStack) -> Iterator[tuple[str, str, dict[str, str]]]:
+def follow(
+    project: Path, name: str, started: ExitStack
+) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Do what a document says; give each command, what it printed, and the variables it had."""
     variables: dict[str, str] = {}
     deployed = False
@@ -99,7 +106,9 @@ def follow(project: Path, name: str, started: ExitStack) -> Iterator[tuple[str, 
             if "runs until stopped" in block.marks:
                 yield command, try_servers(command, project), {}
                 continue
-            done = template.run("sh", "-c", command, cwd=project, env={**variables, "NO_COLOR": "1"}, check=False)
+            done = template.run(
+                "sh", "-c", command, cwd=project, env={**variables, "NO_COLOR": "1"}, check=False
+            )
             said = f"{name}: {command}\n{done.stdout}{done.stderr}"
             if "fails" in block.marks:
                 assert done.returncode != 0, said
@@ -134,7 +143,9 @@ def test_a_strangers_first_bot(new_project: NewProject) -> None:
                 with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
                     assert answer.status == 200
                 wait_for_a_run(variables["MEDPLUM_BASE_URL"], "check-phone")
-    assert re.search(r"contact\.ts:\d+\): check-phone\n", printed["npm run analyze -- --find phoneOf"])
+    assert re.search(
+        r"contact\.ts:\d+\): check-phone\n", printed["npm run analyze -- --find phoneOf"]
+    )
     event = "npm run bot -- check-phone --event tests/events/patient-created.json"
     assert '"reachable": false' in printed[event]
     assert re.search(r"\+ check-phone +new\n", printed["npm run setup:bots"])
@@ -145,7 +156,9 @@ def wait_for_a_run(address: str, bot: str) -> None:
     """Read the events that the local page lives on, until one tells of a run of the bot."""
     with urllib.request.urlopen(f"{address}_local/events", timeout=30) as events:  # noqa: S310 -- loopback
         for line in events:
-            if line.startswith(b"data:") and any(run["bot"] == bot for run in json.loads(line[5:])["runs"]):
+            if line.startswith(b"data:") and any(
+                run["bot"] == bot for run in json.loads(line[5:])["runs"]
+            ):
                 return
 
 
@@ -161,8 +174,14 @@ def test_links_between_documents_lead_somewhere(baked: Callable[..., Path]) -> N
     """With and without the example bots."""
     for example_bots in ("all", "none"):
         project = baked(example_bots=example_bots)
-        for document in [project / "README.md", project / "AGENTS.md", *(project / "docs").glob("*.md")]:
-            for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
+        for document in [
+            project / "README.md",
+            project / "AGENTS.md",
+            *(project / "docs").glob("*.md"),
+        ]:
+            for target in re.findall(
+                r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")
+            ):
                 assert (document.parent / target).exists(), f"{document.name} points at {target}"
 
 

@@ -44,7 +44,9 @@ def serve(project: Path) -> Iterator[Callable[[Path], str]]:
 
 
 @pytest.mark.parametrize(("name", "steps"), [("medplum.json", 65), ("medplum-more.json", 77)])
-def test_the_local_server_answers_as_recorded(serve: Callable[[Path], str], name: str, steps: int) -> None:
+def test_the_local_server_answers_as_recorded(
+    serve: Callable[[Path], str], name: str, steps: int
+) -> None:
     results = replay(RECORDINGS / name, serve(RECORDINGS / name), CLIENT)
     assert not report(results), report(results)
     assert len(results) == steps

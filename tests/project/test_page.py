@@ -12,7 +12,9 @@ import pytest
 
 from tests.support.browser import ENTER, TAB, Browser, missing
 
-FOCUSED = "const e = document.activeElement; return e.getAttribute('aria-label') ?? e.textContent.trim()"
+FOCUSED = (
+    "const e = document.activeElement; return e.getAttribute('aria-label') ?? e.textContent.trim()"
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,10 @@ def page(window: tuple[Browser, str]) -> Browser:
     """The page, freshly opened and connected."""
     browser, address = window
     browser.open(address)
-    assert browser.wait_for("return document.getElementById('state').textContent", "live".__eq__) == "live"
+    assert (
+        browser.wait_for("return document.getElementById('state').textContent", "live".__eq__)
+        == "live"
+    )
     return browser
 
 
@@ -121,5 +126,7 @@ def test_every_control_and_table_has_a_name(page: Browser) -> None:
 
 
 def test_nothing_comes_from_the_network(page: Browser) -> None:
-    loaded = page.run("return performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)")
+    loaded = page.run(
+        "return performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)"
+    )
     assert set(loaded) <= {page.run("return location.origin")}

@@ -60,7 +60,9 @@ def test_github_jobs_have_the_least_rights(baked: Baked) -> None:
     for path in workflows(baked()):
         workflow = load(path)
         assert workflow["permissions"] == {"contents": "read"}, path
-        assert "pull_request_target" not in workflow["on"], "it would run a fork's code with our credentials"
+        assert "pull_request_target" not in workflow["on"], (
+            "it would run a fork's code with our credentials"
+        )
         for job in workflow["jobs"].values():
             assert "permissions" not in job
             assert int(job["timeout-minutes"]) <= 20
@@ -69,7 +71,9 @@ def test_github_jobs_have_the_least_rights(baked: Baked) -> None:
                 assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step["uses"]), step
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] == "false"
-            assert "${{" not in step.get("run", ""), "a value that somebody else writes could end the command"
+            assert "${{" not in step.get("run", ""), (
+                "a value that somebody else writes could end the command"
+            )
 
 
 def test_github_forks_get_no_credentials(baked: Baked) -> None:
@@ -77,7 +81,10 @@ def test_github_forks_get_no_credentials(baked: Baked) -> None:
     jobs = load(baked() / ".github" / "workflows" / "ci.yml")["jobs"]
     holders = {name: job for name, job in jobs.items() if "secrets." in str(job)}
     assert set(holders) == {"plan", "deploy"}
-    fork = {"event_name": "pull_request", "event": {"pull_request": {"head": {"repo": {"full_name": "else/fork"}}}}}
+    fork = {
+        "event_name": "pull_request",
+        "event": {"pull_request": {"head": {"repo": {"full_name": "else/fork"}}}},
+    }
     for job in holders.values():
         assert not expression(job["if"], {"github": {**fork, "repository": "us/bots"}})
         assert job["needs"] == "test"
@@ -91,7 +98,11 @@ def test_github_forks_get_no_credentials(baked: Baked) -> None:
 def test_gitlab_guards_its_environments(baked: Baked) -> None:
     pipeline = load(baked(ci_provider="gitlab") / ".gitlab-ci.yml")
     own = "$CI_MERGE_REQUEST_SOURCE_PROJECT_PATH == $CI_PROJECT_PATH"
-    holders = {name: job for name, job in pipeline.items() if isinstance(job, dict) and "environment" in job}
+    holders = {
+        name: job
+        for name, job in pipeline.items()
+        if isinstance(job, dict) and "environment" in job
+    }
     assert set(holders) == {"plan", "staging", "production", "rollback"}
     for name, job in holders.items():
         (rule,) = job["rules"]
@@ -115,7 +126,9 @@ def expression(text: str, context: Mapping[str, Any]) -> Any:
 
     parts = re.findall(r"'[^']*'|&&|\|\||[!=]=|[\w.-]+", text)
     words = {"&&": "and", "||": "or", "==": "==", "!=": "!="}
-    python = [words.get(part) or (part if part[0] == "'" else f"look_up({part!r})") for part in parts]
+    python = [
+        words.get(part) or (part if part[0] == "'" else f"look_up({part!r})") for part in parts
+    ]
     return eval(" ".join(python), {"look_up": look_up})  # noqa: S307 -- of our own workflow
 
 
@@ -148,7 +161,10 @@ class GitHub:
         job_env = {name: filled(value, context) for name, value in job.get("env", {}).items()}
         printed = ""
         for step in job["steps"]:
-            env = {**job_env, **{name: filled(value, context) for name, value in step.get("env", {}).items()}}
+            env = {
+                **job_env,
+                **{name: filled(value, context) for name, value in step.get("env", {}).items()},
+            }
             if not expression(step.get("if", "'always'"), {**context, "env": env}):
                 continue
             if "uses" in step:
@@ -223,7 +239,13 @@ def test_github_from_a_pull_request_to_a_rollback(
 
         change_a_shared_module(project)
         pull = {"base": {"sha": before}, "head": {"repo": {"full_name": "us/bots"}}}
-        request = {"github": {"event_name": "pull_request", "repository": "us/bots", "event": {"pull_request": pull}}}
+        request = {
+            "github": {
+                "event_name": "pull_request",
+                "repository": "us/bots",
+                "event": {"pull_request": pull},
+            }
+        }
         code, printed, summary = github.run("ci.yml", "test", **request)
         assert code == 0, printed
         assert "To deploy again: hapi-sync-bot" in summary
@@ -238,16 +260,25 @@ def test_github_from_a_pull_request_to_a_rollback(
         code, printed, _ = github.run("ci.yml", "deploy", **push)
         assert (code, "Nothing to do." in printed) == (0, True), printed
 
-        asked = {"environment": "staging", "bot": "hapi-sync-bot", "version": "", "release": "false"}
+        asked = {
+            "environment": "staging",
+            "bot": "hapi-sync-bot",
+            "version": "",
+            "release": "false",
+        }
         code, printed, _ = github.run("rollback.yml", "rollback", inputs=asked)
         assert (code, "It is held there until" in printed) == (0, True), printed
         code, printed, _ = github.run("ci.yml", "deploy", **push)
         assert (code, "held" in printed) == (0, True), printed
-        code, printed, _ = github.run("rollback.yml", "rollback", inputs={**asked, "release": "true"})
+        code, printed, _ = github.run(
+            "rollback.yml", "rollback", inputs={**asked, "release": "true"}
+        )
         assert (code, "is no longer held" in printed) == (0, True), printed
 
 
-def test_github_without_a_server(bench: Callable[..., Path], node_modules: tuple[Path, Path], tmp_path: Path) -> None:
+def test_github_without_a_server(
+    bench: Callable[..., Path], node_modules: tuple[Path, Path], tmp_path: Path
+) -> None:
     """Staging may wait to be set up; a release that reaches nothing must not look like one."""
     project = bench("github")
     github = GitHub(project, node_modules[0], tmp_path, artifacts={"dist": tmp_path / "dist"})
@@ -275,7 +306,9 @@ def test_gitlab_from_a_change_to_a_rollback(
         if dist.exists():
             shutil.copytree(dist, here / "dist")
         script = "\n".join(pipeline[job_name]["script"])
-        done = template.run("bash", "-eo", "pipefail", "-c", script, cwd=here, env=variables, check=False)
+        done = template.run(
+            "bash", "-eo", "pipefail", "-c", script, cwd=here, env=variables, check=False
+        )
         if pipeline[job_name].get("artifacts"):
             shutil.rmtree(dist, ignore_errors=True)
             shutil.copytree(here / "dist", dist)
@@ -294,7 +327,9 @@ def test_gitlab_from_a_change_to_a_rollback(
         code, printed = run("test", CI_MERGE_REQUEST_DIFF_BASE_SHA=before)
         assert (code, "To deploy again: hapi-sync-bot" in printed) == (0, True), printed
         code, printed = run("plan", **variables)
-        assert code == int(load(project / ".gitlab-ci.yml")["plan"]["allow_failure"]["exit_codes"][0]), printed
+        assert code == int(
+            load(project / ".gitlab-ci.yml")["plan"]["allow_failure"]["exit_codes"][0]
+        ), printed
         code, printed = run("production", **variables)
         assert (code, "src/shared/retry.ts changed" in printed) == (0, True), printed
         asked = {"ROLLBACK_BOT": "hapi-sync-bot", "ROLLBACK_FROM": "production"}

@@ -52,7 +52,9 @@ def test_it_builds_and_its_tests_pass(example_bots: str, new_project: NewProject
 
 
 @pytest.mark.parametrize("answers", [{}, HOSTILE], ids=["plain", "hostile"])
-def test_npm_would_not_change_the_lock_file(answers: dict[str, Any], new_project: NewProject) -> None:
+def test_npm_would_not_change_the_lock_file(
+    answers: dict[str, Any], new_project: NewProject
+) -> None:
     project = new_project(**answers)
     before = (project / "package-lock.json").read_bytes()
     npm("install", "--package-lock-only", "--offline", "--ignore-scripts", cwd=project)
@@ -81,7 +83,9 @@ export function late(error: unknown): string {
         (5, "console.log"),
         (6, "node:buffer"),
     ):
-        (block,) = [block for block in shown.split("\n\n") if re.search(rf"late\.ts:{line}\b", block)]
+        (block,) = [
+            block for block in shown.split("\n\n") if re.search(rf"late\.ts:{line}\b", block)
+        ]
         assert cure in block
 
 
@@ -120,5 +124,7 @@ def test_a_new_bot_passes_everything_at_once(new_project: NewProject) -> None:
     npm("run", "build", cwd=project)
     npm("test", cwd=project)
     npm("exec", "--", "prettier", "--check", ".", cwd=project)
-    names = [bot["name"] for bot in json.loads((project / "medplum.config.json").read_text())["bots"]]
+    names = [
+        bot["name"] for bot in json.loads((project / "medplum.config.json").read_text())["bots"]
+    ]
     assert names == ["hello-patient-bot", "greeter-bot"]

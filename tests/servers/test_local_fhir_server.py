@@ -36,7 +36,11 @@ def patient(value: str | None = None, **more: Any) -> dict[str, Any]:
 
 
 def library(number: int) -> dict[str, Any]:
-    return {"resourceType": "Library", "status": "draft", "identifier": [{"system": "urn:x", "value": f"34X{number}"}]}
+    return {
+        "resourceType": "Library",
+        "status": "draft",
+        "identifier": [{"system": "urn:x", "value": f"34X{number}"}],
+    }
 
 
 def refer(reference: str) -> dict[str, Any]:
@@ -57,7 +61,11 @@ def linked(value: str | None, reference: str, **more: Any) -> dict[str, Any]:
 
 
 def entry(method: str, url: str, resource: Any = None, **more: Any) -> dict[str, Any]:
-    return {"request": {"method": method, "url": url}, **({"resource": resource} if resource else {}), **more}
+    return {
+        "request": {"method": method, "url": url},
+        **({"resource": resource} if resource else {}),
+        **more,
+    }
 
 
 def bundle(kind: str, *entries: Any) -> dict[str, Any]:
@@ -78,17 +86,24 @@ class Client:
         sent = {"Content-Type": "application/fhir+json", "Cache-Control": "no-cache"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         with closing(http.client.HTTPConnection(url.netloc, timeout=60)) as connection:
-            connection.request(method, url.path + "/" * bool(path) + path, data and data.encode(), sent)
+            connection.request(
+                method, url.path + "/" * bool(path) + path, data and data.encode(), sent
+            )
             response = connection.getresponse()
             text = response.read().decode()
         answer = json.loads(text) if text.startswith("{") else {}
         if keep:
             self.ids[answer["id"]] = f"<{keep}>"
         shown = {
-            name: response.headers[name] for name in HEADERS if "/Bundle/" not in (response.headers[name] or "/Bundle/")
+            name: response.headers[name]
+            for name in HEADERS
+            if "/Bundle/" not in (response.headers[name] or "/Bundle/")
         }
         self.answers.append(
-            (f"{method} {path} {data or ''}"[:160], [response.status, shown, self._shape(answer, text)])
+            (
+                f"{method} {path} {data or ''}"[:160],
+                [response.status, shown, self._shape(answer, text)],
+            )
         )
         return answer
 
@@ -96,14 +111,30 @@ class Client:
         kind = answer.get("resourceType")
         if kind == "Bundle":
             told = [
-                {key: one.get("response", {}).get(key) for key in ("status", "etag")} for one in answer.get("entry", [])
+                {key: one.get("response", {}).get(key) for key in ("status", "etag")}
+                for one in answer.get("entry", [])
             ]
-            resources = [one["resource"]["id"] for one in answer.get("entry", []) if "resource" in one]
-            return {"type": answer["type"], "total": answer.get("total"), "entry": told, "ids": sorted(resources)}
+            resources = [
+                one["resource"]["id"] for one in answer.get("entry", []) if "resource" in one
+            ]
+            return {
+                "type": answer["type"],
+                "total": answer.get("total"),
+                "entry": told,
+                "ids": sorted(resources),
+            }
         if kind != "OperationOutcome":
             return answer
-        codes = [coding["code"] for issue in answer["issue"] for coding in issue.get("details", {}).get("coding", [])]
-        return {"severity": answer["issue"][0]["severity"], "numbers": re.findall(r"HAPI-\d{4}", text), "codes": codes}
+        codes = [
+            coding["code"]
+            for issue in answer["issue"]
+            for coding in issue.get("details", {}).get("coding", [])
+        ]
+        return {
+            "severity": answer["issue"][0]["severity"],
+            "numbers": re.findall(r"HAPI-\d{4}", text),
+            "codes": codes,
+        }
 
     def told(self) -> list[tuple[str, str]]:
         def plain(value: Any) -> str:
@@ -150,18 +181,34 @@ def conditional(client: Client) -> None:
     send("POST", "Patient", patient("n"), If_None_Exist=query("n"))
     send("PUT", f"Patient?{query('n')}%2Cp", patient("n"))
     send("PUT", f"Patient?{query('min')}", patient("min"), Prefer="return=minimal")
-    meta = {"tag": [{"system": "t", "code": "1"}], "profile": ["http://p"], "security": [{"system": "z", "code": "R"}]}
+    meta = {
+        "tag": [{"system": "t", "code": "1"}],
+        "profile": ["http://p"],
+        "security": [{"system": "z", "code": "R"}],
+    }
     for given in (meta, {}, {"project": "p", "author": {"reference": "x/y"}}):
         send("PUT", f"Patient?{query('meta')}", patient("meta", meta=given))
     whole = {"X_Meta_Snapshot_Mode": "TAG, SECURITY_LABEL, PROFILE"}
-    send("PUT", f"Patient?{query('meta')}", patient("meta", meta={"tag": [{"system": "t", "code": "2"}]}), **whole)
+    send(
+        "PUT",
+        f"Patient?{query('meta')}",
+        patient("meta", meta={"tag": [{"system": "t", "code": "2"}]}),
+        **whole,
+    )
     again = entry("PUT", f"Patient?{query('meta')}", patient("meta", active=True))
     send("POST", "", bundle("transaction", again), **whole)
     send("GET", f"Patient?{query('meta')}")
 
 
 def deletes_by_type(client: Client) -> None:
-    shapes = ["https://x%7Cy", "identifier=", "_format=json", "_pretty=true", "_count=1", "_lastUpdated=gt2020-01-01"]
+    shapes = [
+        "https://x%7Cy",
+        "identifier=",
+        "_format=json",
+        "_pretty=true",
+        "_count=1",
+        "_lastUpdated=gt2020-01-01",
+    ]
     shapes += [
         "identifier:not=x",
         "identifier=%7C",
@@ -204,12 +251,23 @@ def fences(client: Client) -> None:
     one, send = UUID + "1", client.send
     for tag in (None, 'W/"0"', 'W/"1"', "1", '"2"', 'W/"abc"', "*", f'W/"{one}"'):
         for active in (True, False):
-            send("PUT", f"Patient/{one}", patient(id=one, active=active), **({"If_Match": tag} if tag else {}))
+            send(
+                "PUT",
+                f"Patient/{one}",
+                patient(id=one, active=active),
+                **({"If_Match": tag} if tag else {}),
+            )
     send("DELETE", f"Patient/{one}", If_Match='W/"1"')
     for path in ("", "/_history", "/_history?_count=1", "/_history/1", "/_history/99"):
         send("GET", f"Patient/{one}{path}")
     send("PUT", f"Patient/{one}", patient(id=one))
-    for identifier, body in (("123456", "123456"), (one, "other"), (one, None), ("a_b", "a_b"), ("a" * 65, "a" * 65)):
+    for identifier, body in (
+        ("123456", "123456"),
+        (one, "other"),
+        (one, None),
+        ("a_b", "a_b"),
+        ("a" * 65, "a" * 65),
+    ):
         send("PUT", f"Patient/{identifier}", patient(**({"id": body} if body else {})))
     send("PUT", f"Patient/{UUID}2", patient(id=f"{UUID}2"), If_Match=f'W/"{one}"')
     for path in ("Patient/nowhere", f"Patient/{one}", f"Patient/{one}"):
@@ -218,12 +276,22 @@ def fences(client: Client) -> None:
 
 def references(client: Client) -> None:
     send = client.send
-    for reference in ("Organization/no", "x", "Patient/1", "https://elsewhere.example/fhir/Organization/1", "#o"):
+    for reference in (
+        "Organization/no",
+        "x",
+        "Patient/1",
+        "https://elsewhere.example/fhir/Organization/1",
+        "#o",
+    ):
         send("POST", "Patient", refer(reference))
     send("POST", "Patient", patient(managingOrganization={"identifier": {"value": "y"}}))
     send("POST", "Patient", patient(contact=[{"organization": {"reference": "Organization/no"}}]))
     send(
-        "POST", "Patient", patient(extension=[{"url": "http://x", "valueReference": {"reference": "Organization/no"}}])
+        "POST",
+        "Patient",
+        patient(
+            extension=[{"url": "http://x", "valueReference": {"reference": "Organization/no"}}]
+        ),
     )
     target = send("PUT", f"Patient?{query('target')}", patient("target"), keep="target")["id"]
     for value in ("target", "nobody"):
@@ -232,7 +300,11 @@ def references(client: Client) -> None:
     for path in (f"Patient/{target}", f"Patient?{query('target')}"):
         send("DELETE", path)
     for number in (3, 4, 3):
-        send("PUT", f"Patient/{UUID}{number}", linked(None, f"Patient/{UUID}{7 - number}", id=f"{UUID}{number}"))
+        send(
+            "PUT",
+            f"Patient/{UUID}{number}",
+            linked(None, f"Patient/{UUID}{7 - number}", id=f"{UUID}{number}"),
+        )
     send("PUT", f"Patient/{UUID}5", patient(id=f"{UUID}5"))
     send("PUT", f"Patient/{UUID}5", linked(None, f"Patient/{UUID}5", id=f"{UUID}5"))
     send("GET", f"Patient?_id={UUID}5&_revinclude=*")
@@ -254,12 +326,20 @@ def bundles(client: Client) -> None:
     send("transaction", put("t1"), put("t1"))
     send("transaction", put("t3"), broken)
     client.send("GET", f"Patient?{query('t3')}")
-    send("batch", put("t3"), broken, entry("GET", "Patient/no"), entry("DELETE", f"Patient?{query('no')}"))
+    send(
+        "batch",
+        put("t3"),
+        broken,
+        entry("GET", "Patient/no"),
+        entry("DELETE", f"Patient?{query('no')}"),
+    )
     send("transaction", put("t4", id=f"by-body-{UUID}"))
     client.send("GET", f"Patient/by-body-{UUID}")
     send("transaction", put("t4", id="other"))
     names = [f"urn:uuid:{UUID}{number}" for number in (6, 7)]
-    both = [entry("POST", "Patient", linked(f"u{n}", names[1 - n]), fullUrl=names[n]) for n in (0, 1)]
+    both = [
+        entry("POST", "Patient", linked(f"u{n}", names[1 - n]), fullUrl=names[n]) for n in (0, 1)
+    ]
     send("transaction", *both)
     send("transaction", put("c1"), entry("POST", "Observation", observe(f"Patient?{query('c1')}")))
     send(
@@ -274,7 +354,11 @@ def bundles(client: Client) -> None:
     )
     client.send("DELETE", f"Patient/{UUID}8")
     send("collection")
-    client.send("POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": patient()}]})
+    client.send(
+        "POST",
+        "",
+        {"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": patient()}]},
+    )
 
 
 def searches(client: Client) -> None:
@@ -296,7 +380,11 @@ def searches(client: Client) -> None:
         "https://x%7Cy",
         "_lastUpdated=gtx",
     ]
-    found += [f"gender=male&{query('s2')}", f"active:missing=true&{query('s3')}", f"_lastUpdated=lt2020&{query('s1')}"]
+    found += [
+        f"gender=male&{query('s2')}",
+        f"active:missing=true&{query('s3')}",
+        f"_lastUpdated=lt2020&{query('s1')}",
+    ]
     for text in found:
         client.send("GET", f"Patient?{text}")
     for _ in range(2):  # the second time from the cache, though by then there is one
@@ -315,14 +403,25 @@ def bad_input(client: Client) -> None:
     ):
         client.send("POST", "Patient", body)
     client.send("POST", "Patient", patient(active="yes"))
-    client.send("POST", "Patient", patient(name="x", birthDate={"a": 1}, telecom=[{"foo": 1}], gender=""))
+    client.send(
+        "POST", "Patient", patient(name="x", birthDate={"a": 1}, telecom=[{"foo": 1}], gender="")
+    )
     client.send("PUT", "Patient", patient("a"))
     client.send("PUT", f"Patient?{query('a')}", patient("a"), Content_Type="text/plain")
-    for path in ("Foo", "Patient/no", "Patient/no/_history", "", "Patient/no/$foo", "Patient/a%20b"):
+    for path in (
+        "Foo",
+        "Patient/no",
+        "Patient/no/_history",
+        "",
+        "Patient/no/$foo",
+        "Patient/a%20b",
+    ):
         client.send("GET", path)
 
 
-@pytest.mark.parametrize("part", [conditional, deletes_by_type, fences, references, bundles, searches, bad_input])
+@pytest.mark.parametrize(
+    "part", [conditional, deletes_by_type, fences, references, bundles, searches, bad_input]
+)
 def test_the_local_server_answers_like_a_real_one(
     hapi: HapiServer, project: Path, part: Callable[[Client], None]
 ) -> None:

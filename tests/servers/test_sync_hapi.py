@@ -40,8 +40,12 @@ def test_the_built_bots_keep_a_real_hapi_in_step(
     for name in VARIANTS:
         (project / "dist" / f"{name}.built").replace(project / "dist" / name)
     line = ("npx", "vitest", "run", "--config", "server-tests/vitest.config.ts")
-    done = template.run(*line, cwd=project, check=False, env={"NO_COLOR": "1", "HAPI_BASE_URL": hapi.base_url})
+    done = template.run(
+        *line, cwd=project, check=False, env={"NO_COLOR": "1", "HAPI_BASE_URL": hapi.base_url}
+    )
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2_000:]
     summary = re.search(r"Tests +(.*)", done.stdout)
     assert summary, done.stdout
-    assert re.fullmatch(r"\d+ passed \(\d+\)", summary[1].strip()), f"some did not run: {summary[1]}"
+    assert re.fullmatch(r"\d+ passed \(\d+\)", summary[1].strip()), (
+        f"some did not run: {summary[1]}"
+    )

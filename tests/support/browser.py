@@ -34,7 +34,11 @@ PATIENCE_S = 30
 def missing() -> str | None:
     """Say what this machine lacks; None if it lacks nothing."""
     lacking = [tool for tool in ("chromium", "chromedriver") if not shutil.which(tool)]
-    return f"the page is tested in a real Chromium: no {' and no '.join(lacking)} on PATH" if lacking else None
+    return (
+        f"the page is tested in a real Chromium: no {' and no '.join(lacking)} on PATH"
+        if lacking
+        else None
+    )
 
 
 class Browser:
@@ -42,14 +46,19 @@ class Browser:
 
     def __enter__(self) -> Browser:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
+        self._driver = subprocess.Popen(
+            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True
+        )
         assert self._driver.stdout is not None
         found = (re.search(r"successfully on port (\d+)", line) for line in self._driver.stdout)
         self._url = f"http://127.0.0.1:{next(match[1] for match in found if match)}/session"
         arguments = [*FLAGS, f"--user-data-dir={Path(self._profile.name)}"]
         options = {"binary": shutil.which("chromium"), "args": arguments}
         capabilities = {"browserName": "chrome", "goog:chromeOptions": options}
-        self._url += "/" + self._send("POST", "", {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
+        self._url += (
+            "/"
+            + self._send("POST", "", {"capabilities": {"alwaysMatch": capabilities}})["sessionId"]
+        )
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -69,7 +78,9 @@ class Browser:
 
     def press(self, *keys: str) -> None:
         presses = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
-        self._send("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": presses}]})
+        self._send(
+            "POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": presses}]}
+        )
 
     def wait_for(self, script: str, good: Callable[[Any], bool] = bool) -> Any:
         """Run a script until its result is good; return the last result for the test to judge."""

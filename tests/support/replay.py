@@ -23,7 +23,13 @@ WILDCARDS = {
     "<uuid>": "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "<hmac>": "[0-9a-f]{64}",
 }
-WORDING = {"display", "name", "outcomeDesc", "scope", "text"}  # worded by the server: only their presence is compared
+WORDING = {
+    "display",
+    "name",
+    "outcomeDesc",
+    "scope",
+    "text",
+}  # worded by the server: only their presence is compared
 DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 EVENT = "EVENT "  # what the recorded bot logs: this, and as JSON what it was called with
 EVENT_VARIES = {"author", "requester"}
@@ -48,7 +54,9 @@ class Answer:
     body: Any
 
 
-def replay(recording: Path, base: str, variables: Mapping[str, str] | None = None) -> list[StepResult]:
+def replay(
+    recording: Path, base: str, variables: Mapping[str, str] | None = None
+) -> list[StepResult]:
     """Send each step's request to the server at `base`, in order, and compare its answer.
 
     `variables` are those that the recording's `how` calls given (`project`, `client`, …); `base`, `sys`, `val` and
@@ -107,7 +115,9 @@ def _ask_once(step: dict[str, Any], known: dict[str, str]) -> list[str]:
         if name == "content-type":  # a charset may be spelled in many ways
             value, got = value.partition(";")[0], (got or "").partition(";")[0]
         misses += differences(_fill(value, known), got, name)
-    return misses + differences(_fill(want["body"], known), cut_like(want["body"], answer.body), "body")
+    return misses + differences(
+        _fill(want["body"], known), cut_like(want["body"], answer.body), "body"
+    )
 
 
 def _send(request: dict[str, Any], known: dict[str, str]) -> Answer:
@@ -125,8 +135,12 @@ def _send(request: dict[str, Any], known: dict[str, str]) -> Answer:
     url = urlsplit(known["base"])
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     with closing(kind(url.netloc, timeout=TIMEOUT_S)) as connection:
-        with suppress(BrokenPipeError, ConnectionResetError):  # a body too large may be answered while it is sent
-            connection.request(request["method"], url.path + request["path"], body and body.encode(), headers)
+        with suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # a body too large may be answered while it is sent
+            connection.request(
+                request["method"], url.path + request["path"], body and body.encode(), headers
+            )
         response = connection.getresponse()
         content = response.read().decode(errors="replace")
         received = {name.lower(): value for name, value in response.getheaders()}
@@ -149,7 +163,11 @@ def _fill(value: Any, known: Mapping[str, str]) -> Any:
         return re.sub(r"\$\{(\w+)}", lambda found: known.get(found[1], found[0]), value)
     if isinstance(value, list):
         return [_fill(item, known) for item in value]
-    return {name: _fill(item, known) for name, item in value.items()} if isinstance(value, dict) else value
+    return (
+        {name: _fill(item, known) for name, item in value.items()}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def _find(body: Any, path: str) -> str:
@@ -193,11 +211,21 @@ def differences(want: Any, got: Any, path: str = "") -> list[str]:
     if isinstance(want, dict):
         if not isinstance(got, dict):
             return [f"{path}: {_short(got)} for an object"]
-        return [miss for name, value in want.items() for miss in differences(value, got.get(name), f"{path}.{name}")]
+        return [
+            miss
+            for name, value in want.items()
+            for miss in differences(value, got.get(name), f"{path}.{name}")
+        ]
     if isinstance(want, list):
         if not isinstance(got, list) or len(got) < len(want):
-            return [f"{path}: {len(got) if isinstance(got, list) else _short(got)} for {len(want)} items"]
-        return [miss for i, value in enumerate(want) for miss in differences(value, got[i], f"{path}[{i}]")]
+            return [
+                f"{path}: {len(got) if isinstance(got, list) else _short(got)} for {len(want)} items"
+            ]
+        return [
+            miss
+            for i, value in enumerate(want)
+            for miss in differences(value, got[i], f"{path}[{i}]")
+        ]
     if isinstance(want, str):
         return _text_differences(want, got, path)
     same = want == got and isinstance(want, bool) == isinstance(got, bool)
@@ -235,7 +263,9 @@ def _event(line: str, leave_out: set[str] | None = None) -> Any:
         if isinstance(value, list):
             return [without(item) for item in value]
         if isinstance(value, dict):
-            return {name: without(item) for name, item in value.items() if name not in (leave_out or ())}
+            return {
+                name: without(item) for name, item in value.items() if name not in (leave_out or ())
+            }
         return value
 
     event = json.loads(line.removeprefix(EVENT))

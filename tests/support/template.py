@@ -9,12 +9,16 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_cookies.plugin import Cookies
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -27,7 +31,9 @@ def run(
     given: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command line; a failure shows what it printed."""
-    program = shutil.which(str(line[0]), path=(env or {}).get("PATH")) or str(line[0])  # Windows: npm is npm.cmd
+    program = shutil.which(str(line[0]), path=(env or {}).get("PATH")) or str(
+        line[0]
+    )  # Windows: npm is npm.cmd
     done = subprocess.run(
         [program, *(str(part) for part in line[1:])],
         cwd=cwd,
@@ -41,14 +47,20 @@ def run(
         check=False,
     )
     if check:
-        assert done.returncode == 0, f"{line} left with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, (
+            f"{line} left with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
     return done
 
 
 def _listed() -> list[str]:
     """The files of the template as they are now: what git tracks, and what it would."""
-    printed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY).stdout
-    return sorted(path for path in set(printed.split("\0")) if path and (REPOSITORY / path).is_file())
+    printed = run(
+        "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY
+    ).stdout
+    return sorted(
+        path for path in set(printed.split("\0")) if path and (REPOSITORY / path).is_file()
+    )
 
 
 def _snapshot() -> Path:
@@ -64,10 +76,9 @@ def _snapshot() -> Path:
 
 ROOT = _snapshot()
 SOURCE = ROOT / "{{cookiecutter.project_slug}}"
+COOKIECUTTER: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 QUESTIONS: dict[str, Any] = {
-    name: value
-    for name, value in json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8")).items()
-    if not name.startswith("_")
+    name: value for name, value in COOKIECUTTER.items() if not name.startswith("_")
 }
 QUIET = {"init_git": False, "install_dependencies": False}
 
@@ -86,9 +97,23 @@ def bake(folder: Path, template: Path | str = ROOT, **answers: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     context = {**QUIET, **answers}
     made = cookiecutter(
-        str(template), no_input=True, extra_context=context, output_dir=str(folder), default_config=True
+        str(template),
+        no_input=True,
+        extra_context=context,
+        output_dir=str(folder),
+        default_config=True,
     )
     return Path(made)
+
+
+def bake_with(cookies: Cookies, **answers: Any) -> Path:
+    """Bake with a fixture of pytest-cookies, without git and npm unless asked for."""
+    result = cookies.bake(extra_context={**QUIET, **answers})
+    if result.exception:
+        raise result.exception
+    assert result.project_path
+    project: Path = result.project_path
+    return project
 
 
 def command(name: str) -> str:
@@ -96,7 +121,9 @@ def command(name: str) -> str:
     return str(Path(sysconfig.get_path("scripts"), name))
 
 
-def cookiecutter(*arguments: str | Path, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+def cookiecutter(
+    *arguments: str | Path, cwd: Path, **options: Any
+) -> subprocess.CompletedProcess[str]:
     return run(command("cookiecutter"), *arguments, cwd=cwd, **options)
 
 
@@ -145,5 +172,6 @@ def load(path: Path, name: str) -> ModuleType:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look
     spec.loader.exec_module(module)
     return module

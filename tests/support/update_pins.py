@@ -32,7 +32,9 @@ STABLE = re.compile(r"\d+\.\d+\.\d+")
 
 def run(*line: str, cwd: Path = ROOT) -> str:
     """Run a command and return what it printed; stop with its message where it fails."""
-    done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        line, cwd=cwd, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         raise SystemExit(f"Error: {' '.join(line)} failed: {done.stderr.strip()}")
     return done.stdout
@@ -64,20 +66,25 @@ def incomplete(packages: dict[str, Any]) -> set[str]:
         path.removeprefix("node_modules/")
         for path, package in packages.items()
         for other in package.get("optionalDependencies", {})
-        if f"node_modules/{other}" not in packages and f"{path}/node_modules/{other}" not in packages
+        if f"node_modules/{other}" not in packages
+        and f"{path}/node_modules/{other}" not in packages
     }
 
 
 def set_pin(path: Path, name: str, version: str) -> None:
     """Change one pin and nothing else: the file may hold Jinja."""
     text = path.read_text(encoding="utf-8")
-    text = re.sub(rf'^(    "{re.escape(name)}": )"[\d.]+"', rf'\g<1>"{version}"', text, flags=re.MULTILINE)
+    text = re.sub(
+        rf'^(    "{re.escape(name)}": )"[\d.]+"', rf'\g<1>"{version}"', text, flags=re.MULTILINE
+    )
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def pins(path: Path) -> dict[str, str]:
     found = re.findall(
-        r'^    "((?:@[\w-]+/)?[\w.-]+)": "(\d+\.\d+\.\d+)"', path.read_text(encoding="utf-8"), re.MULTILINE
+        r'^    "((?:@[\w-]+/)?[\w.-]+)": "(\d+\.\d+\.\d+)"',
+        path.read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
     return dict(found)
 
@@ -85,7 +92,9 @@ def pins(path: Path) -> dict[str, str]:
 @contextmanager
 def all_or_none(folders: list[Path]) -> Iterator[None]:
     """Put the files of these folders back as they were where a step fails, so that no pin lacks its lock file."""
-    before = {path: path.read_bytes() for folder in folders for path in folder.iterdir() if path.is_file()}
+    before = {
+        path: path.read_bytes() for folder in folders for path in folder.iterdir() if path.is_file()
+    }
     try:
         yield
     except BaseException:
@@ -101,7 +110,12 @@ class ConflictError(Exception):
 def lock(folder: Path) -> dict[str, Any]:
     """Write package-lock.json: every platform's packages, their hashes, and no registry's address."""
     (folder / "package-lock.json").unlink(missing_ok=True)
-    flags = ("--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--loglevel=error")
+    flags = (
+        "--package-lock-only",
+        "--ignore-scripts",
+        "--omit-lockfile-registry-resolved",
+        "--loglevel=error",
+    )
     try:
         run("npm", "install", *flags, cwd=folder)
     except SystemExit as error:
@@ -109,17 +123,25 @@ def lock(folder: Path) -> dict[str, Any]:
         if found:
             raise ConflictError(found[1]) from error
         raise
-    packages: dict[str, Any] = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    packages: dict[str, Any] = json.loads(
+        (folder / "package-lock.json").read_text(encoding="utf-8")
+    )["packages"]
     return packages
 
 
 def update_npm() -> None:
     """Move the pins of every package.json, each kept as it is written, and make the lock files anew."""
-    files = [SOURCE / "package.json", SOURCE / "tools" / "package.json", ROOT / "tests" / "project" / "package.json"]
+    files = [
+        SOURCE / "package.json",
+        SOURCE / "tools" / "package.json",
+        ROOT / "tests" / "project" / "package.json",
+    ]
     choices: dict[str, list[str]] = {}
     before = {name: version for path in files for name, version in pins(path).items()}
     for name, pinned in before.items():
-        choices[name] = candidates(name, pinned, npm_view(name, "versions"), npm_view(name, "dist-tags.latest"))
+        choices[name] = candidates(
+            name, pinned, npm_view(name, "versions"), npm_view(name, "dist-tags.latest")
+        )
     while True:
         for path in files:
             for name in pins(path):
@@ -138,7 +160,9 @@ def update_npm() -> None:
     update_definitions()
     lock_generated()  # names the version of the definitions
     for name, pinned in before.items():
-        print(f"  {name} {pinned}" + (f" -> {choices[name][0]}" if choices[name][0] != pinned else ""))
+        print(
+            f"  {name} {pinned}" + (f" -> {choices[name][0]}" if choices[name][0] != pinned else "")
+        )
 
 
 def update_definitions() -> None:
@@ -161,7 +185,9 @@ def lock_generated() -> dict[str, Any]:
         head = re.compile(r'^.*?"workspaces"', re.DOTALL)
         ours = head.match((SOURCE / "package-lock.json").read_text(encoding="utf-8"))
         assert ours
-        text = head.sub(lambda _: ours[0], (made / "package-lock.json").read_text(encoding="utf-8"), count=1)
+        text = head.sub(
+            lambda _: ours[0], (made / "package-lock.json").read_text(encoding="utf-8"), count=1
+        )
         (SOURCE / "package-lock.json").write_text(text, encoding="utf-8", newline="\n")
     return packages
 
@@ -180,7 +206,14 @@ def update_python() -> None:
             "3.10",
             "--generate-hashes",
         ]
-        line += ["--custom-compile-command", "make update", "--group", "dev", "--output-file", "requirements.txt"]
+        line += [
+            "--custom-compile-command",
+            "make update",
+            "--group",
+            "dev",
+            "--output-file",
+            "requirements.txt",
+        ]
         run(str(Path(folder) / "bin" / "uv"), *line)
 
 
@@ -197,23 +230,35 @@ def newest_release(action: str) -> str:
 def update_actions(workflows: list[Path]) -> None:
     """Move every action to its newest release; name those that could not be asked for, which stay."""
     texts = {path: path.read_text(encoding="utf-8") for path in workflows}
-    for action in sorted({action for text in texts.values() for action in re.findall(r"uses: ([\w-]+/[\w-]+)@", text)}):
+    for action in sorted(
+        {
+            action
+            for text in texts.values()
+            for action in re.findall(r"uses: ([\w-]+/[\w-]+)@", text)
+        }
+    ):
         try:
             newest = newest_release(action)
         except SystemExit as error:
             print(f"  {action} stays as it is. {error}")
             continue
         print(f"  {newest}")
-        texts = {path: re.sub(rf"{action}@\w+ # v\S+", newest, text) for path, text in texts.items()}
+        texts = {
+            path: re.sub(rf"{action}@\w+ # v\S+", newest, text) for path, text in texts.items()
+        }
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
     print("npm packages")
-    with all_or_none([SOURCE, SOURCE / "tools", SOURCE / "tools" / "definitions", ROOT / "tests" / "project"]):
+    with all_or_none(
+        [SOURCE, SOURCE / "tools", SOURCE / "tools" / "definitions", ROOT / "tests" / "project"]
+    ):
         update_npm()
     print("Python packages (from the next make on)")
     update_python()
     print("GitHub Actions")
-    update_actions([*ROOT.glob(".github/workflows/*.yml"), *SOURCE.rglob(".github/workflows/*.yml")])
+    update_actions(
+        [*ROOT.glob(".github/workflows/*.yml"), *SOURCE.rglob(".github/workflows/*.yml")]
+    )

@@ -11,7 +11,9 @@ import pytest
 from tests.support import template
 
 TOOLS = template.ROOT / "tests" / "tools"
-AREAS = sorted(path.name for path in TOOLS.iterdir() if path.is_dir() and any(path.rglob("*.test.ts")))
+AREAS = sorted(
+    path.name for path in TOOLS.iterdir() if path.is_dir() and any(path.rglob("*.test.ts"))
+)
 
 
 @pytest.mark.parametrize("area", AREAS)
@@ -23,14 +25,23 @@ def test_the_tooling(
 ) -> None:
     project = new_project()
     add_tooling_tests(project)
-    line = ("npx", "vitest", "run", "--config", "tooling-tests/vitest.config.ts", f"tooling-tests/{area}/")
+    line = (
+        "npx",
+        "vitest",
+        "run",
+        "--config",
+        "tooling-tests/vitest.config.ts",
+        f"tooling-tests/{area}/",
+    )
     done = template.run(*line, cwd=project, check=False, env={"NO_COLOR": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     for schedules in re.findall(r"^\d+ schedules, seed -?\d+$", done.stdout, re.MULTILINE):
         record_property("seed", f"{area}: {schedules}")
     summary = re.search(r"Tests +(.*)", done.stdout)
     assert summary, done.stdout
-    assert re.fullmatch(r"\d+ passed \(\d+\)", summary[1].strip()), f"some did not run: {summary[1]}"
+    assert re.fullmatch(r"\d+ passed \(\d+\)", summary[1].strip()), (
+        f"some did not run: {summary[1]}"
+    )
 
 
 def test_the_tooling_tests_are_typed(
@@ -38,7 +49,11 @@ def test_the_tooling_tests_are_typed(
 ) -> None:
     project = new_project()
     add_tooling_tests(project)
-    config = (project / "tsconfig.json").read_text(encoding="utf-8").replace('"src",', '"src", "tooling-tests",')
+    config = (
+        (project / "tsconfig.json")
+        .read_text(encoding="utf-8")
+        .replace('"src",', '"src", "tooling-tests",')
+    )
     (project / "tsconfig.json").write_text(config, encoding="utf-8")
     done = template.run("npx", "tsc", cwd=project, check=False)
     assert done.returncode == 0, done.stdout

@@ -1,29 +1,31 @@
-"""Each answer that the template checks: what is refused and with which words, and what good ones become."""
+"""Checks of answers: which ones are refused and why, and what the others become in files."""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
-import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Environment
 from markdown_it import MarkdownIt
 
 import template_extensions as answers
+from tests.support import template
+from tests.support.markdown import shown_text
 
-TEXT = st.text(max_size=200).filter(lambda text: not answers.UNPRINTABLE.search(text))
+
+def is_kept(text: str) -> bool:
+    """Return whether one_line accepts the characters of a text."""
+    return not (answers.CONTROL_CHARACTER.search(text) or answers.NOT_UTF8.search(text))
 
 
-def refusal(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a refusal printed."""
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("Error: ")
-    assert printed.err.count("\n") == 1
-    return printed.err
+TEXT = st.text(max_size=200).filter(is_kept)
 
 
 @pytest.mark.parametrize(
@@ -33,23 +35,23 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> str:
         ("bell\a", "control characters"),
         ("escape \x1b[31m", "control characters"),
         ("line\u2028separator", "one line"),
-        ("half a pair \ud83d", "control characters"),
-        ("override \u202egnp.exe", "turn text around"),
-        ("isolate \u2067", "turn text around"),
-        ("{{ cookiecutter.author }}", "its own code"),
-        ("{% raw %}", "its own code"),
-        ("{# note", "its own code"),
+        ("a byte of another encoding \udcc9", "not UTF-8 text; set the locale to UTF-8"),
+        ("override \u202egnp.exe", "direction of text"),
+        ("isolate \u2067", "direction of text"),
+        ("{{ cookiecutter.author }}", "template code"),
+        ("{% raw %}", "template code"),
+        ("{# note", "template code"),
         ("x" * 201, "at most 200"),
     ],
 )
-def test_a_text_that_cannot_be_kept_is_refused(text: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
+def test_a_text_that_cannot_be_kept_is_refused(text: str, words: str) -> None:
+    with pytest.raises(answers.AnswerError) as refusal:
         answers.one_line(text, "description")
-    assert stop.value.code == 1
-    line = refusal(capsys)
-    assert line.startswith("Error: description ")
+    line = str(refusal.value)
+    assert line.startswith("description ")
     assert words in line
     assert line.isascii()
+    assert line.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -69,10 +71,9 @@ def test_any_other_text_is_kept_as_it_is(text: str) -> None:
     assert answers.one_line(text, "description") == text
 
 
-def test_a_repository_needs_a_name(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+def test_a_repository_needs_a_name() -> None:
+    with pytest.raises(answers.AnswerError, match="must not be empty"):
         answers.one_line("   ", "project_name", required=True)
-    assert "must not be empty" in refusal(capsys)
 
 
 @pytest.mark.parametrize(
@@ -105,40 +106,9 @@ def test_no_name_leads_to_a_bad_slug(name: str) -> None:
         "com1", "node_modules", "favicon.ico", "a" * 101, "~", "a:b", "$(id)", "a\n",
     ],
 )  # fmt: skip
-def test_a_bad_slug_is_refused_with_a_good_one(slug: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
+def test_a_bad_slug_is_refused_with_a_good_one(slug: str) -> None:
+    with pytest.raises(answers.AnswerError, match=r"for example: |at most 100"):
         answers.project_slug(slug)
-    assert stop.value.code == 1
-    line = refusal(capsys)
-    assert "for example: " in line or "at most 100" in line
-
-
-def slug_within(command_line: dict[str, object], slug: str) -> str:
-    with click.Context(click.Command("main")) as context:
-        context.params = command_line
-        return answers.project_slug(slug)
-
-
-def test_an_existing_folder_is_refused_before_the_next_question(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "bots").mkdir()
-    with pytest.raises(SystemExit):
-        slug_within({"output_dir": str(tmp_path), "overwrite_if_exists": False}, "bots")
-    line = refusal(capsys)
-    assert str(tmp_path / "bots") in line
-    assert "-f" in line
-    assert slug_within({"output_dir": str(tmp_path), "overwrite_if_exists": True}, "bots") == "bots"
-    assert slug_within({"output_dir": str(tmp_path), "overwrite_if_exists": False}, "other") == "other"
-    # cruft's update and diff bake into folders of their own and have no output_dir.
-    assert slug_within({"project_dir": str(tmp_path)}, "bots") == "bots"
-
-
-def test_a_file_in_the_way_is_refused_even_with_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "bots").write_text("")
-    with pytest.raises(SystemExit):
-        slug_within({"output_dir": str(tmp_path), "overwrite_if_exists": True}, "bots")
-    assert "exists already" in refusal(capsys)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +137,10 @@ def test_a_medplum_address_ends_in_one_slash(url: str, kept: str) -> None:
         ("api.medplum.com", "must begin with https://"),
         ("ftp://api.medplum.com", "must begin with https://"),
         ("javascript:alert(1)", "must begin with https://"),
-        ("http://api.medplum.com", "in the open"),
-        ("http://8.8.8.8/", "in the open"),
-        ("http://[::ffff:8.8.8.8]/", "in the open"),
+        ("http://api.medplum.com", "unencrypted"),
+        ("http://8.8.8.8/", "unencrypted"),
+        ("http://[::ffff:8.8.8.8]/", "unencrypted"),
+        ("https://api.medplum.com/base//deep", "two slashes"),
         ("https://api.medplum.com/?x=1", "query or fragment"),
         ("https://api.medplum.com/#x", "query or fragment"),
         ("https://a b.org/", "spaces"),
@@ -177,47 +148,77 @@ def test_a_medplum_address_ends_in_one_slash(url: str, kept: str) -> None:
         ("https://", "host name"),
         ("https://-a.org", "host name"),
         ("https://пример.рф/", "xn--"),
-        ("https://a.org:99999/", "not an address"),
-        ("https://[::1", "not an address"),
+        ("https://a.org:99999/", "not a valid address"),
+        ("https://[::1", "not a valid address"),
         ("https://a.org/ü", "ASCII"),
         ("https://app.medplum.com/", "https://api.medplum.com/"),
         ("https://api.medplum.com/fhir/R4", "https://api.medplum.com/"),
         ("", "must begin with https://"),
     ],
 )
-def test_a_bad_address_is_refused_with_the_cure(url: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
+def test_a_bad_address_is_refused_with_the_cure(url: str, words: str) -> None:
+    with pytest.raises(answers.AnswerError) as refusal:
         answers.medplum_url(url)
-    assert stop.value.code == 1
-    assert words in refusal(capsys)
+    assert words in str(refusal.value)
 
 
-@pytest.mark.parametrize("url", ["https://me:hunter2@a.org/", "https://hunter2@a.org", "https://me:hunter2@[::1/"])
-def test_credentials_in_an_address_are_refused_and_never_shown(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+@pytest.mark.parametrize(
+    "url", ["https://me:hunter2@a.org/", "https://hunter2@a.org", "https://me:hunter2@[::1/"]
+)
+def test_credentials_in_an_address_are_refused_and_never_shown(url: str) -> None:
+    with pytest.raises(answers.AnswerError) as refusal:
         answers.fhir_url(url)
-    line = refusal(capsys)
-    assert "hunter2" not in line
+    assert "hunter2" not in str(refusal.value)
 
 
 def test_a_fhir_address_loses_its_slash() -> None:
     assert answers.fhir_url("https://hapi.example.org/fhir/") == "https://hapi.example.org/fhir"
+    assert answers.fhir_url("http://api//") == "http://api"
+
+
+@pytest.mark.parametrize(
+    ("answer", "meaning"),
+    [
+        (True, True), ("yes", True), ("Y", True), ("1", True), (" on ", True), ("True", True),
+        (False, False), ("no", False), ("n", False), ("0", False), ("off", False), ("False", False),
+    ],
+)  # fmt: skip
+def test_yes_and_no_in_all_words_of_cookiecutter(answer: object, meaning: bool) -> None:
+    """Cookiecutter before 2.7 gives `init_git=no` as a text, which Python takes as true."""
+    assert answers.yes_or_no(answer, "init_git") == str(answer)
+    assert answers.plain_answers({"init_git": answer, "_template": "x"}) == {"init_git": meaning}
+
+
+def test_another_word_is_neither_yes_nor_no() -> None:
+    with pytest.raises(answers.AnswerError, match="init_git 'maybe': must be yes or no"):
+        answers.yes_or_no("maybe", "init_git")
 
 
 @given(TEXT)
 def test_markdown_shows_any_text_as_it_is(text: str) -> None:
-    html = MarkdownIt("commonmark").parse(f"# {answers.markdown(text)}\n\n{answers.markdown(text)}\n")
-    shown = [token.children for token in html if token.type == "inline"]
-    for children in shown:
-        words = "".join(child.content if child.type != "softbreak" else " " for child in children or [])
-        assert words.strip() == text.strip()
-    assert {token.type for token in html} <= {
-        "heading_open",
-        "inline",
-        "heading_close",
-        "paragraph_open",
-        "paragraph_close",
-    }
+    markdown = f"# {answers.markdown(text)}\n\n{answers.markdown(text)}\n"
+    assert [block for block in shown_text(markdown) if block] == [text.strip()] * 2 * bool(
+        text.strip()
+    )
+    kinds = {token.type for token in MarkdownIt("commonmark").parse(markdown)}
+    assert kinds <= {
+        "heading_open", "heading_close", "paragraph_open", "paragraph_close", "inline",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("costs $5 to $6", r"costs \$5 to \$6"),  # no formula
+        ("by @medplum", "by @<!-- -->medplum"),  # no link to an account
+        ("we :smile: a lot", "we :<!-- -->smile: a lot"),  # no picture
+        ("a|b", r"a\|b"),  # one cell of a table
+        ("me at 10:30", "me at 10:30"),
+    ],
+)
+def test_what_github_and_gitlab_add_to_markdown_is_escaped(text: str, written: str) -> None:
+    assert answers.markdown(text) == written
+    assert shown_text(written) == [text]
 
 
 @given(TEXT)
@@ -226,7 +227,7 @@ def test_json_keeps_any_text(text: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["project_name", "author", "description"]), TEXT))
-def test_the_recreating_command_survives_the_shell(given_answers: dict[str, str]) -> None:
+def test_the_command_to_recreate_survives_the_shell(given_answers: dict[str, str]) -> None:
     words = shlex.split(answers.recreate_command(given_answers))
     assert words[:3] == ["uvx", "cruft", "create"]
     assert json.loads(words[words.index("--extra-context") + 1]) == given_answers
@@ -248,3 +249,58 @@ def test_the_recreating_command_survives_the_shell(given_answers: dict[str, str]
 )
 def test_only_an_address_that_others_can_use_is_repeated(template: str, address: str) -> None:
     assert f"create {address} " in answers.recreate_command({"_template": template})
+
+
+def test_the_command_names_the_version_without_a_git_repository() -> None:
+    assert f" --checkout v{answers.VERSION} " in answers.recreate_command({})
+    assert " --checkout 1234abcd " in answers.recreate_command({"_commit": "1234abcd"})
+
+
+def test_the_command_names_the_commit_until_the_version_is_tagged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "TEMPLATE_FOLDER", tmp_path)
+    (tmp_path / "file").write_text("")
+    template.commit_all(tmp_path, "First")
+    # A git hook that starts Cookiecutter sets GIT_DIR to another repository.
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    commit = template.run("git", "--git-dir=.git", "rev-parse", "HEAD", cwd=tmp_path).stdout.strip()
+    assert answers.template_source({})["checkout"] == commit
+    template.run("git", "--git-dir=.git", "tag", f"v{answers.VERSION}", cwd=tmp_path)
+    template.run("git", "--git-dir=.git", "tag", f"v{answers.VERSION}-rc.1", cwd=tmp_path)
+    assert answers.template_source({})["checkout"] == f"v{answers.VERSION}"
+
+
+def test_a_refusal_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    environment = Environment(extensions=[answers.MedplumBots])  # noqa: S701 -- no HTML
+    check = environment.from_string("{{ cookiecutter.project_slug | project_slug }}")
+    with pytest.raises(SystemExit) as stop:
+        check.render(cookiecutter={"project_slug": "Bad"})
+    assert stop.value.code == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("Error: project_slug 'Bad': use lower-case letters")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("command", ["cookiecutter", "cruft"])
+def test_at_a_terminal_a_refusal_shows_how_to_keep_the_other_answers(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    if command == "cruft":
+        monkeypatch.setitem(sys.modules, "cruft", ModuleType("cruft"))
+    else:
+        monkeypatch.delitem(sys.modules, "cruft", raising=False)
+    environment = Environment(extensions=[answers.MedplumBots])  # noqa: S701 -- no HTML
+    given_answers = {"project_name": "It's ours", "__check_x": "x", "project_slug": "Bad"}
+    with pytest.raises(SystemExit):
+        environment.from_string("{{ 'Bad' | project_slug }}").render(cookiecutter=given_answers)
+    hint = capsys.readouterr().err.splitlines()[1]
+    start, _, options = hint.partition(": ")
+    assert start == "To keep your other answers, add to your command"
+    if command == "cruft":
+        assert shlex.split(options) == ["--extra-context", '{"project_name": "It\'s ours"}']
+    else:
+        assert shlex.split(options) == ["project_name=It's ours"]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 
 from tests.support import template
 
-COOKIECUTTER: dict[str, Any] = json.loads((template.ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+COOKIECUTTER = template.COOKIECUTTER
 PROMPTS = COOKIECUTTER["__prompts__"]
 
 
@@ -18,7 +15,8 @@ def test_every_question_is_asked_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, value in COOKIECUTTER.items() if isinstance(value, list) and name[0] != "_"]
+    "name",
+    [name for name, value in COOKIECUTTER.items() if isinstance(value, list) and name[0] != "_"],
 )
 def test_every_choice_is_explained_and_the_first_is_recommended(name: str) -> None:
     labels = {choice: label for choice, label in PROMPTS[name].items() if choice != "__prompt__"}
@@ -28,7 +26,9 @@ def test_every_choice_is_explained_and_the_first_is_recommended(name: str) -> No
     assert recommended == [COOKIECUTTER[name][0]]
 
 
-@pytest.mark.parametrize("name", [name for name, value in template.QUESTIONS.items() if isinstance(value, str)])
+@pytest.mark.parametrize(
+    "name", [name for name, value in template.QUESTIONS.items() if not isinstance(value, list)]
+)
 def test_every_typed_answer_is_checked_before_the_next_question(name: str) -> None:
     keys = list(COOKIECUTTER)
     check = keys[keys.index(name) + 1]
@@ -37,7 +37,7 @@ def test_every_typed_answer_is_checked_before_the_next_question(name: str) -> No
 
 
 def test_no_trap_for_cruft() -> None:
-    """Each of these breaks `cruft update`, or loses a user's files."""
+    """Each of these breaks `cruft update` or loses files of the user."""
     assert "_copy_without_render" not in COOKIECUTTER
     assert "templates" not in COOKIECUTTER
-    assert not list((template.ROOT / "hooks").glob("pre_*"))
+    assert not list((template.ROOT / "hooks").glob("pre_prompt*"))

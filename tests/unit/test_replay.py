@@ -30,11 +30,19 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-                request = {"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body}
+                request = {
+                    "method": self.command,
+                    "path": self.path,
+                    "headers": dict(self.headers),
+                    "body": body,
+                }
                 server.requests.append(request)
                 status, headers, content = server.reply(request)
                 self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(content.encode()))}.items():
+                for name, value in {
+                    **headers,
+                    "Content-Length": str(len(content.encode())),
+                }.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content.encode())
@@ -66,11 +74,18 @@ def recording(folder: Path, *steps: dict[str, Any]) -> Path:
 def step(path: str, body: Any = None, status: int = 200, **more: Any) -> dict[str, Any]:
     """Make a GET step that expects this body; `request`, `headers` and other members of a step go into their places."""
     request = {"method": "GET", "path": path, **more.pop("request", {})}
-    response = {"status": status, "headers": more.pop("headers", {}), "body": {} if body is None else body}
+    response = {
+        "status": status,
+        "headers": more.pop("headers", {}),
+        "body": {} if body is None else body,
+    }
     return {"name": path, "request": request, "response": response, **more}
 
 
-EVENT = {"headers": {"X-Medplum-Interaction": "create"}, "input": {"id": "<uuid>", "author": "someone"}}
+EVENT = {
+    "headers": {"X-Medplum-Interaction": "create"},
+    "input": {"id": "<uuid>", "author": "someone"},
+}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +129,11 @@ def test_what_is_as_recorded(want: Any, got: Any) -> None:
         ("a.c", "abc", ": 'abc' for 'a.c'"),
         ({"secret": None}, {"secret": "s"}, ".secret: 's' for None"),
         ({"text": "Not found"}, {"text": ""}, ".text: '' for 'Not found'"),
-        ({"at": "2026-11-22T17:09:57Z"}, {"at": "today"}, ".at: 'today' for '2026-11-22T17:09:57Z'"),
+        (
+            {"at": "2026-11-22T17:09:57Z"},
+            {"at": "today"},
+            ".at: 'today' for '2026-11-22T17:09:57Z'",
+        ),
         (
             {"diagnostics": "HAPI-0989: x"},
             {"diagnostics": "HAPI-0550: x"},
@@ -125,7 +144,11 @@ def test_what_is_as_recorded(want: Any, got: Any) -> None:
             {"outcomeDesc": "EVENT " + json.dumps({"headers": {}, "input": {"id": ID}})},
             ".outcomeDesc.EVENT.headers.x-medplum-interaction: None for 'create'",
         ),
-        ({"outcomeDesc": "EVENT {}"}, {"outcomeDesc": "Error: x"}, ".outcomeDesc: 'Error: x' is no EVENT line"),
+        (
+            {"outcomeDesc": "EVENT {}"},
+            {"outcomeDesc": "Error: x"},
+            ".outcomeDesc: 'Error: x' is no EVENT line",
+        ),
     ],
 )
 def test_what_is_not_as_recorded(want: Any, got: Any, miss: str) -> None:
@@ -142,8 +165,16 @@ def test_what_is_not_as_recorded(want: Any, got: Any, miss: str) -> None:
             {"link": [{"relation": "self"}, {"relation": "next"}]},
             {"link": ["self", "next"]},
         ),
-        ({"software": "HAPI"}, {"software": {"name": "HAPI", "version": "8"}}, {"software": "HAPI"}),
-        ({"entry": [{"status": "201"}]}, {"entry": [{"response": {"status": "400"}}]}, {"entry": [{"status": "400"}]}),
+        (
+            {"software": "HAPI"},
+            {"software": {"name": "HAPI", "version": "8"}},
+            {"software": "HAPI"},
+        ),
+        (
+            {"entry": [{"status": "201"}]},
+            {"entry": [{"response": {"status": "400"}}]},
+            {"entry": [{"status": "400"}]},
+        ),
         (
             {"entry": [{"title": "a.cjs"}]},
             {"entry": [{"resource": {"executableCode": {"title": "b.cjs"}}}, {"resource": {}}]},
@@ -160,12 +191,18 @@ def test_an_answer_whose_recording_is_whole_stays_whole() -> None:
     assert cut_like({"entry": [{"response": {"status": "201"}}]}, bundle) == bundle
 
 
-def test_values_saved_by_a_step_are_sent_and_expected_by_later_ones(server: Server, tmp_path: Path) -> None:
+def test_values_saved_by_a_step_are_sent_and_expected_by_later_ones(
+    server: Server, tmp_path: Path
+) -> None:
     history = [
         {"resource": {"executableCode": {"title": title}, "meta": {"versionId": version}}}
         for title, version in (("b", "3"), ("a", "2"), ("a", "1"))
     ]
-    server.reply = lambda request: (200, {}, json.dumps({"id": "7", "entry": history, "sys": request["path"]}))
+    server.reply = lambda request: (
+        200,
+        {},
+        json.dumps({"id": "7", "entry": history, "sys": request["path"]}),
+    )
     saves = {
         "id1": "id",
         "old": "the versionId of the newest entry whose code is a",
@@ -175,7 +212,10 @@ def test_values_saved_by_a_step_are_sent_and_expected_by_later_ones(server: Serv
         recording(
             tmp_path,
             step("Patient", {"id": "${id1}"}, save=saves),
-            step("Patient/${id1}/_history/${old}?first=${first}", {"sys": "/fhir/Patient/7/_history/2?first=1"}),
+            step(
+                "Patient/${id1}/_history/${old}?first=${first}",
+                {"sys": "/fhir/Patient/7/_history/2?first=1"},
+            ),
             step("Patient", {}, save={"nothing": "entry.9.id"}),
         ),
         f"{server.base}/fhir/",
@@ -190,8 +230,16 @@ def test_a_step_that_needs_what_was_never_saved_is_not_sent(server: Server, tmp_
 
 
 def test_requests_are_sent_as_recorded(server: Server, tmp_path: Path) -> None:
-    patch = {"method": "PATCH", "headers": {"Content-Type": "application/json-patch+json"}, "body": [{"op": "test"}]}
-    form = {"method": "POST", "form": True, "body": {"grant_type": "client_credentials", "client_id": "${client}"}}
+    patch = {
+        "method": "PATCH",
+        "headers": {"Content-Type": "application/json-patch+json"},
+        "body": [{"op": "test"}],
+    }
+    form = {
+        "method": "POST",
+        "form": True,
+        "body": {"grant_type": "client_credentials", "client_id": "${client}"},
+    }
     replay(
         recording(
             tmp_path,
@@ -207,16 +255,30 @@ def test_requests_are_sent_as_recorded(server: Server, tmp_path: Path) -> None:
     a, b, c, d, e = server.requests
     assert "Authorization" not in a["headers"]
     assert (b["method"], b["headers"]["Authorization"]) == ("PATCH", "Bearer secret")
-    assert (b["headers"]["Content-Type"], b["body"]) == ("application/json-patch+json", '[{"op": "test"}]')
+    assert (b["headers"]["Content-Type"], b["body"]) == (
+        "application/json-patch+json",
+        '[{"op": "test"}]',
+    )
     assert c["headers"]["Content-Type"] == "application/x-www-form-urlencoded"
     assert c["body"] == "grant_type=client_credentials&client_id=me"
-    assert (d["headers"]["Content-Type"], d["body"]) == ("application/fhir+json", '{"resourceType": ')
+    assert (d["headers"]["Content-Type"], d["body"]) == (
+        "application/fhir+json",
+        '{"resourceType": ',
+    )
     assert len(json.loads(e["body"])["code"]) == 1_100_002
 
 
 def test_status_and_headers_are_compared(server: Server, tmp_path: Path) -> None:
-    server.reply = lambda request: (200, {"ETag": 'W/"2"', "Content-Type": "text/html; charset=utf-8"}, "<html>")
-    wanted = {"etag": 'W/"1"', "content-type": "application/fhir+json;charset=UTF-8", "location": "${base}Patient/1"}
+    server.reply = lambda request: (
+        200,
+        {"ETag": 'W/"2"', "Content-Type": "text/html; charset=utf-8"},
+        "<html>",
+    )
+    wanted = {
+        "etag": 'W/"1"',
+        "content-type": "application/fhir+json;charset=UTF-8",
+        "location": "${base}Patient/1",
+    }
     [result] = replay(recording(tmp_path, step("Patient/1", "", 201, headers=wanted)), server.base)
     assert result.misses == (
         "status 200 for 201",
@@ -229,14 +291,18 @@ def test_status_and_headers_are_compared(server: Server, tmp_path: Path) -> None
 
 def test_what_happens_in_the_background_is_waited_for(server: Server, tmp_path: Path) -> None:
     server.reply = lambda request: (200, {}, json.dumps({"entry": [{}] * len(server.requests)}))
-    results = replay(recording(tmp_path, step("AuditEvent", {"n": 3}, waits_up_to_s=30)), server.base)
+    results = replay(
+        recording(tmp_path, step("AuditEvent", {"n": 3}, waits_up_to_s=30)), server.base
+    )
     assert not report(results)
     assert len(server.requests) == 3
 
 
 def test_the_report_names_each_step_that_missed(server: Server, tmp_path: Path) -> None:
     server.reply = lambda request: (200, {}, '{"id": "1"}')
-    results = replay(recording(tmp_path, step("good", {"id": "1"}), step("bad", {"id": "2"})), server.base)
+    results = replay(
+        recording(tmp_path, step("good", {"id": "1"}), step("bad", {"id": "2"})), server.base
+    )
     assert report(results) == "1 of 2 steps are not as recorded:\n  bad: body.id: '1' for '2'"
 
 
@@ -248,7 +314,9 @@ def test_a_server_that_is_not_there_misses_every_step(server: Server, tmp_path: 
 
 @pytest.mark.parametrize("file", RECORDINGS, ids=lambda file: file.stem)
 @pytest.mark.parametrize("status", [200, 404])
-def test_no_recorded_step_passes_on_an_empty_answer(file: Path, status: int, server: Server, tmp_path: Path) -> None:
+def test_no_recorded_step_passes_on_an_empty_answer(
+    file: Path, status: int, server: Server, tmp_path: Path
+) -> None:
     steps = [{**step, "waits_up_to_s": 0} for step in json.loads(file.read_text())["steps"]]
     server.reply = lambda request: (status, {}, "{}")
     given = dict.fromkeys(["project", "client", "client_secret", "basic", "token"], "x")

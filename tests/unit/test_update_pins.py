@@ -12,12 +12,21 @@ KNOWN = ["1.0.0", "1.2.0", "1.10.0", "1.9.0", "2.0.0-beta.1", "2.0.0", "3.0.0"]
 
 
 def test_the_newest_stable_version_up_to_latest_comes_first() -> None:
-    assert update_pins.candidates("x", "1.2.0", KNOWN, "2.0.0") == ["2.0.0", "1.10.0", "1.9.0", "1.2.0"]
+    assert update_pins.candidates("x", "1.2.0", KNOWN, "2.0.0") == [
+        "2.0.0",
+        "1.10.0",
+        "1.9.0",
+        "1.2.0",
+    ]
     assert update_pins.candidates("x", "3.0.0", KNOWN, "2.0.0") == ["3.0.0"]
 
 
 def test_nodes_types_stay_with_node() -> None:
-    assert update_pins.candidates("@types/node", "1.2.0", KNOWN, "3.0.0") == ["1.10.0", "1.9.0", "1.2.0"]
+    assert update_pins.candidates("@types/node", "1.2.0", KNOWN, "3.0.0") == [
+        "1.10.0",
+        "1.9.0",
+        "1.2.0",
+    ]
 
 
 def test_a_version_without_all_its_platforms_is_seen() -> None:
@@ -69,5 +78,10 @@ def test_an_action_is_moved_to_the_commit_of_its_newest_release(
     old = f"      - uses: a/unreachable@{'0' * 40} # v1.0.0\n      - uses: b/there@{'0' * 40} # v2.0.0\n"
     workflow.write_text(old)
     update_pins.update_actions([workflow])
-    assert workflow.read_text() == old.replace(f"b/there@{'0' * 40} # v2.0.0", f"b/there@{'3' * 40} # v2.10.0")
-    assert "  a/unreachable stays as it is. Error: git ls-remote failed: no route\n" in capsys.readouterr().out
+    assert workflow.read_text() == old.replace(
+        f"b/there@{'0' * 40} # v2.0.0", f"b/there@{'3' * 40} # v2.10.0"
+    )
+    assert (
+        "  a/unreachable stays as it is. Error: git ls-remote failed: no route\n"
+        in capsys.readouterr().out
+    )

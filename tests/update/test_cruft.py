@@ -54,7 +54,9 @@ BASE = "{{cookiecutter.project_slug}}"
 def test_a_new_repository_is_left_to_its_owner_and_up_to_date(tmp_path: Path) -> None:
     source = template.copy_template(tmp_path / "medplum-bots")
     template.commit_all(source, "First version")
-    done = template.cruft("create", "--no-input", source, cwd=tmp_path)  # git and npm are asked for: not under cruft
+    done = template.cruft(
+        "create", "--no-input", source, cwd=tmp_path
+    )  # git and npm are asked for: not under cruft
     project = tmp_path / "my-medplum-bots"
     assert not (project / ".git").exists()
     assert not (project / "node_modules").exists()
@@ -66,7 +68,10 @@ def test_a_new_repository_is_left_to_its_owner_and_up_to_date(tmp_path: Path) ->
 
 def test_an_update_brings_the_templates_changes_and_keeps_local_ones(world: World) -> None:
     write(world.project / "src" / "bots" / "mine.ts", "// mine\n")
-    write(world.project / "README.md", world.text("README.md").replace("## Start", "Ours.\n\n## Start"))
+    write(
+        world.project / "README.md",
+        world.text("README.md").replace("## Start", "Ours.\n\n## Start"),
+    )
     template.commit_all(world.project, "Ours")
     world.publish(
         {
@@ -80,7 +85,9 @@ def test_an_update_brings_the_templates_changes_and_keeps_local_ones(world: Worl
     assert "## Where to find things" in readme
     assert "Ours.\n" in readme
     assert world.text("src/bots/mine.ts") == "// mine\n"
-    assert [bot["timeout"] for bot in json.loads(world.text("medplum.config.json"))["bots"]].count(45) == 1
+    assert [bot["timeout"] for bot in json.loads(world.text("medplum.config.json"))["bots"]].count(
+        45
+    ) == 1
     assert "up to date" in template.cruft("check", cwd=world.project).stdout
     assert not list(world.project.rglob("*.rej"))
 
@@ -117,7 +124,9 @@ def test_the_version_it_came_from_moves_along(world: World) -> None:
 
 def test_the_example_bots_can_be_added_later(tmp_path: Path) -> None:
     world = World(tmp_path, example_bots="none")
-    assert [path.name for path in (world.project / "src" / "bots").iterdir()] == ["hello-patient-bot.ts"]
+    assert [path.name for path in (world.project / "src" / "bots").iterdir()] == [
+        "hello-patient-bot.ts"
+    ]
     write(world.project / "src" / "bots" / "mine.ts", "// mine\n")
     config = world.text("medplum.config.json").replace('"maxBytes": 1000000', '"maxBytes": 900000')
     write(world.project / "medplum.config.json", config)
@@ -127,9 +136,14 @@ def test_the_example_bots_can_be_added_later(tmp_path: Path) -> None:
     assert json.loads(world.text("medplum.config.json"))["maxBytes"] == 900_000
     assert "src/bots/hapi-sync-bot.ts" in template.files(world.project)
     assert "src/bots/hello-patient-bot.ts" not in template.files(world.project)
-    assert [bot["name"] for bot in json.loads(world.text("medplum.config.json"))["bots"]] == ["hapi-sync-bot"]
+    assert [bot["name"] for bot in json.loads(world.text("medplum.config.json"))["bots"]] == [
+        "hapi-sync-bot"
+    ]
     assert not list(world.project.rglob("*.rej"))
-    assert json.loads(world.text(".cruft.json"))["context"]["cookiecutter"]["example_bots"] == "hapi-sync"
+    assert (
+        json.loads(world.text(".cruft.json"))["context"]["cookiecutter"]["example_bots"]
+        == "hapi-sync"
+    )
 
 
 def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(world: World) -> None:
@@ -138,7 +152,12 @@ def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(wo
     for path in ("package.json", "package-lock.json"):
         write(world.project / path, world.text(path).replace(pin, '"prettier": "3.9.0"'))
     template.commit_all(world.project, "Our pin")
-    world.publish({f"{BASE}/{path}": (pin, '"prettier": "3.11.0"') for path in ("package.json", "package-lock.json")})
+    world.publish(
+        {
+            f"{BASE}/{path}": (pin, '"prettier": "3.11.0"')
+            for path in ("package.json", "package-lock.json")
+        }
+    )
     world.update()
     conflicted = template.git("diff", "--name-only", "--diff-filter=U", cwd=world.project).split()
     assert conflicted == ["package-lock.json", "package.json"]

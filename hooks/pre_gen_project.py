@@ -1,0 +1,81 @@
+"""Keeps a copy of the files that Cookiecutter is about to overwrite.
+
+Runs in the target folder before anything is rendered. A new folder is empty, and nothing happens.
+In an existing one (`-f`), each file that the template may write is copied to `<name>.before-<n>`
+beside the folder. hooks/post_gen_project.py then deletes the copies of files that did not change.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+# fmt: off
+SOURCE = r'''{{ source_folder | tojson }}'''
+# fmt: on
+
+STAGING = ".overlays"
+"""The folder that holds the overlays until the other hook has moved them into place."""
+
+
+def template_files(source: Path) -> set[Path]:
+    """Return the paths of all files that the template may write, relative to the target folder."""
+    paths = set()
+    for path in source.rglob("*"):
+        relative = path.relative_to(source)
+        if not path.is_file():
+            continue
+        if relative.parts[0] != STAGING:
+            paths.add(relative)
+        elif relative.parts[2:3] == ("files",):  # .overlays/<name>/files/<path in the repository>
+            paths.add(Path(*relative.parts[3:]))
+    return paths
+
+
+def new_folder_for_copies(project: Path) -> Path:
+    """Create a folder beside the project, or a temporary one if that folder cannot be written."""
+    number = 1
+    while True:
+        folder = project.with_name(f"{project.name}.before-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        except OSError:
+            return Path(tempfile.mkdtemp(prefix=f"{project.name}.before-"))
+        else:
+            return folder
+
+
+def keep_existing_files(project: Path, source: Path) -> None:
+    """Copy what may be overwritten, and tell the other hook where the copies are."""
+    existing = sorted(path for path in template_files(source) if (project / path).is_file())
+    if not existing:
+        return
+    folder = new_folder_for_copies(project)
+    for path in existing:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(project / path, folder / path)
+    staging = project / STAGING
+    shutil.rmtree(staging, ignore_errors=True)  # left by a run with --accept-hooks no
+    staging.mkdir()
+    (staging / "copies.txt").write_text(str(folder), encoding="utf-8")
+    # The template has a file of this name too, with other content. After rendering, the content
+    # shows whether Cookiecutter overwrites existing files or skips them (--skip-if-file-exists).
+    (staging / "existing-files.txt").write_text("skipped\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    here = Path.cwd()
+    try:
+        keep_existing_files(here, Path(json.loads(SOURCE)))
+    except OSError as error:
+        print(
+            f"Error: cannot copy the files of {here} that would be overwritten: {error}; "
+            "nothing was changed",
+            file=sys.stderr,
+        )
+        sys.exit(1)

@@ -1,0 +1,42 @@
+"""Hooks in tests: as modules, and as Cookiecutter renders them for given answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tests.support import template
+
+FOLDER = template.ROOT / "hooks"
+
+
+def load_hook(name: str) -> ModuleType:
+    """Import a hook that is not rendered, to test its functions."""
+    return template.load(FOLDER / f"{name}.py", name)
+
+
+def rendered_hook(folder: Path, name: str, **answers: Any) -> Path:
+    """Write a hook into a folder as Cookiecutter renders it for these answers; return its path."""
+    from cookiecutter.utils import create_env_with_context
+
+    extensions = template.COOKIECUTTER["_extensions"]
+    context = {"cookiecutter": {"_extensions": extensions, **answers}}
+    source = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    text = create_env_with_context(context).from_string(source).render(**context)
+    path = folder / f"{name}.py"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_overlay(
+    project: Path, name: str, files: dict[str, str] | None = None, **description: Any
+) -> None:
+    """Add an overlay to a rendered repository."""
+    folder = project / ".overlays" / name
+    for path, text in (files or {}).items():
+        (folder / "files" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "files" / path).write_text(text)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "overlay.json").write_text(json.dumps(description))
