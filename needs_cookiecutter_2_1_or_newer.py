@@ -6,7 +6,9 @@ cookiecutter.json lists it before template_extensions, and it must run on every 
 """
 
 import sys
+from typing import Optional, Tuple
 
+from jinja2 import Environment
 from jinja2.ext import Extension
 
 OLDEST_PYTHON = (3, 10)
@@ -16,7 +18,7 @@ OLDEST_CRUFT = (2, 16)
 class CheckVersions(Extension):
     """Stops Cookiecutter or cruft when it starts with a version that is too old."""
 
-    def __init__(self, environment):  # type: ignore[no-untyped-def]
+    def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         problem = version_problem(sys.version_info[:3], running_cruft_version())
         if problem:
@@ -26,7 +28,7 @@ class CheckVersions(Extension):
         sys.modules.pop(__name__, None)
 
 
-def version_problem(python, cruft):  # type: ignore[no-untyped-def]
+def version_problem(python: Tuple[int, ...], cruft: Optional[str]) -> Optional[str]:
     """Return what is too old and how to fix it, or None.
 
     `python` is a version as numbers, `cruft` the version of the running cruft, or None.
@@ -44,7 +46,7 @@ def version_problem(python, cruft):  # type: ignore[no-untyped-def]
     return None
 
 
-def running_cruft_version():  # type: ignore[no-untyped-def]
+def running_cruft_version() -> Optional[str]:
     """Return the version of cruft if this process is cruft, else None."""
     if "cruft" not in sys.modules:
         return None

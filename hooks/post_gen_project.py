@@ -25,11 +25,11 @@ from typing import Any
 # fmt: off
 ANSWERS = r'''{{ cookiecutter | plain_answers | tojson }}'''
 SOURCE = r'''{{ cookiecutter | template_source | tojson }}'''
-UNDER_CRUFT = "{{ '_commit' in cookiecutter }}" == "True"
+UNDER_CRUFT = r'''{{ ('_commit' in cookiecutter) | tojson }}'''
 # fmt: on
 
 STAGING = ".overlays"
-NODE_ENGINES = "^24.2.0 || >=26.0.0"
+NODE_ENGINES = "^24.2.0 || ^26.0.0"
 """The same as `engines.node` in package.json."""
 NPM_LIMIT_S = 600
 JSON_WIDTH = 100
@@ -262,7 +262,7 @@ def node_is_supported(version: str) -> bool:
     if not found:
         return False
     major, minor = int(found[1]), int(found[2])
-    return (major == 24 and minor >= 2) or major >= 26
+    return (major == 24 and minor >= 2) or major == 26
 
 
 def install_packages(project: Path) -> str | None:
@@ -363,7 +363,7 @@ def main() -> None:
     try:
         # cruft also generates into temporary folders to compare them. A commit there would break
         # `cruft update`, and packages would be of no use.
-        if not UNDER_CRUFT:
+        if not json.loads(UNDER_CRUFT):
             finish(project, answers, overlays)
         elif not is_for_comparison(project):
             print_next(project, "git init", "npm ci")

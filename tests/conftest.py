@@ -17,7 +17,7 @@ from tests.support import template
 # Tests use a snapshot of the template, and its filters have to come from there too.
 sys.path.insert(0, str(template.ROOT))
 
-from template_extensions import VERSION  # noqa: E402 -- after the line above
+from template_extensions import VERSION
 
 # For make test-fast: a tenth of what CI tries.
 settings.register_profile("fast", max_examples=10)

@@ -423,8 +423,8 @@ def test_programs_get_no_input(hook: ModuleType) -> None:
 def test_the_supported_versions_of_node_are_those_of_the_package(hook: ModuleType) -> None:
     text = (template.SOURCE / "package.json").read_text(encoding="utf-8")
     assert f'"node": "{hook.NODE_ENGINES}"' in text
-    supported = ["v24.2.0", "v24.19.0", "v26.0.0", "v27.1.0"]
-    others = ["v20.19.4", "v22.18.0", "v24.1.0", "v25.9.0", "", "v"]
+    supported = ["v24.2.0", "v24.19.0", "v26.0.0", "v26.9.1"]
+    others = ["v20.19.4", "v22.18.0", "v24.1.0", "v25.9.0", "v27.0.0", "", "v"]
     assert [version for version in supported + others if hook.node_is_supported(version)] == (
         supported
     )

@@ -26,6 +26,7 @@ def test_an_old_version_is_named_with_the_cure(
     python: tuple[int, ...], cruft: str | None, words: str
 ) -> None:
     problem = versions.version_problem(python, cruft)
+    assert problem
     assert words in problem
     assert "\n" not in problem
 

@@ -205,6 +205,7 @@ class TestOverAnExistingRepository:
         self, way: str, edited: Path, place: Path, tmp_path: Path, template_repository: Path
     ) -> None:
         env = at_home(tmp_path)
+        line: tuple[str | Path, ...]
         if way == "-f":
             line = (*DEFAULTS, "-f", template.ROOT, *self.ANSWERS)
             done = template.cookiecutter(*line, cwd=place, env=env)
