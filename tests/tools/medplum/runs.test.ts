@@ -48,3 +48,30 @@ test('runs at the same time keep their requests apart', async () => {
     expect(requests[1]!.path).toContain(`name=${(request.input as { name: string }).name}`);
   }
 });
+
+test('a run holds what the bot sent elsewhere too, and where its code did so', async () => {
+  const bot = await desk.bot(`exports.handler = async (medplum, event) => {
+    await fetch('${desk.server.baseUrl}healthcheck');
+    await medplum.createResource({ resourceType: 'Basic' });
+  };`);
+  await desk.execute(bot);
+  const [run] = desk.server.runs.list();
+  expect(run).toMatchObject({
+    state: 'failed',
+    error: { name: 'OperationOutcomeError' },
+    sent: [
+      { method: 'GET', toMedplum: false, status: 200 },
+      { method: 'POST', toMedplum: true, status: 400, clientMethod: 'createResource' },
+    ],
+  });
+  expect(run!.sent[1]!.stack).toContain('evalmachine.<anonymous>:8:');
+});
+
+test('a run whose log has control characters is kept, and failed', async () => {
+  const bot = await desk.bot(`exports.handler = async () => { console.log('a\\u0000b'); return true; };`);
+  expect((await desk.execute(bot)).status).toBe(400);
+  expect(await desk.audits(bot)).toEqual([]);
+  const [run] = desk.server.runs.list();
+  expect(run).toMatchObject({ bot: { id: bot }, state: 'failed', log: 'a\u0000b' });
+  expect(run!.error?.message).toContain('Invalid string format');
+});

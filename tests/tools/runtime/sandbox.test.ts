@@ -222,7 +222,7 @@ describe('vmcontext', () => {
           ],
           'AbortError',
         ],
-        headers: { connection: 'close', 'user-agent': expect.stringContaining('node-fetch') },
+        headers: { 'user-agent': expect.stringContaining('node-fetch') },
         read: true,
         bytes: 'undefined',
       });

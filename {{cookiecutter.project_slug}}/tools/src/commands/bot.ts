@@ -12,7 +12,7 @@ import { UserError } from '../terminal/user-error.ts';
 import { loadConfig } from '../config/config.ts';
 import type { Config } from '../config/config.ts';
 import { readEnvironment } from '../config/environment.ts';
-import { mapStack } from '../runtime/worker-pool.ts';
+import { mapStack } from '../runtime/source-maps.ts';
 import { runInSandbox } from '../runtime/sandbox.ts';
 import type { BotEvent } from '../runtime/sandbox.ts';
 

@@ -1,8 +1,8 @@
 // `npm run logs -- [bot] [--failed]`: the last runs, with stack traces in terms of the sources.
 import type { AuditEvent, Bot, Bundle } from '@medplum/fhirtypes';
 import { existsSync, readFileSync } from 'node:fs';
-import { SourceMap } from 'node:module';
 import type { Manifest } from '../bundling/bundles.ts';
+import { mapStack, namesBundlePlace } from '../runtime/source-maps.ts';
 import { dim, green, red } from '../terminal/output.ts';
 import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
@@ -11,9 +11,6 @@ import { ownBots, readActual, tagOf } from './actual.ts';
 import { connect } from './server.ts';
 import type { Server } from './server.ts';
 import { readEnvironment } from '../config/environment.ts';
-
-/** A bundle's line in a stack: on vmcontext of a nameless script, on a Lambda of user.cjs. */
-const FRAME = /(evalmachine\.<anonymous>|[^\s(]*user\.cjs):(\d+):(\d+)/;
 
 export interface LogOptions {
   /** Whose `.env.<environment>` is read; `local` if left out. */
@@ -58,10 +55,12 @@ export async function printLogs(wanted: string | undefined, values: LogOptions):
     const outcome = event.outcome === '0' ? green('ok') : red('failed');
     console.log(`${event.recorded}  ${name}  ${outcome}  ${dim(sha256?.slice(0, 16) ?? '')}`);
     const text = event.outcomeDesc?.trimEnd() ?? '';
-    const map = FRAME.test(text) ? readMap(name, sha256) : undefined;
-    for (const line of text ? text.split('\n') : [])
-      console.log(`  ${map ? inSource(line, map) : line}`);
-    if (!map && FRAME.test(text)) {
+    const map = namesBundlePlace(text) ? readMap(name, sha256) : undefined;
+    const readable = map ? mapStack(text, map) : text;
+    for (const line of readable ? readable.split('\n') : []) {
+      console.log(`  ${line}`);
+    }
+    if (!map && namesBundlePlace(text)) {
       const commit = tagOf(version, `${system}/commit`)?.replace('-dirty', '');
       const cure = commit
         ? ` For the sources: git checkout ${commit} && npm run build -- --production`
@@ -91,24 +90,9 @@ export function isOf({ entity }: AuditEvent, id: string): boolean {
 }
 
 /** The map of the build that ran, where dist/ still holds it. No server gets maps. */
-function readMap(name: string, sha256: string | undefined): SourceMap | undefined {
+function readMap(name: string, sha256: string | undefined): string | undefined {
   const file = `dist/bots/${name}.js.map`;
   if (!existsSync('dist/manifest.json') || !existsSync(file)) return undefined;
   const { bots } = JSON.parse(readFileSync('dist/manifest.json', 'utf8')) as Manifest;
-  return bots[name]?.sha256 === sha256
-    ? new SourceMap(JSON.parse(readFileSync(file, 'utf8')))
-    : undefined;
-}
-
-/** The same line with the place in the source, where the bundle's is known. */
-function inSource(text: string, map: SourceMap): string {
-  return text.replace(FRAME, (place, file: string, line: string, column: string) => {
-    // vmcontext puts five lines and two spaces before the bundle [Medplum 5.1.26, bots/vmcontext.ts].
-    const [lines, spaces] = file.startsWith('evalmachine') ? [5, line === '6' ? 2 : 0] : [0, 0];
-    const row = Number(line) - 1 - lines;
-    const entry = map.findEntry(row, Number(column) - 1 - spaces);
-    // The lines around the bundle are not in the map, which then gives its nearest entry.
-    if (!('originalSource' in entry) || entry.generatedLine !== row) return place;
-    return `${entry.originalSource.replace(/^(\.\.\/)+/, '')}:${entry.originalLine + 1}:${entry.originalColumn + 1}`;
-  });
+  return bots[name]?.sha256 === sha256 ? readFileSync(file, 'utf8') : undefined;
 }

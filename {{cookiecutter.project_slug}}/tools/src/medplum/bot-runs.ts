@@ -4,6 +4,8 @@ import type { Bot } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import type { ExecuteRequest, ExecuteResult } from './bot-execution.ts';
+import type { RecordedRequest } from '../runtime/recorded-requests.ts';
+import type { SandboxError } from '../runtime/sandbox.ts';
 
 /** Older runs are forgotten. */
 const RUNS_KEPT = 200;
@@ -41,18 +43,27 @@ export interface Run {
   requests: RunRequest[];
   /** Requests beyond the ones kept in `requests`. */
   requestsNotKept: number;
+  /**
+   * The same requests as the bot saw them, and those to other servers, in the order in which they were sent: with the
+   * method of the client and the place in the code. One without an answer is still waiting, or failed.
+   */
+  sent: RecordedRequest[];
   /** Whether it succeeded; false while it runs. */
   success: boolean;
   /** What the bot logged; empty while it runs. */
   log: string;
   /** What the handler returned, or the OperationOutcome of what it threw. */
   value?: unknown;
+  /** What the handler threw; its stack points into `code`. */
+  error?: SandboxError | undefined;
 }
 
 export interface RunEvents {
   started: [Run];
   /** The bot sent a request to Medplum, and it was answered. */
   request: [Run, RunRequest];
+  /** The bot sent a request, to Medplum or elsewhere, or got the answer to it. */
+  sent: [Run, RecordedRequest];
   ended: [Run];
 }
 
@@ -80,6 +91,7 @@ export class BotRuns extends EventEmitter<RunEvents> {
       milliseconds: 0,
       requests: [],
       requestsNotKept: 0,
+      sent: [],
       success: false,
       log: '',
     };
@@ -89,12 +101,13 @@ export class BotRuns extends EventEmitter<RunEvents> {
     return run;
   }
 
-  end(run: Run, { success, log, value }: ExecuteResult): void {
+  end(run: Run, { success, log, value, error }: ExecuteResult): void {
     run.state = success ? 'succeeded' : 'failed';
     run.milliseconds = Date.now() - run.startedAt.getTime();
     run.success = success;
     run.log = log;
     run.value = value;
+    run.error = error;
     this.emit('ended', run);
   }
 
@@ -110,6 +123,14 @@ export class BotRuns extends EventEmitter<RunEvents> {
       run.requestsNotKept += 1;
     }
     this.emit('request', run, request);
+  }
+
+  /** Notes a request when a bot sends it, and again when it is answered. */
+  noteSent(run: Run, request: RecordedRequest, index: number): void {
+    if (index < REQUESTS_KEPT) {
+      run.sent[index] = request;
+      this.emit('sent', run, request);
+    }
   }
 
   private forgetOldRuns(): void {

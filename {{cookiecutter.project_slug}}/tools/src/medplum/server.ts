@@ -16,7 +16,7 @@ import { addRoutes } from './routes.ts';
 import { presigned, send, sendError } from './http.ts';
 import { LocalRepository } from './repository.ts';
 import type { Change, World } from './repository.ts';
-import { startBotThreads } from '../runtime/worker-pool.ts';
+import { WorkerPool } from '../runtime/worker-pool.ts';
 import { loadDefinitions } from './search.ts';
 import { Store } from './store.ts';
 import { createTriggers } from './subscriptions.ts';
@@ -76,7 +76,7 @@ export async function startMedplumServer(
   for (const one of initialResources(options.secrets ?? {})) {
     await repository.createResource(one, { assignedId: true });
   }
-  const threads = startBotThreads();
+  const threads = new WorkerPool();
   const runs = new BotRuns();
   runs.on('ended', (run) => events.emit('run', run));
   const bots = createBots(world, threads, runs);

@@ -13,7 +13,7 @@ import { loadFhirServer } from '../external-server.ts';
 import type { ExternalServer } from '../external-server.ts';
 import type { MedplumServer } from '../medplum/server.ts';
 import { LocalRepository } from '../medplum/repository.ts';
-import { mapStack } from '../runtime/worker-pool.ts';
+import { mapStack } from '../runtime/source-maps.ts';
 
 const RUNS_SHOWN = 20;
 /** The latest, on each side. */

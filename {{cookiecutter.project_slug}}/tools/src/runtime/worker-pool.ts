@@ -1,157 +1,292 @@
-// Runs bots in threads of their own, kept warm: one bot a thread at a time, so that an endless loop can be killed.
-import { MedplumClient, badRequest } from '@medplum/core';
-import { SourceMap } from 'node:module';
-import type { SourceMapPayload } from 'node:module';
-import { Worker, isMainThread, parentPort } from 'node:worker_threads';
-import { runInSandbox } from './sandbox.ts';
-import type { BotEvent, SandboxResult } from './sandbox.ts';
+// Runs bots in threads, so that an endless loop can be ended. Threads are used again, one bot at a time each.
+import { badRequest } from '@medplum/core';
+import { MessageChannel, Worker } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+import type { BotJob, BotRunResult } from './bot-run.ts';
+import type { RecordedRequest } from './recorded-requests.ts';
+import type { WorkerMessage, WorkerRequest, WorkerSetup } from './worker.ts';
 
-export interface BotJob {
-  code: string;
-  runtime: 'vmcontext' | 'awslambda';
-  /** Seconds. */
-  timeout: number;
-  /** The Medplum server's address and a token for it: whose rights the bot has. */
-  baseUrl: string;
-  accessToken: string;
-  event: BotEvent;
+export interface WorkerPoolOptions {
+  /** Threads that are kept. More are started while all of these are busy for longer. */
+  keep?: number;
+  /** Threads that run at the same time; more runs wait. */
+  most?: number;
+  /** Milliseconds without any run coming to an end after which another thread is started for those that wait. */
+  patience?: number;
+  /** Milliseconds that the sandbox's own limit has before the thread is ended. */
+  grace?: number;
 }
 
-/** More bots at once wait for a free thread. */
-const MOST_THREADS = 8;
-/** A vmcontext bot that only waits is not ended by its timeout, as on the real server; this ends it. */
+/** Hears about a run while it goes on. */
+export interface RunObserver {
+  /** The run has a thread and begins. */
+  started?(): void;
+  /** A request was sent or answered; `index` counts the requests of this run. */
+  request?(request: RecordedRequest, index: number): void;
+}
+
+const DEFAULTS: Required<WorkerPoolOptions> = { keep: 8, most: 64, patience: 250, grace: 300 };
+
+/** A bot on vmcontext that only waits is not ended by its timeout, as on the real server; this ends it. */
 const LONGEST_SECONDS = 900;
-/** How long the sandbox's own limit on synchronous code goes first, in milliseconds. */
-const GRACE = 300;
+/** Work that a bot has left behind may go on for this long, in milliseconds. */
+const LEFTOVER_LIMIT = 60_000;
+/** Threads that may fail to start before a run is given up. */
+const MOST_STARTS = 3;
+/** Milliseconds between looks at the time limits. */
+const GUARD_INTERVAL = 25;
 
-/** Starts the first thread at once, so that the first run need not wait for it. */
-export function startBotThreads(): {
-  run(job: BotJob): Promise<SandboxResult>;
-  stop(): Promise<unknown>;
-} {
-  const all = new Set<Worker>();
-  const idle: Worker[] = [];
-  const waiting: ((worker: Worker) => void)[] = [];
+interface Call {
+  id: number;
+  job: BotJob;
+  observer: RunObserver;
+  requests: RecordedRequest[];
+  /** Threads that ended before they began with it. */
+  failedStarts: number;
+  resolve(result: BotRunResult): void;
+}
 
-  const start = (): Worker => {
-    const worker = new Worker(new URL(import.meta.url), { env: { ...process.env }, stdin: false });
-    all.add(worker);
-    worker.on('error', () => undefined); // whoever waits for its answer hears of its end
-    worker.once('exit', () => {
-      all.delete(worker);
-      const at = idle.indexOf(worker);
-      if (at >= 0) idle.splice(at, 1);
-      if (waiting.length > 0) release(start());
+export class WorkerPool {
+  readonly #options: Required<WorkerPoolOptions>;
+  readonly #threads = new Set<BotThread>();
+  readonly #waiting: Call[] = [];
+  #lastId = 0;
+  #lastAssignment = 0;
+  #watch: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  /** Starts the first thread at once, so that the first run need not wait for it. */
+  constructor(options: WorkerPoolOptions = {}) {
+    this.#options = { ...DEFAULTS, ...options };
+    this.#startThread();
+  }
+
+  /**
+   * Runs a bot.
+   *
+   * @param job - see BotJob
+   * @param observer - hears about the run while it goes on
+   * @returns its result; a timeout and an exit of its process are errors in it
+   */
+  run(job: BotJob, observer: RunObserver = {}): Promise<BotRunResult> {
+    return new Promise((resolve) => {
+      const id = ++this.#lastId;
+      const call: Call = { id, job, observer, requests: [], failedStarts: 0, resolve };
+      this.#waiting.push(call);
+      this.#assign();
     });
-    worker.unref();
-    return worker;
-  };
-  const acquire = async (): Promise<Worker> =>
-    idle.pop() ??
-    (all.size < MOST_THREADS ? start() : new Promise((resolve) => waiting.push(resolve)));
-  const release = (worker: Worker): void => {
-    const next = waiting.shift();
-    if (next) next(worker);
-    else idle.push(worker);
-  };
-  idle.push(start());
+  }
 
-  return {
-    run: async (job) => {
-      const worker = await acquire();
-      const result = await runOn(worker, job);
-      if (all.has(worker)) release(worker);
-      return result;
-    },
-    stop: () => Promise.all([...all].map((worker) => worker.terminate())),
-  };
+  /** Ends all threads. Runs that are not finished get an error. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#watch);
+    await Promise.all([...this.#threads].map((thread) => thread.end()));
+    for (const call of this.#waiting.splice(0)) {
+      call.resolve(failure(call, 'The server was stopped'));
+    }
+  }
+
+  /** Gives waiting calls to idle threads, and starts threads up to the number that is kept. */
+  #assign(): void {
+    for (const thread of this.#threads) {
+      if (thread.isIdle && this.#waiting.length > 0) {
+        thread.run(this.#waiting.shift()!);
+        this.#lastAssignment = performance.now();
+      }
+    }
+    if (this.#waiting.length > 0 && this.#threads.size < this.#options.keep) {
+      this.#startThread();
+    }
+    this.#watchForHungBots();
+  }
+
+  /** Bots that hang must not keep all others waiting: starts another thread where nothing has moved for long. */
+  #watchForHungBots(): void {
+    if (this.#waiting.length === 0 || this.#watch !== undefined) {
+      return;
+    }
+    const { patience } = this.#options;
+    this.#watch = setTimeout(() => {
+      this.#watch = undefined;
+      const isStarting = [...this.#threads].some((thread) => thread.isStarting);
+      if (!isStarting && performance.now() - this.#lastAssignment >= patience) {
+        this.#startThread();
+      }
+      this.#watchForHungBots();
+    }, patience);
+    this.#watch.unref();
+  }
+
+  #startThread(): void {
+    if (this.#stopped || this.#threads.size >= this.#options.most) {
+      return;
+    }
+    const thread = new BotThread(this.#options.grace, {
+      idle: () => {
+        if (this.#waiting.length === 0 && this.#threads.size > this.#options.keep) {
+          void thread.end();
+        } else {
+          this.#assign();
+        }
+      },
+      unstarted: (call) => this.#waiting.unshift(call),
+      ended: () => {
+        this.#threads.delete(thread);
+        this.#assign();
+      },
+    });
+    this.#threads.add(thread);
+    this.#assign();
+  }
 }
 
-function runOn(worker: Worker, job: BotJob): Promise<SandboxResult> {
-  const beats = new BigInt64Array(new SharedArrayBuffer(8));
-  beats[0] = BigInt(Date.now());
-  const started = Date.now();
-  return new Promise((resolve) => {
-    const end = (result: SandboxResult): void => {
-      clearInterval(guard);
-      worker.off('message', end).off('exit', onExit);
-      resolve(result);
-    };
-    const onExit = (): void => end(failure('The bot ended its process'));
-    const guard = setInterval(() => {
-      const limit = job.timeout * 1000 + GRACE;
-      const blocked = Date.now() - Number(beats[0]) > limit;
-      const overdue =
-        Date.now() - started > (job.runtime === 'awslambda' ? limit : LONGEST_SECONDS * 1000);
-      if (!blocked && !overdue) return;
-      const lambda = `Task timed out after ${job.timeout.toFixed(2)} seconds`;
-      end(
-        failure(
-          job.runtime === 'awslambda'
-            ? lambda
-            : `Script execution timed out after ${job.timeout * 1000}ms`,
-        ),
-      );
-      void worker.terminate();
-    }, 50);
-    worker.on('message', end).on('exit', onExit);
-    worker.postMessage({ job, beats });
-  });
+interface ThreadEvents {
+  /** It can take a call. */
+  idle(): void;
+  /** It ended before it began with this call, which another thread can take. */
+  unstarted(call: Call): void;
+  /** It must not be used any more. */
+  ended(): void;
 }
 
-function failure(message: string): SandboxResult {
-  const outcome = badRequest(message);
+/** One thread. It is idle, running a call, busy with what a call left behind, or ended. */
+class BotThread {
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #heartbeat = new BigInt64Array(new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT));
+  readonly #events: ThreadEvents;
+  readonly #grace: number;
+  #state: 'idle' | 'running' | 'leftover' | 'ended' = 'idle';
+  #call: Call | undefined;
+  #startedAt: number | undefined;
+  #finishedAt = 0;
+  #guard: NodeJS.Timeout | undefined;
+  #crash: Error | undefined;
+
+  constructor(grace: number, events: ThreadEvents) {
+    this.#grace = grace;
+    this.#events = events;
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.on('message', (message: WorkerMessage) => this.#receive(message));
+    port1.unref();
+    // The developer's environment variables are not for bots.
+    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), { env: {}, stdin: false });
+    this.#worker.on('error', (error: Error) => {
+      this.#crash = error;
+    });
+    this.#worker.once('exit', () => this.#close());
+    this.#worker.unref();
+    const setup: WorkerSetup = { port: port2, heartbeat: this.#heartbeat };
+    this.#worker.postMessage(setup, [port2]);
+  }
+
+  get isIdle(): boolean {
+    return this.#state === 'idle';
+  }
+
+  /** Whether it has a call that it has not begun. */
+  get isStarting(): boolean {
+    return this.#state === 'running' && this.#startedAt === undefined;
+  }
+
+  run(call: Call): void {
+    this.#state = 'running';
+    this.#call = call;
+    this.#startedAt = undefined;
+    this.#guard = setInterval(() => this.#checkLimits(), GUARD_INTERVAL);
+    const request: WorkerRequest = { id: call.id, job: call.job };
+    this.#port.postMessage(request);
+  }
+
+  async end(): Promise<void> {
+    this.#close();
+    await this.#worker.terminate();
+  }
+
+  #receive(message: WorkerMessage): void {
+    const call = this.#call;
+    if (this.#state === 'ended' || message.id !== call?.id) {
+      return;
+    }
+    switch (message.kind) {
+      case 'started':
+        this.#startedAt = Date.now();
+        call.observer.started?.();
+        break;
+      case 'request':
+        call.requests[message.index] = message.request;
+        call.observer.request?.(message.request, message.index);
+        break;
+      case 'finished':
+        this.#state = 'leftover';
+        this.#finishedAt = Date.now();
+        call.resolve(message.result);
+        break;
+      case 'idle':
+        this.#state = 'idle';
+        this.#call = undefined;
+        clearInterval(this.#guard);
+        this.#events.idle();
+        break;
+    }
+  }
+
+  /** Ends the thread, and with it the run, where a limit is passed. */
+  #checkLimits(): void {
+    if (this.#startedAt === undefined || this.#call === undefined) {
+      return; // the thread is still starting
+    }
+    const { runtime, timeout } = this.#call.job;
+    const limit = timeout * 1000 + this.#grace;
+    const isBlocked = Date.now() - Number(this.#heartbeat[0]) > limit;
+    if (this.#state === 'leftover') {
+      if (isBlocked || Date.now() - this.#finishedAt > LEFTOVER_LIMIT) {
+        void this.end();
+      }
+      return;
+    }
+    const longest = runtime === 'awslambda' ? limit : LONGEST_SECONDS * 1000;
+    if (isBlocked || Date.now() - this.#startedAt > longest) {
+      this.#call.resolve(failure(this.#call, timeoutMessage(this.#call.job)));
+      void this.end();
+    }
+  }
+
+  /** Takes the thread out of use, and settles its call: the next one must not meet a thread that is ending. */
+  #close(): void {
+    if (this.#state === 'ended') {
+      return;
+    }
+    const call = this.#call;
+    const wasRunning = this.#state === 'running';
+    this.#state = 'ended';
+    this.#call = undefined;
+    clearInterval(this.#guard);
+    this.#port.close();
+    if (call && wasRunning && this.#startedAt === undefined && ++call.failedStarts < MOST_STARTS) {
+      this.#events.unstarted(call);
+    } else if (call && wasRunning) {
+      const cause = this.#crash ? `: ${this.#crash.message}` : '';
+      call.resolve(failure(call, `The bot ended its process${cause}`));
+    }
+    this.#events.ended();
+  }
+}
+
+/** The words of the real servers. */
+function timeoutMessage({ runtime, timeout }: BotJob): string {
+  return runtime === 'awslambda'
+    ? `Task timed out after ${timeout.toFixed(2)} seconds`
+    : `Script execution timed out after ${timeout * 1000}ms`;
+}
+
+function failure({ requests }: Call, message: string): BotRunResult {
   return {
     result: undefined,
     log: [`Error ${message}`],
-    error: { name: 'Error', message, stack: message, outcome },
+    error: { name: 'Error', message, stack: message, outcome: badRequest(message) },
+    requests,
   };
-}
-
-/**
- * @param text - a log or a stack whose lines point into a deployed bundle
- * @param map - the text of the bundle's source map
- * @returns the same, pointing into the sources
- */
-export function mapStack(text: string, map: string): string {
-  const sources = new SourceMap(JSON.parse(map) as SourceMapPayload);
-  return text.replaceAll(
-    /evalmachine\.<anonymous>:(\d+):(\d+)|(?<=\(|at )[^()\n]*?user\.cjs:(\d+):(\d+)/g,
-    (place, ...numbers) => {
-      const [line, column, plainLine, plainColumn] = numbers.slice(0, 4).map(Number);
-      // The vmcontext runtime puts five lines and two columns before the bundle.
-      const at = line
-        ? [line - 6, column! - (line === 6 ? 3 : 1)]
-        : [plainLine! - 1, plainColumn! - 1];
-      const found = sources.findEntry(at[0]!, at[1]!);
-      if (!('originalSource' in found)) return place as string;
-      return `${found.originalSource.replace(/^(\.\.\/)+/, '')}:${found.originalLine + 1}:${found.originalColumn + 1}`;
-    },
-  );
-}
-
-if (!isMainThread) {
-  let beats: BigInt64Array | undefined;
-  setInterval(() => beats && (beats[0] = BigInt(Date.now())), 20);
-  parentPort!.on('message', (message: { job: BotJob; beats: BigInt64Array }) => {
-    beats = message.beats;
-    void runJob(message.job).then((result) => parentPort!.postMessage(result));
-  });
-}
-
-async function runJob({
-  code,
-  runtime,
-  timeout,
-  baseUrl,
-  accessToken,
-  event,
-}: BotJob): Promise<SandboxResult> {
-  const traced: typeof fetch = (url, options = {}) => {
-    const trace = { 'X-Trace-Id': event.traceId ?? '', traceparent: event.traceId ?? '' };
-    return fetch(url, { ...options, headers: { ...(options.headers as object), ...trace } });
-  };
-  const medplum = new MedplumClient({ baseUrl, fetch: traced as never });
-  medplum.setAccessToken(accessToken);
-  return runInSandbox(code, { runtime, timeout, medplum, event });
 }

@@ -1,0 +1,68 @@
+// Turns places in a deployed bundle into places in the sources.
+import { SourceMap } from 'node:module';
+import type { SourceMapPayload } from 'node:module';
+import { LAMBDA_FILE } from './awslambda.ts';
+import { COLUMNS_BEFORE_BUNDLE, LINES_BEFORE_BUNDLE } from './vmcontext.ts';
+
+/** A place in a bundle as stack traces name it: in a script without a name on vmcontext, in user.cjs on Lambda. */
+const VMCONTEXT_PLACE = String.raw`evalmachine\.<anonymous>:(?<vmLine>\d+):(?<vmColumn>\d+)`;
+const LAMBDA_PLACE = String.raw`(?<=\(|at )[^()\n]*?${LAMBDA_FILE.replace('.', String.raw`\.`)}:(?<line>\d+):(?<column>\d+)`;
+const PLACE = new RegExp(`${VMCONTEXT_PLACE}|${LAMBDA_PLACE}`, 'g');
+
+/** A place in a source file. Line and column count from 1. */
+export interface SourcePlace {
+  /** Relative to the repository, such as `src/bots/my-bot.ts`. */
+  file: string;
+  line: number;
+  column: number;
+}
+
+/** @returns whether a text names a place in a bundle */
+export function namesBundlePlace(text: string): boolean {
+  return text.search(PLACE) >= 0;
+}
+
+/**
+ * @param map - the text of the bundle's source map
+ * @returns finds the source of a place in the bundle; undefined for the lines that a runtime adds
+ */
+export function sourceFinder(
+  map: string,
+): (line: number, column: number) => SourcePlace | undefined {
+  const sources = new SourceMap(JSON.parse(map) as SourceMapPayload);
+  return (line, column) => {
+    const entry = sources.findEntry(line - 1, column - 1);
+    // For a line that is not in it, the map gives its nearest entry.
+    if (!('originalSource' in entry) || entry.generatedLine !== line - 1) {
+      return undefined;
+    }
+    return {
+      file: entry.originalSource.replace(/^(\.\.\/)+/, ''),
+      line: entry.originalLine + 1,
+      column: entry.originalColumn + 1,
+    };
+  };
+}
+
+/**
+ * @param text - a log or a stack trace whose lines point into a deployed bundle
+ * @param map - the text of the bundle's source map
+ * @returns the text with each place that is known replaced by the place in the sources
+ */
+export function mapStack(text: string, map: string): string {
+  const find = sourceFinder(map);
+  return text.replaceAll(PLACE, (...match) => {
+    const [whole] = match as [string];
+    const place = find(...bundlePlace(match.at(-1) as Record<string, string | undefined>));
+    return place ? `${place.file}:${place.line}:${place.column}` : whole;
+  });
+}
+
+/** @returns line and column in the bundle's own file */
+function bundlePlace(groups: Record<string, string | undefined>): [number, number] {
+  if (groups['line'] !== undefined) {
+    return [Number(groups['line']), Number(groups['column'])];
+  }
+  const line = Number(groups['vmLine']) - LINES_BEFORE_BUNDLE;
+  return [line, Number(groups['vmColumn']) - (line === 1 ? COLUMNS_BEFORE_BUNDLE : 0)];
+}
