@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url';
 
 const [project, bundle, fhir, given] = process.argv.slice(2);
 const { MedplumClient } = createRequire(join(project, 'package.json'))('@medplum/core');
-const { runInSandbox } = await import(pathToFileURL(join(project, 'tools', 'local', 'sandbox.ts')));
+const { runInSandbox } = await import(pathToFileURL(join(project, 'tools', 'src', 'runtime', 'sandbox.ts')));
 
 const medplum = new MedplumClient({ baseUrl: process.env.MEDPLUM_BASE_URL });
 medplum.setBasicAuth(process.env.MEDPLUM_CLIENT_ID, process.env.MEDPLUM_CLIENT_SECRET);

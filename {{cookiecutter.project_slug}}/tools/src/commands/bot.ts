@@ -1,6 +1,7 @@
 // `npm run bot -- <name> --event tests/events/<event>.json`: one built bot, one event, in the sandbox of its runtime.
 // With a debugger: node --inspect-brk tools/bin/medplum-bots.cjs bot <name> --event <file>
 import { MedplumClient } from '@medplum/core';
+import nodeFetch from 'node-fetch';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import inspector from 'node:inspector';
 import { resolve } from 'node:path';
@@ -41,6 +42,7 @@ async function runBot(name: string | undefined, values: { event?: string }): Pro
   const { result, log, error } = await runInSandbox(readFileSync(bot.dist, 'utf8'), {
     runtime: bot.runtimeVersion === 'vmcontext' ? 'vmcontext' : 'awslambda',
     medplum,
+    fetch: recorded(nodeFetch as typeof fetch, requests),
     event: {
       contentType: 'application/fhir+json',
       headers: {},
