@@ -8,6 +8,7 @@ the repository if a hook fails.
 from __future__ import annotations
 
 import filecmp
+import hashlib
 import json
 import os
 import re
@@ -24,11 +25,13 @@ from typing import Any
 # can end the literal.
 # fmt: off
 ANSWERS = r'''{{ cookiecutter | plain_answers | tojson }}'''
-SOURCE = r'''{{ cookiecutter | template_source | tojson }}'''
+TEMPLATE = r'''{{ cookiecutter | template_source | tojson }}'''
+SOURCE = r'''{{ source_folder | tojson }}'''
 UNDER_CRUFT = r'''{{ ('_commit' in cookiecutter) | tojson }}'''
 # fmt: on
 
 STAGING = ".overlays"
+MANIFEST = Path("tools", "template.json")
 NODE_ENGINES = "^24.2.0 || ^26.0.0"
 """The same as `engines.node` in package.json."""
 NPM_LIMIT_S = 600
@@ -60,10 +63,9 @@ def find_existing(project: Path) -> Existing:
 def drop_unchanged_copies(project: Path, copies: Path) -> list[str]:
     """Delete the copies of files that have the same content as before; return the other paths."""
     changed = []
-    for copy in sorted(path for path in copies.rglob("*") if path.is_file()):
-        path = copy.relative_to(copies)
-        if filecmp.cmp(copy, project / path, shallow=False):
-            copy.unlink()
+    for path in files_in(copies):
+        if filecmp.cmp(copies / path, project / path, shallow=False):
+            (copies / path).unlink()
         else:
             changed.append(path.as_posix())
     folders = (path for path in copies.rglob("*") if path.is_dir())
@@ -117,12 +119,11 @@ def add_overlays(
 
 
 def move_files(files: Path, project: Path, existing: Existing) -> None:
-    for source in sorted(path for path in files.rglob("*") if path.is_file()):
-        path = source.relative_to(files)
+    for path in files_in(files):
         if existing.keeps(path):
             continue
         (project / path).parent.mkdir(parents=True, exist_ok=True)
-        source.replace(project / path)
+        (files / path).replace(project / path)
 
 
 def add_bots(config_file: Path, overlays: dict[str, Any], runtime: str) -> None:
@@ -172,6 +173,27 @@ def formatted_json(value: Any, indent: str = "", column: int = 0) -> str:
 
 def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the paths of all files in a folder, relative to it, in order."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def write_manifest(project: Path, template: dict[str, str], source: Path, overlays: Any) -> None:
+    """Write down where the repository comes from and the hash of each file of the template.
+
+    `npm run template -- status` compares them with the files of that day. `source` is the folder
+    of the template's files, `overlays` are the names of the chosen overlays.
+    """
+    paths = [path for path in files_in(source) if path.parts[0] != STAGING]
+    for name in overlays:
+        paths += files_in(source / STAGING / name / "files")
+    hashes = {
+        path.as_posix(): hashlib.sha256((project / path).read_bytes()).hexdigest()
+        for path in sorted(paths)
+    }
+    write_text(project / MANIFEST, formatted_json({**template, "files": hashes}) + "\n")
 
 
 def remove_notice(readme: Path) -> None:
@@ -351,6 +373,8 @@ def main() -> None:
     make_writable(project)
     overlays = add_overlays(project, answers, existing)
     remove_notice(project / "README.md")
+    if not existing.keeps(MANIFEST):
+        write_manifest(project, json.loads(TEMPLATE), Path(json.loads(SOURCE)), overlays)
     if existing.skipped:
         print("Note: existing files were not changed (--skip-if-file-exists)")
     if existing.copies:

@@ -23,7 +23,7 @@ STAGING = ".overlays"
 
 def template_files(source: Path) -> set[Path]:
     """Return the paths of all files that the template may write, relative to the target folder."""
-    paths = set()
+    paths = {Path("tools", "template.json")}  # written by the other hook
     for path in source.rglob("*"):
         relative = path.relative_to(source)
         if not path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from cookiecutter.generate import is_binary
 
+from template_extensions import VERSION
 from tests.support import template
 
 Bakes = list[tuple[dict[str, str], Path, dict[str, bytes]]]
@@ -32,6 +34,7 @@ OVERLAYS_OF = {
     "license": {"Apache-2.0": {"license-apache"}, "MIT": {"license-mit"}, "none": {"license-none"}},
 }
 OVERLAYS = template.SOURCE / ".overlays"
+MANIFEST = "tools/template.json"
 # The only file that is not text.
 DATA = "tools/definitions/fhir.json.gz"
 
@@ -120,8 +123,20 @@ def test_exactly_the_chosen_files(bakes: Bakes) -> None:
         chosen = [
             name for question, choices in OVERLAYS_OF.items() for name in choices[answers[question]]
         ]
-        expected = {*base, *(path for name in chosen for path in overlay_files(name))}
-        assert set(files) == expected, answers
+        of_overlays = (path for name in chosen for path in overlay_files(name))
+        assert set(files) == {*base, *of_overlays, MANIFEST}, answers
+
+
+def test_the_manifest_has_the_hash_of_every_file(bakes: Bakes) -> None:
+    """`npm run template -- status` compares with it."""
+    for _, _, files in bakes:
+        manifest = json.loads(files[MANIFEST])
+        assert manifest["version"] == VERSION
+        assert manifest["files"] == {
+            path: hashlib.sha256(content).hexdigest()
+            for path, content in files.items()
+            if path != MANIFEST
+        }
 
 
 @pytest.mark.parametrize("bakes", [share("both")], indirect=True)
@@ -172,7 +187,8 @@ def test_files_without_answers_are_the_templates_own(bakes: Bakes) -> None:
     sources = base_files()
     for name in (path.parent.name for path in OVERLAYS.glob("*/overlay.json")):
         sources |= {path: file for path, file in overlay_files(name).items() if path != "LICENSE"}
-    merged = {"LICENSE", "medplum.config.json", "package.json"}  # by the hook, or one of two
+    # One of three, or written by the hook.
+    merged = {"LICENSE", "medplum.config.json", "package.json", MANIFEST}
     same = 0
     for path, content in different(bakes):
         if path == DATA or (
@@ -200,7 +216,7 @@ def test_source_folders_hold_no_jinja() -> None:
 def test_nothing_of_the_template_language_is_left(bakes: Bakes) -> None:
     for (path, content), answers in different(bakes).items():
         text = "" if path == DATA else content.decode()
-        left = re.search(r"(?<!\$)\{\{|\{%|\{#|cookiecutter", text)
+        left = re.search(r"(?<!\$)\{\{|\{%|\{#|cookiecutter\.\w", text)
         assert not left, f"{path} holds {left[0] if left else ''} with {answers}"
 
 

@@ -140,7 +140,8 @@ def searchable(page: Path) -> str:
 @pytest.fixture(scope="module")
 def pages(baked: Callable[..., Path]) -> dict[bool, str]:
     """What can be looked up: always, and also with the sync bots."""
-    always = searchable(baked(example_bots="none") / "docs" / "troubleshooting.md")
+    docs = baked(example_bots="none") / "docs"
+    always = searchable(docs / "troubleshooting.md") + searchable(docs / "updating.md")
     return {False: always, True: always + searchable(baked() / "docs" / "syncing.md")}
 
 

@@ -33,6 +33,7 @@ DOCUMENTS = [
     "docs/runtimes.md",
     "docs/syncing.md",
     "docs/troubleshooting.md",
+    "docs/updating.md",
 ]
 
 

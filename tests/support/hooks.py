@@ -18,13 +18,18 @@ def load_hook(name: str) -> ModuleType:
 
 
 def rendered_hook(folder: Path, name: str, **answers: Any) -> Path:
-    """Write a hook into a folder as Cookiecutter renders it for these answers; return its path."""
+    """Write a hook into a folder as Cookiecutter renders it for these answers; return its path.
+
+    The folder `source` in it takes the place of the template's files.
+    """
     from cookiecutter.utils import create_env_with_context
 
     extensions = template.COOKIECUTTER["_extensions"]
     context = {"cookiecutter": {"_extensions": extensions, **answers}}
     source = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
-    text = create_env_with_context(context).from_string(source).render(**context)
+    environment = create_env_with_context(context)
+    environment.globals["source_folder"] = str(folder / "source")
+    text = environment.from_string(source).render(**context)
     path = folder / f"{name}.py"
     path.write_text(text, encoding="utf-8")
     return path

@@ -501,6 +501,7 @@ class TestUnderCruft:
         with tempfile.TemporaryDirectory() as folder:
             project = Path(folder, "bots")
             (project / ".overlays").mkdir(parents=True)
+            (project / "tools").mkdir()
             (project / "medplum.config.json").write_text('{"bots": []}')
             (project / "package.json").write_text('{"scripts": {}}')
             (project / "README.md").write_text("# Bots\n")

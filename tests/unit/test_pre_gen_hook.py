@@ -100,6 +100,8 @@ def test_without_a_place_beside_it_the_copies_are_in_a_temporary_folder(
 def test_copies_that_cannot_be_made_stop_the_run(project: Path, tmp_path: Path) -> None:
     """Nothing may be overwritten then. A file lies where the staging folder has to be."""
     hook = rendered_hook(tmp_path, "pre_gen_project")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "README.md").write_text("")
     (project / ".overlays").write_text("")
     done = template.run(sys.executable, hook, cwd=project, check=False)
     assert done.returncode == 1
