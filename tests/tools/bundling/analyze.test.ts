@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { bundle } from '../../esbuild-script.mjs';
 import { deploy, prepare } from '../../tools/src/deploy/deploy.ts';
-import { differences, manifestAt } from '../../tools/src/bundling/analyze.ts';
+import { differences, manifestAt } from '../../tools/src/bundling/differences.ts';
 import { LOCAL } from '../../tools/src/medplum/local-project.ts';
 import { startMedplumServer } from '../../tools/src/medplum/server.ts';
 import { makeProject, projectForTest, run } from '../project.ts';
@@ -133,7 +133,7 @@ describe('analyze', () => {
     await commit(project);
     project.write({ 'src/bots/bye.ts': bot('farewell') });
     const broken =
-      'Error: HEAD cannot be built: src/bots/bye.ts exports no handler: give it an "export async function handler(medplum, event)"\n';
+      'Error: HEAD cannot be built: src/bots/bye.ts exports no handler: add "export async function handler(medplum, event)"\n';
     expect(await analyze(project, '--against', 'HEAD')).toMatchObject({ code: 1, stderr: broken });
   });
 });

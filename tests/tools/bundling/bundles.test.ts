@@ -1,4 +1,4 @@
-// What the build makes, and what it refuses with one line.
+// What the bundler makes of each bot, and that the error of one bot stops only that bot.
 import { createHash } from 'node:crypto';
 import { globSync, readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -144,27 +144,132 @@ describe('a build', () => {
   });
 });
 
-describe('a build that cannot be', () => {
+describe('where a bot may be', () => {
+  test.each([
+    ['src/bots/billing/invoice-bot.ts'],
+    ['src/bots/billing/index.ts'],
+    ['src/bots/Lab_Results.ts'],
+    ['src/bots/modern.mts'],
+    ['src/bots/common.cts'],
+  ])('%s', async (source) => {
+    const project = projectForTest({ [source]: BOT });
+    const bot = { name: 'Lab_Bot', source, dist: 'dist/bots/Lab_Bot.js' };
+    project.write({
+      'medplum.config.json': JSON.stringify({ identifierSystem: 'urn:x', bots: [bot] }),
+    });
+    expect(await build(project)).toMatchObject({ code: 0, stderr: '' });
+    expect(builtFiles(project)).toContain('dist/bots/Lab_Bot.js');
+  });
+
+  test('helpers next to a bot are its own code', async () => {
+    const project = projectForTest({
+      'src/bots/lab/index.ts': `import { text } from './text.ts';\nexport const handler = () => ({ text });\n`,
+      'src/bots/lab/text.ts': `export const text = '${'x'.repeat(1000)}';\n`,
+    });
+    const bot = { name: 'lab', source: 'src/bots/lab/index.ts', dist: 'dist/bots/lab.js' };
+    project.write({
+      'medplum.config.json': JSON.stringify({ identifierSystem: 'urn:x', bots: [bot] }),
+    });
+    await build(project);
+    const { own, shared } = manifestOf(project).bots.lab;
+    expect(own).toBeGreaterThan(1000);
+    expect(shared).toEqual({});
+  });
+});
+
+describe('imports', () => {
+  test('without an ending, of a folder, of JSON and of text', async () => {
+    const project = projectForTest({
+      'src/shared/words/index.ts': `export const word = 'from a folder';\n`,
+      'src/shared/list.json': '["from JSON"]',
+      'src/shared/letter.html': '<p>from HTML</p>',
+      'src/bots/a.ts': `import { word } from '../shared/words';
+import list from '../shared/list.json';
+import letter from '../shared/letter.html';
+export async function handler(): Promise<object> {
+  return { word, list, letter };
+}
+`,
+    });
+    const { code, stderr } = await project.node('tools/bin/medplum-bots.cjs', 'build');
+    expect(stderr).not.toContain('Error');
+    expect(code).toBe(0);
+    const text = read(project, 'dist/bots/a.js');
+    for (const part of ['from a folder', 'from JSON', 'from HTML']) {
+      expect(text).toContain(part);
+    }
+  });
+
+  test('of types without "type"', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': `import { Patient } from '@medplum/fhirtypes';
+export async function handler(_: unknown, event: { input: Patient }): Promise<object> {
+  return { id: event.input.id };
+}
+`,
+    });
+    expect((await project.node('tools/bin/medplum-bots.cjs', 'build')).code).toBe(0);
+  });
+
+  test('of a package that the configuration calls external', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': `// @ts-ignore
+import { S3 } from '@aws-sdk/client-s3';\nexport const handler = () => new S3();\n`,
+    });
+    expect((await build(project)).stderr).toContain('"@aws-sdk/client-s3" cannot be found');
+    const config = JSON.parse(read(project, 'medplum.config.json'));
+    const external = [{ package: '@aws-sdk/client-*', runtimes: ['awslambda'] }];
+    project.write({ 'medplum.config.json': JSON.stringify({ ...config, external }) });
+    expect((await build(project)).code).toBe(0);
+    expect(read(project, 'dist/bots/a.js')).toContain('require("@aws-sdk/client-s3")');
+    config.bots[0].runtimeVersion = 'vmcontext';
+    project.write({ 'medplum.config.json': JSON.stringify({ ...config, external }) });
+    expect((await build(project)).code).toBe(1);
+  });
+
+  test('of types as a value: says that the package is installed', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': `import * as types from '@medplum/fhirtypes';\nexport const handler = () => types;\n`,
+    });
+    expect((await build(project)).stderr).toBe(
+      'Error: src/bots/a.ts:1:24: "@medplum/fhirtypes" has types only, no code: import { … } becomes import type { … }\n',
+    );
+  });
+});
+
+test('npm packages in a bundle are listed by name and version', async () => {
+  const project = projectForTest({
+    'src/bots/a.ts': `import { z } from 'zod';\nexport const handler = () => z.string();\n`,
+  });
+  await build(project);
+  const { own, packages, bytes } = manifestOf(project).bots.a;
+  const { version } = JSON.parse(read(project, 'node_modules/zod/package.json'));
+  expect(packages).toEqual({ [`zod@${version}`]: { bytes: expect.any(Number) } });
+  expect(packages[`zod@${version}`].bytes).toBeGreaterThan(bytes / 2);
+  expect(own).toBeLessThan(1000);
+});
+
+describe('an error', () => {
   test.each([
     [
       'a bot without handler',
       { 'src/bots/a.ts': 'export const handle = 1;\n' },
-      'src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"',
+      'src/bots/a.ts exports no handler: add "export async function handler(medplum, event)"',
     ],
     [
       'a default export',
       { 'src/bots/a.ts': 'export default function handler() {}\n' },
-      'src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"',
+      'src/bots/a.ts exports no handler: add "export async function handler(medplum, event)"',
     ],
     [
       'a bot that exports nothing',
       { 'src/bots/a.ts': 'console.log("handler");\n' },
-      'src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"',
+      'src/bots/a.ts exports no handler: add "export async function handler(medplum, event)"',
     ],
     [
       'a file that is not there',
       { 'src/bots/a.ts': `import '../shared/b.ts';\n${BOT}` },
-      'src/bots/a.ts:1:8: "../shared/b.ts" cannot be found: write the path of a file, with its ending',
+      'src/bots/a.ts:1:8: "../shared/b.ts" cannot be found: check the path of the file',
     ],
     [
       'a package that is not there',
@@ -192,29 +297,41 @@ describe('a build that cannot be', () => {
     [
       'import.meta',
       { 'src/bots/a.ts': `export const handler = () => import.meta.url;\n` },
-      'src/bots/a.ts:1:30: "import.meta" is not available with the "cjs" output format and will be empty',
+      'src/bots/a.ts:1:30: import.meta is empty in a bundle, which has no address: import the file, and it becomes part of the bundle',
     ],
   ])('%s', async (_, files, line) => {
     const project = projectForTest(files as Record<string, string>);
     expect(await build(project)).toEqual({ code: 1, stdout: '', stderr: `Error: ${line}\n` });
-    expect(builtFiles(project)).toEqual([]);
+    expect(builtFiles(project)).toEqual(['dist/manifest.json']);
+    expect(manifestOf(project)).toEqual({ production: false, bots: {}, failed: { a: [line] } });
   });
 
-  test('a file in src/bots that the configuration does not know, and the reverse: each one line', async () => {
+  test('a bot without its file, and a handler without its bot: one line each, and the others are built', async () => {
     const project = projectForTest({
       'src/bots/a.ts': BOT,
       'src/bots/stranger.ts': BOT,
-      'src/bots/helper.js': '' + BOT,
+      'src/bots/folder/other.ts': 'const handler = 1;\nexport { handler };\n',
+      // None of these is a bot.
+      'src/bots/helper.ts': 'export const help = 1;\n',
+      'src/bots/a.test.ts': BOT,
+      'src/bots/a.ts~': BOT,
+      'src/bots/#a.ts#': BOT,
+      'src/bots/.#a.ts': BOT,
+      'src/bots/a.orig': BOT,
+      'src/bots/README.md': '# Bots\n',
     });
     project.configure(['a', 'ghost']);
+    const unknown =
+      'exports a handler and is not in medplum.config.json: add it to "bots", or rename the export';
     expect(await build(project)).toEqual({
       code: 1,
       stdout: '',
-      stderr: `Error: src/bots/ghost.ts is not there: write it, or take "ghost" out of medplum.config.json
-Error: src/bots/helper.js is not in medplum.config.json: add it to "bots", or move it to src/shared
-Error: src/bots/stranger.ts is not in medplum.config.json: add it to "bots", or move it to src/shared
+      stderr: `Error: src/bots/ghost.ts does not exist: write it, or remove "ghost" from medplum.config.json
+Error: src/bots/folder/other.ts ${unknown}
+Error: src/bots/stranger.ts ${unknown}
 `,
     });
+    expect(Object.keys(manifestOf(project).bots)).toEqual(['a']);
   });
 
   test('a bundle over its budget: says by what', async () => {
@@ -227,9 +344,9 @@ Error: src/bots/stranger.ts is not in medplum.config.json: add it to "bots", or 
     const { code, stderr } = await build(project);
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^Error: src\/bots\/a\.ts makes a bundle of \d+ bytes, 4000 are its budget, and most are src\/shared\/big\.ts: import less, or raise maxBytes in medplum\.config\.json\n$/,
+      /^Error: src\/bots\/a\.ts makes a bundle of \d+ bytes, more than its 4000; the largest part is src\/shared\/big\.ts: import less, or raise maxBytes in medplum\.config\.json\n$/,
     );
-    expect(builtFiles(project)).toEqual([]);
+    expect(builtFiles(project)).toEqual(['dist/manifest.json']);
     project.configure(['a'], { maxBytes: 40_000 });
     expect((await build(project)).code).toBe(0);
   });
@@ -239,22 +356,35 @@ Error: src/bots/stranger.ts is not in medplum.config.json: add it to "bots", or 
       'src/bots/a.ts': `export const handler = () => '${'x'.repeat(1_000_000)}';\n`,
     });
     expect((await build(project)).stderr).toContain(
-      '1000000 are its budget, and most are src/bots/a.ts',
+      'more than its 1000000; the largest part is src/bots/a.ts',
     );
   });
 
-  test('leaves what was built before where esbuild fails, and nothing where a bundle is wrong', async () => {
-    const project = projectForTest({ 'src/bots/a.ts': BOT, 'src/bots/b.ts': BOT });
-    await build(project);
-    const before = builtFiles(project).map((file) => read(project, file));
-    expect(before).toHaveLength(5);
-    project.write({ 'src/bots/b.ts': 'export const handler = ;\n' });
-    expect((await build(project)).code).toBe(1);
-    expect(builtFiles(project).map((file) => read(project, file))).toEqual(before);
-    project.write({ 'src/bots/b.ts': 'export const handle = 1;\n' });
-    expect((await build(project)).code).toBe(1);
-    expect(builtFiles(project)).toEqual([]);
-  });
+  test.each([
+    ['that the bundler finds', 'export const handler = ;\n'],
+    ['that is found in the bundle', 'export const handle = 1;\n'],
+  ])(
+    '%s: the other bots are built, and the earlier bundle of this one is gone',
+    async (_, text) => {
+      const project = projectForTest({
+        'src/bots/a.ts': BOT,
+        'src/bots/b.ts': BOT,
+        'src/bots/c.ts': BOT,
+      });
+      await build(project);
+      project.write({ 'src/bots/b.ts': text });
+      expect((await build(project)).code).toBe(1);
+      expect(builtFiles(project).toSorted()).toEqual([
+        'dist/bots/a.js',
+        'dist/bots/a.js.map',
+        'dist/bots/c.js',
+        'dist/bots/c.js.map',
+        'dist/manifest.json',
+      ]);
+      const { bots, failed } = manifestOf(project);
+      expect([Object.keys(bots), Object.keys(failed)]).toEqual([['a', 'c'], ['b']]);
+    },
+  );
 
   test('a flag that does not exist', async () => {
     const project = projectForTest({ 'src/bots/a.ts': BOT });

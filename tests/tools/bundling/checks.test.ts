@@ -1,8 +1,10 @@
-// `npm run build`: checks and bundles; what is not clean leaves nothing to deploy.
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+// `npm run build`: which findings are errors, which are warnings, and what is left in dist.
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { describe as describeFinding } from '../../tools/src/bundling/finding.ts';
 import { BOT, projectForTest } from '../project.ts';
+import type { Project } from '../project.ts';
 import { sharedExports, undocumented } from '../../tools/src/bundling/shared-exports.ts';
 
 const DOCUMENTED = `/**
@@ -14,84 +16,178 @@ const DOCUMENTED = `/**
  */
 `;
 
+const build = (project: Project, ...args: string[]) =>
+  project.node('tools/bin/medplum-bots.cjs', 'build', ...args);
+const built = ({ root }: Project) =>
+  readdirSync(join(root, 'dist/bots')).filter((file) => file.endsWith('.js'));
+const manifestOf = ({ root }: Project) =>
+  JSON.parse(readFileSync(join(root, 'dist/manifest.json'), 'utf8'));
+/** medplum.config.json with these members added to it. */
+function configure(project: Project, members: object): void {
+  const config = JSON.parse(readFileSync(join(project.root, 'medplum.config.json'), 'utf8'));
+  project.write({ 'medplum.config.json': JSON.stringify({ ...config, ...members }) });
+}
+
+const POLICY = { accessPolicy: [{ resourceType: 'Patient' }] };
+const STYLE = `export async function handler(_: unknown, event: any): Promise<object> {
+  if (event.input == null) return {};
+  enum Kind { A, B }
+  return { kind: Kind.A, first: event.input.list[0] };
+}
+`;
+
 test('good code is bundled, and what an earlier build left in dist is gone', async () => {
   const project = projectForTest({ 'src/bots/a.ts': BOT });
+  project.configure(['a'], POLICY);
   mkdirSync(join(project.root, 'dist/bots'), { recursive: true });
   writeFileSync(join(project.root, 'dist/bots/old.js'), '');
-  const { code, stdout, stderr } = await project.node(
-    'tools/bin/medplum-bots.cjs',
-    'build',
-    '--production',
-  );
+  const { code, stdout, stderr } = await build(project, '--production');
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toMatch(/Built 1 bot into dist\/bots, \d+ kB in all\.\n$/);
   expect(readdirSync(join(project.root, 'dist/bots'))).toEqual(['a.js', 'a.js.map']);
-  expect(
-    JSON.parse(readFileSync(join(project.root, 'dist/manifest.json'), 'utf8')).production,
-  ).toBe(true);
+  expect(manifestOf(project).production).toBe(true);
 });
 
-test('all that is wrong is told at once, and nothing is left in dist', async () => {
-  const text = 'export const handle = (): void => console.error(1);\n';
-  const project = projectForTest({
-    'src/bots/a.ts': text,
-    'src/shared/b.ts': 'export function b(): void {}\n',
-  });
-  const { code, stdout, stderr } = await project.node('tools/bin/medplum-bots.cjs', 'build');
-  expect(stdout).toContain('use console.log');
-  expect({ code, stderr }).toEqual({
-    code: 1,
-    stderr: `Error: src/shared/b.ts:1: b has no JSDoc: say what goes in and what comes out, for whoever shares it
-Error: src/bots/a.ts exports no handler: give it an "export async function handler(medplum, event)"
-Error: the code has to be lint-free and well typed before it is bundled: see above
+describe('an error of one bot', () => {
+  test.each([
+    [
+      'types',
+      'export const handler = (): number => "text";\n',
+      "src/bots/bad.ts:1:38: Type 'string' is not assignable to type 'number'. (TS2322)",
+    ],
+    [
+      'a request that nothing waits for',
+      `export async function handler(): Promise<object> {
+  fetch('https://example.com');
+  return {};
+}
 `,
+      'src/bots/bad.ts:2:3: Promises must be awaited',
+    ],
+    ['syntax', 'export const handler = ;\n', 'src/bots/bad.ts:1:24: Unexpected ";"'],
+    [
+      'no handler',
+      'export const handle = 1;\n',
+      'src/bots/bad.ts exports no handler: add "export async function handler(medplum, event)"',
+    ],
+  ])('%s: is named with its place, and the others are built', async (_, text, message) => {
+    const project = projectForTest({ 'src/bots/bad.ts': text, 'src/bots/good.ts': BOT });
+    const { code, stdout, stderr } = await build(project);
+    expect(stderr).toContain(`Error: ${message}`);
+    expect(stdout).toMatch(/^Built 1 bot into dist\/bots, \d kB in all\. Not built: bad\.$/m);
+    expect(code).toBe(1);
+    expect(built(project)).toEqual(['good.js']);
+    const { failed } = manifestOf(project);
+    expect(failed.bad.join('\n')).toContain(message);
   });
-  expect(existsSync(join(project.root, 'dist'))).toBe(false);
+
+  test('in shared code: the bots that import it', async () => {
+    const project = projectForTest({
+      'src/bots/user.ts': `import { one } from '../shared/one.ts';\nexport const handler = () => ({ one });\n`,
+      'src/bots/other.ts': BOT,
+      'src/shared/one.ts': 'export const one: number = "1";\n',
+    });
+    expect((await build(project)).code).toBe(1);
+    expect(built(project)).toEqual(['other.js']);
+  });
+
+  test('in a test: every bot is built, and the exit code is 1', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': BOT,
+      'tests/a.test.ts': 'export const one: number = "1";\n',
+    });
+    const { code, stderr } = await build(project);
+    expect(stderr).toContain('Error: tests/a.test.ts:1:14: ');
+    expect(code).toBe(1);
+    expect(built(project)).toEqual(['a.js']);
+  });
+
+  test('an import that is missing is named once', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': `import x from 'left-pad';\nexport const handler = x;\n`,
+    });
+    const { stderr } = await build(project);
+    expect(stderr.match(/left-pad" cannot be found/g)).toHaveLength(1);
+    expect(stderr).not.toContain('TS2307');
+  });
+
+  test('many of one kind: the first three, and a number', async () => {
+    const lines = Array.from({ length: 12 }, (_, i) => `export const x${i}: number = 'text';\n`);
+    const project = projectForTest({ 'src/bots/a.ts': BOT + lines.join('') });
+    const { stderr } = await build(project);
+    expect(stderr.match(/TS2322\)$/gm)).toHaveLength(3);
+    expect(stderr).toContain('  and 9 more (TS2322). npm run build -- --verbose shows all.');
+    expect((await build(project, '--verbose')).stderr.match(/TS2322\)$/gm)).toHaveLength(12);
+  });
 });
 
-test.each([
-  ['lint', 'export const handler = (): void => console.error(1);\n', 'use console.log'],
-  [
-    'types',
-    'export const handler = (): number => "text";\n',
-    "Type 'string' is not assignable to type 'number'",
-  ],
-  [
-    'syntax that Node cannot strip',
-    'export enum Kind { A }\nexport const handler = Kind;\n',
-    'erasableSyntaxOnly',
-  ],
-])('%s: the tool says where, and the build fails', async (_, text, message) => {
-  const project = projectForTest({ 'src/bots/a.ts': text });
-  const { code, stdout, stderr } = await project.node('tools/bin/medplum-bots.cjs', 'build');
-  expect(stdout).toContain(message);
-  expect(stdout).toMatch(/src\/bots\/a\.ts:\d+:\d+/);
-  expect({ code, stderr }).toEqual({
-    code: 1,
-    stderr: 'Error: the code has to be lint-free and well typed before it is bundled: see above\n',
+describe('style', () => {
+  test('is counted, and stops nothing', async () => {
+    const project = projectForTest({ 'src/bots/a.ts': STYLE });
+    project.configure(['a'], POLICY);
+    const { code, stderr } = await build(project);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^\d warnings about style: .*1 no-explicit-any.*\n$/);
+    expect(stderr).toContain('1 eqeqeq');
+    expect((await build(project, '--verbose')).stderr).toMatch(
+      /^Warning: src\/bots\/a\.ts:2:\d+: Expected === and instead saw ==/m,
+    );
   });
-  expect(existsSync(join(project.root, 'dist'))).toBe(false);
+
+  test('is an error where the repository is strict', async () => {
+    const project = projectForTest({ 'src/bots/a.ts': STYLE, 'src/bots/b.ts': BOT });
+    project.configure(['a', 'b'], POLICY);
+    configure(project, { strictness: 'strict' });
+    const { code, stderr } = await build(project);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^Error: src\/bots\/a\.ts:1:\d+: Unexpected `any`/m);
+    expect(built(project)).toEqual(['b.js']);
+    const lint = await project.node('node_modules/oxlint/bin/oxlint', '--type-aware', 'src');
+    expect(lint.code).toBe(1);
+  });
+
+  test('includes the JSDoc of shared functions', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': BOT,
+      'src/shared/sum.ts':
+        'export function add(a: number, b: number): number {\n  return a + b;\n}\n',
+    });
+    const { code, stderr } = await build(project, '--verbose');
+    expect(code).toBe(0);
+    expect(stderr).toContain(
+      'Warning: src/shared/sum.ts:1: add has no JSDoc: describe what goes in and what comes out, for the bots that import it\n',
+    );
+  });
 });
 
-test('a shared function without JSDoc: one line', async () => {
+test('a bot without an access policy is a warning that says what it may do', async () => {
+  const project = projectForTest({ 'src/bots/a.ts': BOT });
+  expect((await build(project)).stderr).toContain(
+    'Warning: a has no access policy: it may read, change and delete everything in the project, other bots included.',
+  );
+  for (const settings of [POLICY, { accessPolicy: 'Bots' }, { runAsUser: true }]) {
+    project.configure(['a'], settings);
+    expect((await build(project)).stderr).toBe('');
+  }
+});
+
+test('a bot that imports another bot is a warning', async () => {
   const project = projectForTest({
     'src/bots/a.ts': BOT,
-    'src/shared/sum.ts':
-      'export function add(a: number, b: number): number {\n  return a + b;\n}\n',
+    'src/bots/b.ts': `import { handler as first } from './a.ts';\nexport const handler = first;\n`,
   });
-  const { code, stderr } = await project.node('tools/bin/medplum-bots.cjs', 'build');
-  expect({ code, stderr }).toEqual({
-    code: 1,
-    stderr:
-      'Error: src/shared/sum.ts:1: add has no JSDoc: say what goes in and what comes out, for whoever shares it\n',
-  });
+  const { code, stderr } = await build(project);
+  expect(code).toBe(0);
+  expect(stderr).toContain(
+    'Warning: src/bots/b.ts imports the bot src/bots/a.ts, and carries its handler: move what both need to src/shared\n',
+  );
 });
 
 describe('the JSDoc of shared functions', () => {
   const lacks = (text: string): string[] => {
     const project = projectForTest({ 'src/shared/x.ts': text });
-    return undocumented(sharedExports(project.root)).map((line) =>
-      line.replace(/: say what.*/, ''),
+    return undocumented(sharedExports(project.root)).map((finding) =>
+      describeFinding(finding).replace(/: describe what.*/, ''),
     );
   };
   test.each([

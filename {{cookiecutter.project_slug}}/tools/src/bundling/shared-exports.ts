@@ -1,8 +1,9 @@
 // What src/shared exports: where it is, how it is documented, and which bundles carry it.
 import { globSync, readFileSync } from 'node:fs';
-import { SourceMap } from 'node:module';
 import { join } from 'node:path';
 import { parseSync } from 'rolldown/utils'; // comes with vite, which parses with it
+import { sourceFinder } from '../runtime/source-maps.ts';
+import type { Finding } from './finding.ts';
 
 export interface SharedExport {
   name: string;
@@ -85,27 +86,47 @@ function nameOf(parameter: {
 
 /**
  * @param exports - of src/shared
- * @returns one line for each function whose JSDoc does not say what goes in and what comes out
+ * @returns a warning for each function whose JSDoc does not name its parameters and its result
  */
-export function undocumented(exports: readonly SharedExport[]): string[] {
-  return exports.flatMap(({ name, file, first, comment, function: definition }) => {
-    if (!definition) return [];
-    const documented = [...comment.matchAll(/@param\s+(?:\{.*?\}\s+)?\[?(\w+)/g)].map(
-      (match) => match[1],
-    );
-    const missing = definition.parameters.filter((parameter, index) => {
-      return parameter ? !documented.includes(parameter) : documented.length <= index;
-    });
-    const lacks = missing.map((parameter) => `@param ${parameter ?? '<name>'}`);
-    if (definition.returns && !/@returns?\b/.test(comment)) lacks.push('@returns');
-    if (comment && lacks.length === 0) return [];
-    const what = comment
-      ? `the JSDoc of ${name} lacks ${lacks.join(', ')}`
-      : `${name} has no JSDoc`;
+export function undocumented(exports: readonly SharedExport[]): Finding[] {
+  return exports.flatMap((shared) => {
+    const missing = missingTags(shared);
+    if (!shared.function || (shared.comment && missing.length === 0)) {
+      return [];
+    }
+    const what = shared.comment
+      ? `the JSDoc of ${shared.name} lacks ${missing.join(', ')}`
+      : `${shared.name} has no JSDoc`;
+    const message = `${what}: describe what goes in and what comes out, for the bots that import it`;
     return [
-      `${file}:${first}: ${what}: say what goes in and what comes out, for whoever shares it`,
+      {
+        severity: 'warning' as const,
+        kind: 'jsdoc',
+        message,
+        file: shared.file,
+        line: shared.first,
+        bots: [],
+      },
     ];
   });
+}
+
+/** The tags that the JSDoc of a function should have and has not. */
+function missingTags({ comment, function: definition }: SharedExport): string[] {
+  if (!definition) {
+    return [];
+  }
+  const documented = [...comment.matchAll(/@param\s+(?:\{.*?\}\s+)?\[?(\w+)/g)].map(
+    (match) => match[1],
+  );
+  const missing = definition.parameters.filter((parameter, index) =>
+    parameter ? !documented.includes(parameter) : documented.length <= index,
+  );
+  const tags = missing.map((parameter) => `@param ${parameter ?? '<name>'}`);
+  if (definition.returns && !/@returns?\b/.test(comment)) {
+    tags.push('@returns');
+  }
+  return tags;
 }
 
 /**
@@ -113,22 +134,29 @@ export function undocumented(exports: readonly SharedExport[]): string[] {
  *
  * @param code - the bundle, not minified
  * @param map - its source map
+ * @param folder - where the bundle is
  * @param exports - to look for
  */
 export function carriedExports(
   code: string,
   map: string,
+  folder: string,
   exports: readonly SharedExport[],
 ): SharedExport[] {
-  const sourceMap = new SourceMap(JSON.parse(map));
+  const findSource = sourceFinder(map, folder);
   const carried = new Set<string>();
-  code.split('\n').forEach((line, index) => {
-    const entry = sourceMap.findEntry(index, line.search(/\S|$/));
-    if (!('originalSource' in entry)) return;
-    carried.add(`${entry.originalSource.replace(/^.*\/(?=src\/)/, '')}:${entry.originalLine + 1}`);
+  code.split('\n').forEach((text, index) => {
+    const place = findSource(index + 1, text.search(/\S|$/) + 1);
+    if (place) {
+      carried.add(`${place.file}:${place.line}`);
+    }
   });
   return exports.filter(({ file, first, last }) => {
-    for (let line = first; line <= last; line++) if (carried.has(`${file}:${line}`)) return true;
+    for (let line = first; line <= last; line++) {
+      if (carried.has(`${file}:${line}`)) {
+        return true;
+      }
+    }
     return false;
   });
 }

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileFunction } from 'node:vm';
-import type { Manifest } from '../bundling/bundles.ts';
+import type { Manifest } from '../bundling/manifest.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { loadConfig } from '../config/config.ts';
 import type { BotConfig, SubscriptionConfig } from '../config/config.ts';

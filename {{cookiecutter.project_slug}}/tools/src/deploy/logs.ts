@@ -1,7 +1,7 @@
 // `npm run logs -- [bot] [--failed]`: the last runs, with stack traces in terms of the sources.
 import type { AuditEvent, Bot, Bundle } from '@medplum/fhirtypes';
 import { existsSync, readFileSync } from 'node:fs';
-import type { Manifest } from '../bundling/bundles.ts';
+import type { Manifest } from '../bundling/manifest.ts';
 import { mapStack, namesBundlePlace } from '../runtime/source-maps.ts';
 import { dim, green, red } from '../terminal/output.ts';
 import { suggest } from '../terminal/suggest.ts';

@@ -5,7 +5,7 @@ import type { Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Manifest } from '../bundling/bundles.ts';
+import type { Manifest } from '../bundling/manifest.ts';
 import { actorOf, findMembership } from '../medplum/access.ts';
 import { LOCAL } from '../medplum/local-project.ts';
 import type { Run } from '../medplum/bot-execution.ts';

@@ -1,6 +1,7 @@
 // Turns places in a deployed bundle into places in the sources.
 import { SourceMap } from 'node:module';
 import type { SourceMapPayload } from 'node:module';
+import { relative, resolve } from 'node:path';
 import { LAMBDA_FILE } from './awslambda.ts';
 import { COLUMNS_BEFORE_BUNDLE, LINES_BEFORE_BUNDLE } from './vmcontext.ts';
 
@@ -24,20 +25,23 @@ export function namesBundlePlace(text: string): boolean {
 
 /**
  * @param map - the text of the bundle's source map
+ * @param folder - where the bundle is, from the repository's folder
  * @returns finds the source of a place in the bundle; undefined for the lines that a runtime adds
  */
 export function sourceFinder(
   map: string,
+  folder = 'dist/bots',
 ): (line: number, column: number) => SourcePlace | undefined {
   const sources = new SourceMap(JSON.parse(map) as SourceMapPayload);
   return (line, column) => {
     const entry = sources.findEntry(line - 1, column - 1);
-    // For a line that is not in it, the map gives its nearest entry.
-    if (!('originalSource' in entry) || entry.generatedLine !== line - 1) {
+    // For a line that is not in it, the map gives its nearest entry. An entry may have no source.
+    if (!('originalSource' in entry) || !entry.originalSource || entry.generatedLine !== line - 1) {
       return undefined;
     }
+    const file = relative(process.cwd(), resolve(folder, entry.originalSource));
     return {
-      file: entry.originalSource.replace(/^(\.\.\/)+/, ''),
+      file: file.replaceAll('\\', '/'),
       line: entry.originalLine + 1,
       column: entry.originalColumn + 1,
     };

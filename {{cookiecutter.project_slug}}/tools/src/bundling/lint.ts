@@ -1,0 +1,107 @@
+// The linter and the type checker, in one pass of oxlint, as findings.
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Finding } from './finding.ts';
+
+/** One entry of `diagnostics` in oxlint's JSON output. */
+interface Diagnostic {
+  message: string;
+  /** `typescript(TS2322)`, `eslint(no-unused-vars)` */
+  code?: string;
+  severity: 'error' | 'warning';
+  help?: string;
+  filename: string;
+  labels: { span: { line: number; column: number } }[];
+}
+
+/** Rules about what vmcontext lacks. In a build the finished bundle is checked instead, which knows more. */
+const CHECKED_IN_BUNDLE = ['no-restricted-globals', 'no-restricted-properties'];
+
+/** A package without types fails nothing. */
+const WARNINGS_OF_TYPESCRIPT = ['TS7016'];
+
+/**
+ * Lints and type checks everything but tools/.
+ *
+ * @returns what was found; for no bots yet
+ */
+export async function lint(): Promise<Finding[]> {
+  const oxlint = fileURLToPath(new URL('../bin/oxlint', import.meta.resolve('oxlint')));
+  const flags = ['--type-aware', '--type-check', '--ignore-pattern=tools', '--format=json'];
+  const child = spawn(process.execPath, [oxlint, ...flags], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const chunks: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await new Promise((resolve, reject) => child.on('close', resolve).on('error', reject));
+  const output = Buffer.concat(chunks).toString();
+  let diagnostics: Diagnostic[];
+  try {
+    ({ diagnostics } = JSON.parse(output) as { diagnostics: Diagnostic[] });
+  } catch {
+    // A configuration that it cannot read: it says why in words.
+    const message = output.trim().replaceAll(/\s+/g, ' ') || 'oxlint ended without a result';
+    return [{ severity: 'error', kind: 'oxlint', message, bots: [] }];
+  }
+  return diagnostics.map(toFinding).filter(({ kind }) => !CHECKED_IN_BUNDLE.includes(kind));
+}
+
+function toFinding({ message, code = '', severity, help, filename, labels }: Diagnostic): Finding {
+  const kind = /\((.*)\)$/.exec(code)?.[1] ?? 'syntax';
+  const [label] = labels;
+  const isTypeScript = /^TS\d+$/.test(kind);
+  const advice = isTypeScript ? adviceFor(kind, message) : (help ?? '');
+  const text = [message, advice].filter(Boolean).join(' ').replaceAll(/\s+/g, ' ');
+  return {
+    severity: WARNINGS_OF_TYPESCRIPT.includes(kind) ? 'warning' : severity,
+    kind,
+    message: `${text} (${kind})`,
+    file: filename.replaceAll('\\', '/'),
+    ...(label && { line: label.span.line, column: label.span.column }),
+    bots: [],
+  };
+}
+
+/** What helps against frequent errors of the compiler whose own words do not say it. */
+function adviceFor(code: string, message: string): string {
+  const [, specifier = ''] = /'([^']+)'/.exec(message) ?? [];
+  const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? '';
+  if (code === 'TS7016') {
+    const types = name.replace('@', '').replace('/', '__');
+    return `Types may be in @types/${types}: npm install --save-dev @types/${types}`;
+  }
+  if (code === 'TS2307' && !/^[./]/.test(specifier) && !isDependency(name)) {
+    return `npm install --save-dev ${name}`;
+  }
+  return '';
+}
+
+function isDependency(name: string): boolean {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    dependencies?: object;
+    devDependencies?: object;
+  };
+  return name in { ...dependencies, ...devDependencies };
+}
+
+/**
+ * @param findings - of lint
+ * @param sources - by bot, the files that its bundle was made of
+ * @returns the same, each with the bots that its file concerns
+ */
+export function attribute(
+  findings: readonly Finding[],
+  sources: ReadonlyMap<string, readonly string[]>,
+): Finding[] {
+  const botsByFile = new Map<string, string[]>();
+  for (const [bot, files] of sources) {
+    for (const file of files) {
+      botsByFile.set(file, [...(botsByFile.get(file) ?? []), bot]);
+    }
+  }
+  return findings.map((finding) => ({
+    ...finding,
+    bots: botsByFile.get(finding.file ?? '') ?? [],
+  }));
+}
