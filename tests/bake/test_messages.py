@@ -112,7 +112,7 @@ LEFT_OUT = {
     r"^no network in this test$": "part of a test that new:bot writes",
     r"^\$\{(mistakes|errors|error|plan|failed|name\}: \$\{message)": "joins messages that are collected themselves",
 }
-FHIR_SERVER = re.compile(r"tools/src/fhir-server/[a-z]+\.ts$")
+FHIR_SERVER = re.compile(r"tools/src/fhir-server/[a-z-]+\.ts$")
 
 
 def literal(text: str, start: int) -> str:

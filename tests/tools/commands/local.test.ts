@@ -164,7 +164,7 @@ describe('npm run local', () => {
       'Error: --port x is not a port: give a number from 0 to 65535 (0 takes a free one).\n',
     ],
     [['--prot', '1'], "Error: unknown option '--prot' (Did you mean --port?)\n"],
-    [['--fault', 'flood'], 'Error: "flood" is no fault: there are'],
+    [['--fault', 'flood'], 'Error: "flood" is an unknown fault; use one of'],
   ])('refuses %j', async (args, told) => {
     const local = start(GENERATED, 'local', ...args);
     expect(await local.ended).toBe(1);

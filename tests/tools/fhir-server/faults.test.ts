@@ -113,10 +113,10 @@ it('are read strictly', async () => {
     method: 'PUT',
     retryAfter: 3,
   });
-  expect(() => parseFault('404')).toThrow('"404" is no fault: there are 503, 429');
+  expect(() => parseFault('404')).toThrow('"404" is an unknown fault; use one of 503, 429');
   expect(() => parseFault('503:often=2')).toThrow('no "often"');
-  expect(() => parseFault('503:times=x')).toThrow('is a number');
-  expect(() => parseFault(null)).toThrow('is no fault');
+  expect(() => parseFault('503:times=x')).toThrow('must be a number');
+  expect(() => parseFault(null)).toThrow('is an unknown fault');
   const refused = await desk.call('POST', '/_faults', '{"kind":');
   expect(refused.status).toBe(400);
 });

@@ -1,225 +1,223 @@
-// An external FHIR server on this machine, with the manners of HAPI FHIR JPA 8.8.0 over HTTP, the harmful ones too.
-// Not here: PATCH, XML, `_history` of a whole type. Faults are switched on while it runs (faults.ts has all of them):
-//   curl -X POST localhost:8080/_faults -d '{"kind": "503", "times": 2}'          (GET lists them, DELETE ends them)
+// A FHIR server on this machine that behaves over HTTP like HAPI FHIR JPA 8.8.0 with the settings of its starter
+// project, including what is harmful about it. Everything is in memory. What it does not have, it refuses with 501.
+//
+// Faults can be switched on while it runs (see faults.ts):
+//   curl -X POST localhost:8080/_faults -d '{"kind": "503", "times": 2}'     (GET lists them, DELETE clears them)
+import type { Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createFaults, parseFault, pause } from './faults.ts';
-import type { Fault, Faults } from './faults.ts';
-import { processBundle } from './bundles.ts';
-import { del, post, put, read } from './operations.ts';
-import type { FhirRequest, Reply } from './operations.ts';
-import { createFhirRecords } from './records.ts';
-import type { FhirRecords } from './records.ts';
-import { FhirError, isResourceType } from './resources.ts';
-import { createFhirSearch, history } from './search.ts';
-import { loadDefinitions } from '../medplum/search.ts';
-import type { Store } from '../medplum/store.ts';
+import { loadDefinitions } from './definitions.ts';
+import { errorOutcome, FhirError } from './errors.ts';
+import { faultResponse, Faults, parseFault, pause } from './faults.ts';
+import type { Fault } from './faults.ts';
+import type { FhirRequest, FhirResponse } from './messages.ts';
+import { Repository } from './repository.ts';
+import { isLocalRequest, MAX_BODY_BYTES, readBody } from './request-body.ts';
+import { livingResourceOf } from './resource-store.ts';
+import { createRouter } from './router.ts';
+import type { Router } from './router.ts';
 
 export { KINDS, parseFault } from './faults.ts';
 
 export interface FhirServer {
   /** Without a slash at the end: `http://127.0.0.1:8080/fhir`. */
   baseUrl: string;
-  store: Store;
+  /** What the server holds; deleted resources are left out. */
+  store: { all(type: string): Iterable<{ resource: Resource; deleted: boolean }> };
   faults: Faults;
   stop(): Promise<void>;
 }
 
 export interface FhirServerOptions {
-  /** 0: a free one. */
+  /** 0 takes a free one. */
   port?: number;
   host?: string;
   path?: string;
-  /** Milliseconds; for tests. */
+  /** The time in milliseconds since 1970; for tests. */
   now?: () => number;
 }
 
+/** Seconds a client that sends too much has to read the response before the connection ends. */
+const LINGER_MS = 1000;
+
 /**
- * Starts the server; everything is in memory.
+ * Starts the server.
  *
- * @returns its address, its content, its faults
  * @throws the error of `listen` where the port is taken (`code` EADDRINUSE)
  */
 export async function startFhirServer(options: FhirServerOptions = {}): Promise<FhirServer> {
   const { port = 0, host = '127.0.0.1', path = '/fhir', now = Date.now } = options;
   loadDefinitions();
-  const records = createFhirRecords(now);
-  const faults = createFaults();
-  const route = createRouter(records);
-  const server = createServer(
-    (request, response) => void answer(request, response).catch(() => response.destroy()),
-  );
-  await new Promise<void>(
-    (resolve, reject) => void server.once('error', reject).listen(port, host, resolve),
-  );
+  const repository = new Repository(now);
+  const faults = new Faults();
+  const route = createRouter(repository);
+  const server = createServer((request, response) => {
+    answer(request, response).catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(port, host, resolve);
+  });
   const origin = `http://${host}:${(server.address() as AddressInfo).port}`;
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
+    if (!isLocalRequest(request)) {
+      return refuse(
+        request,
+        response,
+        new FhirError(403, 'Only programs on this machine may use this server.'),
+      );
+    }
+    const body = await readBody(request);
+    if (body === undefined) {
+      const text = `The local FHIR server takes at most ${MAX_BODY_BYTES / 1024 / 1024} MB in one request.`;
+      return refuse(request, response, new FhirError(413, text, { code: 'too-long' }));
+    }
     const { method = '', url = '', headers } = request;
-    const body = Buffer.concat(chunks).toString();
-    const reply = (given: Reply): void => send(request, response, given);
-    // A web page of elsewhere that is open in the same browser must not read or write here, whatever its name points to.
-    const foreign = headers.origin && URL.parse(headers.origin)?.host !== headers.host;
-    if (foreign || !/^(localhost|127\.0\.0\.1|\[::1])(:\d+)?$/.test(headers.host ?? ''))
-      return reply({ status: 403 });
-    if (url === '/_faults') return reply(control(faults, method, body));
-    if (!url.startsWith(path)) return reply({ status: 404 });
-    const fault = faults.take(method);
-    if (fault?.kind === 'hang') return;
-    if (fault?.kind === 'reset') return void request.socket.destroy();
-    if (fault?.kind === 'held') await pause(fault.ms ?? 5000);
-    const wait = fault?.kind === 'latency' && { wait: (): Promise<void> => pause(fault.ms ?? 500) };
-    const given =
-      failure(fault) ??
-      (await safely(
-        route,
-        { method, headers, body, base: origin + path, ...wait },
-        url.slice(path.length),
-      ));
-    if (fault?.kind === 'lost') return void request.socket.destroy();
-    reply(given);
+    if (url === '/_faults') {
+      return send(request, response, controlFaults(faults, method, body));
+    }
+    if (url !== path && !url.startsWith(`${path}/`) && !url.startsWith(`${path}?`)) {
+      return send(
+        request,
+        response,
+        errorResponse(new FhirError(404, `The FHIR server is at ${origin}${path}.`)),
+      );
+    }
+    const fhirRequest = { method, headers, body, baseUrl: origin + path };
+    return answerWithFaults(request, response, {
+      fhirRequest,
+      url: url.slice(path.length),
+      route,
+      faults,
+    });
   }
 
   async function stop(): Promise<void> {
-    const closed = new Promise((resolve) => server.close(resolve));
+    const closed = new Promise((resolve) => {
+      server.close(resolve);
+    });
     server.closeAllConnections();
     await closed;
   }
-  return { baseUrl: origin + path, store: records.store, faults, stop };
-}
 
-type Router = (request: FhirRequest, url: string) => Promise<Reply>;
-
-function createRouter(records: FhirRecords): Router {
-  const { search, page } = createFhirSearch(records);
-  return async function route(request, url) {
-    const method = request.method === 'HEAD' ? 'GET' : request.method;
-    const [path = '', text = ''] = url.split(/\?(.*)/s);
-    const [type = '', id, part, version] = path.split('/').filter(Boolean).map(decodeURIComponent);
-    const query = new URLSearchParams(text);
-    const shape =
-      type === ''
-        ? ''
-        : id === undefined
-          ? 'type'
-          : id === '_search' || part !== undefined
-            ? (part ?? id)
-            : 'id';
-    if (type === 'metadata') return { status: 200, body: capabilities };
-    if (type && !isResourceType(type))
-      throw new FhirError(404, `HAPI-0302: Unknown resource type '${type}'`);
-    if (shape === '_history' && method === 'GET' && id) {
-      return version
-        ? read(records, request, type, id, version)
-        : history(records, request, type, id, query);
-    }
-    switch (`${method} ${shape}`) {
-      case 'POST ':
-        return processBundle(records, request, route);
-      case 'GET ':
-        if (query.has('_getpages'))
-          return page(request, query.get('_getpages') ?? '', Number(query.get('_getpagesoffset')));
-        throw new FhirError(
-          400,
-          'HAPI-0287: This is the base URL of FHIR server. Unable to handle this request.',
-        );
-      case 'GET type':
-        return search(request, type, query);
-      case 'POST _search':
-        return search(request, type, new URLSearchParams(request.body));
-      case 'POST type':
-        return post(records, request, type);
-      case 'GET id':
-        return read(records, request, type, id ?? '');
-      case 'PUT type':
-      case 'PUT id':
-        return put(records, request, type, id, text);
-      case 'DELETE type':
-      case 'DELETE id':
-        return del(records, request, type, id, text);
-      default:
-        throw new FhirError(
-          400,
-          `Invalid request: does not know how to handle ${method} operation[${path}]`,
-          'not-supported',
-        );
-    }
+  return {
+    baseUrl: origin + path,
+    store: { all: (type) => livingResources(repository, type) },
+    faults,
+    stop,
   };
 }
 
-const capabilities = {
-  ...{
-    resourceType: 'CapabilityStatement',
-    status: 'active',
-    kind: 'instance',
-    date: '2026-01-01',
-    fhirVersion: '4.0.1',
-  },
-  ...{
-    software: { name: 'HAPI FHIR Server' },
-    format: ['application/fhir+json'],
-    rest: [{ mode: 'server' }],
-  },
-};
-
-async function safely(route: Router, request: FhirRequest, url: string): Promise<Reply> {
-  try {
-    return await route(request, url);
-  } catch (error) {
-    const { status, code, message, headers } =
-      error instanceof FhirError ? error : new FhirError(500, String(error));
-    const issue = [{ severity: 'error', code, diagnostics: message }];
-    return { status, headers, body: { resourceType: 'OperationOutcome', issue } };
+function* livingResources(
+  repository: Repository,
+  type: string,
+): Generator<{ resource: Resource; deleted: boolean }> {
+  for (const record of repository.store.all(type)) {
+    const resource = livingResourceOf(record);
+    if (resource) {
+      yield { resource, deleted: false };
+    }
   }
 }
 
-function control(faults: Faults, method: string, body: string): Reply {
+interface Work {
+  fhirRequest: FhirRequest;
+  url: string;
+  route: Router;
+  faults: Faults;
+}
+
+async function answerWithFaults(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { fhirRequest, url, route, faults }: Work,
+): Promise<void> {
+  const fault = faults.take(fhirRequest.method);
+  if (fault?.kind === 'hang') {
+    return;
+  }
+  if (fault?.kind === 'reset') {
+    request.socket.destroy();
+    return;
+  }
+  if (fault?.kind === 'held') {
+    await pause(fault.ms ?? 5000);
+  }
+  const failure = fault && faultResponse(fault);
+  const result = failure ?? (await perform(route, withLatency(fhirRequest, fault), url));
+  if (fault?.kind === 'lost') {
+    request.socket.destroy();
+    return;
+  }
+  send(request, response, result);
+}
+
+function withLatency(request: FhirRequest, fault: Fault | undefined): FhirRequest {
+  if (fault?.kind !== 'latency') {
+    return request;
+  }
+  return { ...request, beforeWrite: () => pause(fault.ms ?? 500) };
+}
+
+async function perform(route: Router, request: FhirRequest, url: string): Promise<FhirResponse> {
   try {
-    if (method === 'POST') faults.add(...[JSON.parse(body)].flat().map(parseFault));
-    if (method === 'DELETE') faults.clear();
+    return await route(request, url);
+  } catch (error) {
+    return errorResponse(error instanceof FhirError ? error : new FhirError(500, String(error)));
+  }
+}
+
+function errorResponse(error: FhirError): FhirResponse {
+  return { status: error.status, headers: error.headers, body: errorOutcome(error) };
+}
+
+function controlFaults(faults: Faults, method: string, body: string): FhirResponse {
+  try {
+    if (method === 'POST') {
+      const given: unknown = JSON.parse(body);
+      faults.add(...[given].flat().map(parseFault));
+    }
+    if (method === 'DELETE') {
+      faults.clear();
+    }
     return { status: 200, body: { faults: faults.list() } };
   } catch (error) {
     return { status: 400, body: { error: (error as Error).message } };
   }
 }
 
-/** What a server or a proxy answers that has trouble. */
-function failure(fault?: Fault): Reply | undefined {
-  const headers: Record<string, string> =
-    fault?.retryAfter === undefined ? {} : { 'Retry-After': String(fault.retryAfter) };
-  if (fault?.kind === '503') return { status: 503, headers };
-  if (fault?.kind === '429') return { status: 429, headers: { 'Retry-After': '1', ...headers } };
-  if (fault?.kind === 'html')
-    return { status: 502, body: '<html><body><h1>502 Bad Gateway</h1></body></html>' };
-  return undefined;
+/** Answers without reading the rest of the request. */
+function refuse(request: IncomingMessage, response: ServerResponse, error: FhirError): void {
+  const { status, headers, body } = errorResponse(error);
+  request.pause();
+  send(request, response, { status, headers: { ...headers, Connection: 'close' }, body });
+  setTimeout(() => request.destroy(), LINGER_MS).unref();
 }
 
 function send(
   request: IncomingMessage,
   response: ServerResponse,
-  { status, headers, body }: Reply,
+  { status, headers, body }: FhirResponse,
 ): void {
   const json = typeof body === 'object' ? JSON.stringify(body) : '';
-  // HAPI shows everything as a page to whoever would accept one.
-  const browser = json && request.headers.accept?.includes('text/html');
-  const page =
-    typeof body === 'string'
-      ? body
-      : browser
-        ? `<html><body><pre>${json.replaceAll('<', '&lt;')}</pre></body></html>`
-        : '';
-  const text = page || json;
+  const html = typeof body === 'string' ? body : htmlFor(request, json);
+  const text = html || json;
+  const contentType = html ? 'text/html;charset=utf-8' : 'application/fhir+json;charset=utf-8';
   response.writeHead(status, {
-    ...(text && {
-      'Content-Type': page ? 'text/html;charset=utf-8' : 'application/fhir+json;charset=utf-8',
-    }),
-    ...(!page && { 'X-Request-ID': request.headers['x-request-id'] ?? randomUUID() }),
+    ...(text && { 'Content-Type': contentType }),
+    ...(!html && { 'X-Request-ID': request.headers['x-request-id'] ?? randomUUID() }),
     'Content-Length': Buffer.byteLength(text),
     ...headers,
   });
   response.end(request.method === 'HEAD' ? '' : text);
+}
+
+/** HAPI shows everything as a web page to a client that accepts one. */
+function htmlFor(request: IncomingMessage, json: string): string {
+  const acceptsHtml = request.headers.accept?.includes('text/html') ?? false;
+  return json && acceptsHtml
+    ? `<html><body><pre>${json.replaceAll('<', '&lt;')}</pre></body></html>`
+    : '';
 }
