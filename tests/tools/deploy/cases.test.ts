@@ -52,7 +52,7 @@ const CASES: Case[] = [
     title: 'another project than the one that was asked for',
     given: () => signIn(world, ADMIN, '00000000-0000-4000-8000-000000000009'),
     says: [
-      'Error: These credentials belong to project ID, but MEDPLUM_PROJECT_ID (.env.local) asks for ID. Nothing was written.',
+      'Error: These credentials belong to project ID, but MEDPLUM_PROJECT_ID (.env.local) is ID. Nothing was written.',
     ],
   },
   {
@@ -90,7 +90,7 @@ const CASES: Case[] = [
     },
     says: [
       CHANGE,
-      'Warning: These credentials are no project admin: rights and secrets were not looked at.',
+      'Warning: These credentials are not of a project admin: memberships, policies and secrets were not checked.',
       ...DONE,
     ],
   },
@@ -102,10 +102,10 @@ const CASES: Case[] = [
     },
     says: [
       '  sync-bot  unchanged',
-      '! new-bot   blocked, new, but these credentials are no project admin, and a bot without a membership never runs',
-      'Warning: These credentials are no project admin: rights and secrets were not looked at.',
+      '! new-bot   blocked, new, but these credentials are not of a project admin, and only an admin can give a bot the membership it needs to run',
+      'Warning: These credentials are not of a project admin: memberships, policies and secrets were not checked.',
       '1 blocked, 1 unchanged.',
-      'Error: new-bot: new, but these credentials are no project admin, and a bot without a membership never runs.',
+      'Error: new-bot: new, but these credentials are not of a project admin, and only an admin can give a bot the membership it needs to run.',
     ],
     left: ['  sync-bot  unchanged', '+ new-bot   new', '1 to create, 1 unchanged.'],
   },
@@ -169,7 +169,7 @@ const CASES: Case[] = [
       writeRepository([{ ...BOT, name: 'new-bot', previousNames: ['sync-bot'], code }], root);
     },
     says: [
-      '~ new-bot  renamed (was sync-bot), settings (name: sync-bot -> new-bot), subscription (named anew: Patient)',
+      '~ new-bot  renamed (was sync-bot), settings (name: sync-bot -> new-bot), subscription (renamed: Patient)',
       '1 to change.',
       '✓ new-bot',
       'Done: new-bot.',
@@ -186,12 +186,12 @@ const CASES: Case[] = [
       });
     },
     says: [
-      '! sync-bot  blocked, Bot/ID and Bot/ID both carry the identifier local/sync-bot: remove it from the wrong one',
+      '! sync-bot  blocked, Bot/ID and Bot/ID both have the identifier local/sync-bot: remove it from the wrong one',
       '1 blocked.',
-      'Error: sync-bot: Bot/ID and Bot/ID both carry the identifier local/sync-bot: remove it from the wrong one.',
+      'Error: sync-bot: Bot/ID and Bot/ID both have the identifier local/sync-bot: remove it from the wrong one.',
     ],
     left: [
-      '! sync-bot  blocked, Bot/ID and Bot/ID both carry the identifier local/sync-bot: remove it from the wrong one',
+      '! sync-bot  blocked, Bot/ID and Bot/ID both have the identifier local/sync-bot: remove it from the wrong one',
       '1 blocked.',
       'Error: sync-bot cannot be deployed.',
     ],
@@ -205,7 +205,7 @@ const CASES: Case[] = [
     says: [
       '  sync-bot  unchanged',
       '+ new-bot   new',
-      'Warning: new-bot: Bot/ID has this name too. To adopt it instead: npm run import -- ID',
+      'Warning: new-bot: Bot/ID has this name, too. To adopt it instead: npm run import -- ID',
       '1 to create, 1 unchanged.',
       '✓ new-bot',
       'Done: new-bot.',
@@ -244,7 +244,7 @@ const CASES: Case[] = [
   {
     title: '503 that does not end',
     given: () => answer(PROJECT, { status: 503, headers: SOON }),
-    says: ['Error: GET Project/ID was answered with 503'],
+    says: ['Error: GET Project/ID was answered with 503: Service Unavailable'],
   },
   {
     title: '429 that begins in the middle and does not end',
@@ -303,36 +303,34 @@ const CASES: Case[] = [
     title: 'a bundle with a syntax error',
     given: (root) => writeRepository([{ ...BOT, code: 'exports.handler = async () => {' }], root),
     says: [
-      'Error: dist/bots/sync-bot.js does not parse (Unexpected end of input). Mend src/bots/sync-bot.ts and run: npm run build',
+      'Error: dist/bots/sync-bot.js does not parse (Unexpected end of input). Correct src/bots/sync-bot.ts and run: npm run build',
     ],
   },
   {
     title: 'a bundle without a handler',
     given: (root) => writeRepository([{ ...BOT, code: 'exports.run = 1;' }], root),
     says: [
-      'Error: dist/bots/sync-bot.js exports no handler. Mend src/bots/sync-bot.ts and run: npm run build',
+      'Error: dist/bots/sync-bot.js exports no handler. Correct src/bots/sync-bot.ts and run: npm run build',
     ],
   },
   {
     title: 'a bundle that is missing',
     given: (root) => rmSync(join(root, 'dist/bots/sync-bot.js')),
     says: [
-      'Error: dist/bots/sync-bot.js is not there, so sync-bot cannot be deployed. Run: npm run build',
+      'Error: dist/bots/sync-bot.js is missing, so sync-bot cannot be deployed. Run: npm run build',
     ],
   },
   {
     title: 'a bundle that is not the one that was built',
     given: (root) => writeFileSync(join(root, 'dist/bots/sync-bot.js'), 'exports.handler = 1;'),
     says: [
-      'Error: dist/bots/sync-bot.js is not what dist/manifest.json tells of: the build is incomplete. Run: npm run build',
+      'Error: dist/bots/sync-bot.js is not the bundle that dist/manifest.json describes. Run: npm run build',
     ],
   },
   {
     title: 'no build at all',
     given: (root) => rmSync(join(root, 'dist'), { recursive: true }),
-    says: [
-      'Error: dist/manifest.json is not there: there is nothing to deploy yet. Run: npm run build',
-    ],
+    says: ['Error: dist/manifest.json is missing: nothing is built yet. Run: npm run build'],
   },
   {
     title: 'a secret that the project lacks',

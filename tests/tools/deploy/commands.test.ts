@@ -62,8 +62,7 @@ describe('npm run plan', () => {
     rmSync(join(root, 'dist'), { recursive: true });
     expect(await call(root, PLAN)).toMatchObject({
       code: 1,
-      stderr:
-        'Error: dist/manifest.json is not there: there is nothing to deploy yet. Run: npm run build\n',
+      stderr: 'Error: dist/manifest.json is missing: nothing is built yet. Run: npm run build\n',
     });
   });
 
@@ -86,18 +85,21 @@ describe('npm run plan', () => {
     const before = await call(root, PLAN, '--json');
     expect(before).toMatchObject({ code: 2, stderr: '' });
     expect(JSON.parse(before.stdout).changes).toEqual([
-      { name: 'sync-bot', action: 'new', reasons: [] },
+      { name: 'sync-bot', action: 'new', reasons: [], text: 'new' },
     ]);
     await run(world, root);
     const after = await call(root, PLAN, '--json');
     expect(after).toMatchObject({ code: 0, stderr: '' });
     expect(JSON.parse(after.stdout).changes).toEqual([
-      { name: 'sync-bot', action: 'unchanged', reasons: [] },
+      { name: 'sync-bot', action: 'unchanged', reasons: [], text: 'unchanged' },
     ]);
     await run(world, writeRepository([version(2)], root));
     const { stdout } = await call(writeRepository([version(3)], root), PLAN, '--json');
-    const reasons = ['code (src/shared/http-helpers.ts changed)'];
-    expect(JSON.parse(stdout).changes).toEqual([{ name: 'sync-bot', action: 'change', reasons }]);
+    const reasons = [{ type: 'code-sources-changed', paths: ['src/shared/http-helpers.ts'] }];
+    const text = 'code (src/shared/http-helpers.ts changed)';
+    expect(JSON.parse(stdout).changes).toEqual([
+      { name: 'sync-bot', action: 'change', reasons, text },
+    ]);
   });
 
   it('reads .env.<environment>, and names what it lacks', async () => {
@@ -124,12 +126,12 @@ describe('npm run setup:bots', () => {
   });
 
   it('writes to a server elsewhere only with --yes, where nobody can be asked', async () => {
-    const elsewhere = await startWorld('0.0.0.0');
+    const elsewhere = await startWorld('elsewhere');
     const root = writeRepository([version(1)]);
     const refused = await call(root, SETUP);
     expect(refused).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('nobody can be asked here'),
+      stderr: expect.stringContaining('there is no terminal to confirm it'),
     });
     expect(refused.stderr).toContain('-- --yes');
     expect(await all(elsewhere, 'Bot')).toEqual([]);
@@ -139,7 +141,7 @@ describe('npm run setup:bots', () => {
   });
 
   it('asks in a terminal, where all but yes is a no', async () => {
-    const elsewhere = await startWorld('0.0.0.0');
+    const elsewhere = await startWorld('elsewhere');
     const root = writeRepository([version(1)]);
     for (const answer of ['n\n', '\n', '\u0003', '\u0004']) {
       const { code, stdout } = await inTerminal(root, answer, {}, SETUP);
@@ -264,7 +266,7 @@ describe('npm run rollback', () => {
     const { stdout, code } = await call(root, PLAN);
     expect(code).toBe(1);
     expect(stdout).toMatch(
-      /! sync-bot {2}blocked, its rollback did not finish; run again: npm run rollback -- sync-bot --to \S+\n/,
+      /! sync-bot {2}blocked, its rollback did not finish; run it again: npm run rollback -- sync-bot --to \S+\n/,
     );
     expect((await call(root, ROLLBACK, 'sync-bot')).code).toBe(0);
     expect((await call(root, PLAN)).code).toBe(0);
@@ -293,7 +295,7 @@ describe('npm run rollback', () => {
     writeRepository([{ ...version(2), name: 'new-bot', previousNames: ['sync-bot'] }], root);
     const { stdout } = await call(root, PLAN);
     expect(stdout).toContain('= new-bot  held, at ');
-    expect(stdout).toContain('to let go: npm run rollback -- sync-bot --release');
+    expect(stdout).toContain('to end that: npm run rollback -- sync-bot --release');
     expect((await call(root, ROLLBACK, 'sync-bot', '--release')).code).toBe(0);
     expect((await call(root, PLAN)).stdout).toContain('~ new-bot  renamed (was sync-bot)');
   });
@@ -568,12 +570,12 @@ describe('npm run doctor', () => {
     );
     expect(stdout).toMatch(/^x The project lacks the feature "bots"/m);
     expect(stdout).toMatch(
-      /^! The project lacks the feature "cron": nothing will start sync-bot\.$/m,
+      /^! The project lacks the feature "cron": no schedule will start sync-bot\.$/m,
     );
     expect(stdout).toMatch(/^! sync-bot: .*npm run setup:bots -- --env staging$/m);
     signIn(world, NO_ADMIN);
     const other = await call(root, DOCTOR, '--env', 'staging');
-    expect(other.stdout).toMatch(/^! These credentials are no project admin/m);
+    expect(other.stdout).toMatch(/^! These credentials are not of a project admin/m);
     signIn(world, { ...ADMIN, secret: 'wrong' });
     const refused = await call(root, DOCTOR, '--env', 'staging');
     expect(refused).toMatchObject({
@@ -599,7 +601,7 @@ describe('npm run doctor', () => {
     rmSync(join(root, 'dist'), { recursive: true });
     const { code, stdout } = await call(root, DOCTOR);
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^x dist\/manifest\.json is not there.*npm run build$/m);
+    expect(stdout).toMatch(/^x dist\/manifest\.json is missing.*npm run build$/m);
     expect(stdout).toMatch(/^✓ 0 of 1000 active subscriptions$/m);
   });
 });
@@ -672,7 +674,8 @@ describe('npm run logs', () => {
     expect((await call(root, LOGS)).stdout).toBe('No runs yet.\n');
     expect(await call(root, LOGS, 'sync-bot', 'other-bot')).toMatchObject({
       code: 1,
-      stderr: "Error: too many arguments for 'logs'. Expected 1 argument but got 2: sync-bot, other-bot. See: npx medplum-bots logs --help\n",
+      stderr:
+        "Error: too many arguments for 'logs'. Expected 1 argument but got 2: sync-bot, other-bot. See: npx medplum-bots logs --help\n",
     });
   });
 });

@@ -248,7 +248,7 @@ describe('a second deployment', () => {
       channel: { ...second!.channel!, endpoint: 'Bot/nobody' },
     });
     const { lines } = await run(world, root);
-    expect(lineOf(lines, 'hapi-sync-bot')).toContain('switched on again');
+    expect(lineOf(lines, 'hapi-sync-bot')).toContain('was off: ');
     expect(lineOf(lines, 'hapi-sync-bot')).toContain('channel changed');
     expect(await state(world)).toEqual(clean);
   });
@@ -272,7 +272,7 @@ describe('a second deployment', () => {
     );
     expect(await all<Subscription>(world, 'Subscription')).toHaveLength(2);
     expect(lines.join('\n')).toMatch(
-      /Warning: hapi-sync-bot: Subscription\/\S+ \(Encounter\) starts it too/,
+      /Warning: hapi-sync-bot: Subscription\/\S+ \(Encounter\) starts it, too/,
     );
   });
 
@@ -349,7 +349,7 @@ describe('a second deployment', () => {
     });
     const { lines, writes } = await run(world, writeRepository([]), { prune: true });
     expect(lineOf(lines, 'hapi-sync-bot')).toMatch(
-      /no longer in medplum\.config\.json \(.*, Bot\); it is urn:medplum-bots:other\|local\/hapi-sync-bot too, and stays: /,
+      /no longer in medplum\.config\.json \(.*, Bot\); it is still running, started by Patient; .*; it also has the identifier urn:medplum-bots:other\|local\/hapi-sync-bot, so it stays: /,
     );
     expect(writes).toEqual([]);
   });
@@ -445,7 +445,7 @@ describe('a second deployment', () => {
     expect(failed).toEqual([
       {
         name: 'hapi-sync-bot',
-        message: expect.stringMatching(/^Bot\/\S+ and Bot\/\S+ both carry the identifier/),
+        message: expect.stringMatching(/^Bot\/\S+ and Bot\/\S+ both have the identifier/),
       },
     ]);
     expect(writes.map(({ body }) => body).join()).not.toContain('local/hapi-sync-bot');
@@ -461,7 +461,7 @@ describe('a name that stands twice', () => {
     const { failed, writes } = await run(world, root, { prune: true });
     expect(failed.map(({ message }) => message)).toEqual([
       expect.stringMatching(
-        /^Bot\/\S+ and Bot\/\S+ both carry the identifier local\/old-bot: remove it/,
+        /^Bot\/\S+ and Bot\/\S+ both have the identifier local\/old-bot: remove it/,
       ),
     ]);
     expect(writes).toEqual([]);
@@ -478,7 +478,7 @@ describe('a name that stands twice', () => {
     expect(await all<Subscription>(world, 'Subscription')).toHaveLength(3);
   });
 
-  it('says so where something else has deployed other code meanwhile', async () => {
+  it('says so where another tool has deployed other code since', async () => {
     const root = writeRepository([SYNC]);
     await run(world, root);
     const made = await bot('hapi-sync-bot');
@@ -488,7 +488,7 @@ describe('a name that stands twice', () => {
     } as Bot);
     const { lines } = await run(world, root);
     expect(lineOf(lines, 'hapi-sync-bot')).toBe(
-      '~ hapi-sync-bot  code (something else has deployed index.js since)',
+      '~ hapi-sync-bot  code (another tool deployed index.js since)',
     );
   });
 });
@@ -528,7 +528,7 @@ describe('what another client does meanwhile', () => {
     };
     const root = writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }]);
     expect((await run(world, root)).failed).toEqual([
-      { name: 'hapi-sync-bot', message: expect.stringContaining('changed by someone else') },
+      { name: 'hapi-sync-bot', message: expect.stringContaining('changed by another client') },
     ]);
     expect(tags(await bot('hapi-sync-bot'), 'deployed')).toEqual([]);
   });
@@ -540,7 +540,10 @@ describe('what another client does meanwhile', () => {
       log: () => writeFileSync(file, 'exports.handler = async () => 3;'),
     });
     expect(failed).toEqual([
-      { name: 'hapi-sync-bot', message: `${file} was built anew meanwhile. Run it again` },
+      {
+        name: 'hapi-sync-bot',
+        message: `${file} was built again after the plan was made. Run it again`,
+      },
     ]);
     expect(await all(world, 'Bot')).toEqual([]);
   });
@@ -559,7 +562,7 @@ describe('what another client does meanwhile', () => {
     expect(failed).toEqual([
       {
         name: 'hapi-sync-bot',
-        message: `Bot/${id} was changed by someone else meanwhile. That was not overwritten: run it again`,
+        message: `Bot/${id} was changed by another client. That was not overwritten: run it again`,
       },
     ]);
     expect((await bot('hapi-sync-bot')).timeout).toBe(99);

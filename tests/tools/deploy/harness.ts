@@ -3,8 +3,10 @@
 import type { Bot, ProjectMembership, Resource, Subscription } from '@medplum/fhirtypes';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import type { RequestListener } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -107,10 +109,16 @@ export interface World {
   stop(): Promise<void>;
 }
 
-/** @param host - how this machine is called: by 0.0.0.0 it counts as a server elsewhere */
-export async function startWorld(host = '127.0.0.1'): Promise<World> {
+/** A key and its certificate for the address 0.0.0.0, valid until 2126. It protects nothing. */
+const CERTIFICATE = join(import.meta.dirname, 'certificate-for-tests.pem');
+
+/**
+ * @param place - `elsewhere`: by https and the address 0.0.0.0, which does not count as this machine. Commands trust its
+ * certificate, this process does not
+ */
+export async function startWorld(place: 'here' | 'elsewhere' = 'here'): Promise<World> {
   const server = await startMedplumServer();
-  const door = createServer(async (incoming, answer) => {
+  const answerRequest: RequestListener = async (incoming, answer) => {
     const cut = (): void => {
       world.cutting();
       incoming.socket.destroy();
@@ -152,11 +160,22 @@ export async function startWorld(host = '127.0.0.1'): Promise<World> {
     if (verdict === 'cut after') return cut();
     const type = passed.headers.get('content-type');
     answer.writeHead(passed.status, type ? { 'Content-Type': type } : {}).end(content);
-  });
+  };
+  const pem = readFileSync(CERTIFICATE);
+  const door =
+    place === 'here'
+      ? createServer(answerRequest)
+      : createSecureServer({ key: pem, cert: pem }, answerRequest);
   await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
-  const baseUrl = `http://${host}:${(door.address() as AddressInfo).port}/`;
+  const { port } = door.address() as AddressInfo;
+  const baseUrl = place === 'here' ? `http://127.0.0.1:${port}/` : `https://0.0.0.0:${port}/`;
+  process.env['NODE_EXTRA_CA_CERTS'] = CERTIFICATE;
   const world: World = {
-    ...{ server, baseUrl, requests: [], rule: () => undefined, cutting: () => undefined },
+    server,
+    baseUrl,
+    requests: [],
+    rule: () => undefined,
+    cutting: () => undefined,
     stop: async () => {
       door.closeAllConnections();
       await Promise.all([server.stop(), new Promise((resolve) => door.close(resolve))]);

@@ -206,8 +206,7 @@ describe('two runs at the same time', () => {
       run(world, root, { prune: true, concurrency: 1 }),
       run(world, root, { prune: true }),
     ]);
-    const word =
-      /changed by someone else meanwhile.*run it again$|not as it should be.*run it again$/;
+    const word = /changed by another client.*run it again$|not as it should be.*run it again$/;
     for (const { message } of both.flatMap(({ failed }) => failed)) expect(message).toMatch(word);
     expect((await run(world, root, { prune: true })).failed).toEqual([]);
     expect(await everything(root)).toEqual(wanted);

@@ -3,7 +3,9 @@ import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { connect, isLocal, searchAll } from '../../tools/src/deploy/server.ts';
+import { isLocal } from '../../tools/src/deploy/http.ts';
+import { searchAll } from '../../tools/src/deploy/search.ts';
+import { connect } from '../../tools/src/deploy/server.ts';
 
 const waits = vi.hoisted((): number[] => []);
 const held = vi.hoisted((): { until?: Promise<void> } => ({}));
@@ -77,7 +79,9 @@ describe('a request that is refused for now', () => {
   });
 
   it('waits longer each time where nothing is said, and gives up in the end', async () => {
-    await expect(read([503])).rejects.toThrow('GET Bot/1 was answered with 503');
+    await expect(read([503])).rejects.toThrow(
+      'GET Bot/1 was answered with 503: Service Unavailable',
+    );
     expect(waits).toHaveLength(6);
     expect(waits[5]).toBeGreaterThan(waits[0]!);
   });

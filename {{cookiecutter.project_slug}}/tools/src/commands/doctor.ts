@@ -4,11 +4,14 @@ import { RESOURCE_TYPES } from '../config/resource-types.ts';
 import { green, red, yellow } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { loadConfig } from '../config/config.ts';
-import { ownBots, readActual } from '../deploy/actual.ts';
+import { readActual } from '../deploy/actual.ts';
+import { describeChange, describeProblem, describeWarning } from '../deploy/describe-plan.ts';
+import { ownBots } from '../deploy/identity.ts';
+import { MAX_ACTIVE_SUBSCRIPTIONS } from '../deploy/checks.ts';
 import type { Actual } from '../deploy/actual.ts';
 import { loadDesired } from '../deploy/desired.ts';
 import type { Desired } from '../deploy/desired.ts';
-import { MAX_ACTIVE_SUBSCRIPTIONS, plan } from '../deploy/plan.ts';
+import { plan } from '../deploy/plan.ts';
 import { connect } from '../deploy/server.ts';
 import type { Server } from '../deploy/server.ts';
 import { commandFor, readEnvironment } from '../config/environment.ts';
@@ -95,13 +98,16 @@ function lookAtProject(environment: string, system: string, actual: Actual): voi
 
 function lookAtPlan(desired: Desired, actual: Actual): void {
   const { changes, problems, warnings } = plan(desired, actual, { force: false, prune: false });
-  problems.forEach(wrong);
-  warnings.forEach(warn);
+  problems.map(describeProblem).forEach(wrong);
+  warnings.map(describeWarning).forEach(warn);
   const setup = commandFor(desired.environment, 'setup:bots');
-  for (const { name, action, reasons } of changes) {
-    const why = reasons.join(', ');
+  for (const change of changes) {
+    const { name, action, reasons } = change;
+    const why = describeChange(change, desired.environment);
     // Without these, a bot looks deployed and never runs.
-    const dead = /membership \(missing|did not finish/.test(why);
+    const dead = reasons.some(({ type }) =>
+      ['membership-missing', 'code-unfinished'].includes(type),
+    );
     if (action === 'unchanged') ok(`${name} is as it should be${why && `, but: ${why}`}`);
     else if (action === 'new') warn(`${name} is not deployed yet: ${setup}`);
     else if (action === 'change') (dead ? wrong : warn)(`${name}: ${why}: ${setup}`);

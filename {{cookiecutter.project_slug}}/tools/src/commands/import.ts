@@ -6,10 +6,11 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { UserError } from '../terminal/user-error.ts';
 import { CONFIG_FILE, loadConfig, parseConfig } from '../config/config.ts';
 import { commandFor, readEnvironment } from '../config/environment.ts';
-import { ownBots, readActual } from '../deploy/actual.ts';
-import { patch } from '../deploy/apply.ts';
-import { confirm } from '../deploy/deploy.ts';
-import { EXPRESSION, INTERACTION } from '../deploy/desired.ts';
+import { readActual } from '../deploy/actual.ts';
+import { confirm } from '../deploy/confirm.ts';
+import { EXPRESSION, INTERACTION } from '../deploy/desired-bot.ts';
+import { ownBots } from '../deploy/identity.ts';
+import { patch } from '../deploy/write.ts';
 import { connect } from '../deploy/server.ts';
 
 interface ImportOptions {

@@ -15,34 +15,33 @@ export const command = new Command('plan')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
   .option('--only <pattern>', 'only bots whose name matches; * stands for any characters')
   .option('--prune', 'remove from the server what medplum.config.json no longer has')
-  .option('--force', 'deploy the code again where it is unchanged')
-  .option('--json', 'print the plan as JSON')
+  .option('--force', 'deploy the code again, also if it is unchanged')
+  .option('--json', 'print the plan as JSON, with each reason as an object')
   .addHelpText(
     'after',
     '\nExample: npm run plan -- --env staging\nExit codes: 0 nothing to do, 2 changes, 1 an error.',
   )
   .action(showPlan);
 
-async function showPlan({ env: environment, json, ...options }: PlanOptions): Promise<void> {
-  const { planLines, prepare } = await import('../deploy/deploy.ts');
-  const { isWrite } = await import('../deploy/plan.ts');
+async function showPlan({ env, json, ...options }: PlanOptions): Promise<void> {
+  const { prepare } = await import('../deploy/deploy.ts');
+  const { isWrite } = await import('../deploy/change.ts');
+  const { describeProblem, planLines, planToJson } = await import('../deploy/describe-plan.ts');
   const { plan, server } = await prepare({
     ...options,
-    ...(environment !== undefined && { environment }),
+    ...(env !== undefined && { environment: env }),
   });
   if (json) {
-    const changes = plan.changes.map(({ name, action, reasons }) => ({ name, action, reasons }));
-    const { name, baseUrl, projectId } = server.environment;
-    console.log(
-      JSON.stringify({ environment: name, baseUrl, projectId, ...plan, changes }, null, 2),
-    );
+    console.log(JSON.stringify(planToJson(plan, server), null, 2));
   } else {
-    for (const line of planLines(plan, server)) console.log(line);
+    planLines(plan, server).forEach((line) => console.log(line));
   }
-  const blocked = plan.changes.flatMap(({ name, action }) =>
-    action === 'blocked' ? `${name} cannot be deployed.` : [],
-  );
-  if (plan.problems.length + blocked.length > 0)
-    throw new UserError([...plan.problems, ...blocked].join('\n'));
+  const blocked = plan.changes
+    .filter(({ action }) => action === 'blocked')
+    .map(({ name }) => `${name} cannot be deployed.`);
+  const errors = [...plan.problems.map(describeProblem), ...blocked];
+  if (errors.length > 0) {
+    throw new UserError(errors.join('\n'));
+  }
   process.exitCode = plan.changes.some(isWrite) ? 2 : 0;
 }

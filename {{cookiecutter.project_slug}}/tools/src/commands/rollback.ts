@@ -7,10 +7,12 @@ import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { loadConfig } from '../config/config.ts';
 import { commandFor, readEnvironment } from '../config/environment.ts';
-import { ownBots, readActual, tagOf, tagsOf, withTags } from '../deploy/actual.ts';
-import type { Stored } from '../deploy/actual.ts';
-import { deployStored, patch } from '../deploy/apply.ts';
-import { confirm } from '../deploy/deploy.ts';
+import { readActual } from '../deploy/actual.ts';
+import { confirm } from '../deploy/confirm.ts';
+import { deployStored } from '../deploy/deploy-code.ts';
+import { ownBots, tagOf, tagsOf, withTags } from '../deploy/identity.ts';
+import type { Stored } from '../deploy/stored.ts';
+import { patch } from '../deploy/write.ts';
 import { connect } from '../deploy/server.ts';
 
 interface RollbackOptions {

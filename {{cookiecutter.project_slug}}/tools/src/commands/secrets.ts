@@ -8,8 +8,8 @@ import { green, yellow } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { readEnvironment } from '../config/environment.ts';
 import { readProject } from '../deploy/actual.ts';
-import { ChangedMeanwhile, patch } from '../deploy/apply.ts';
-import { confirm } from '../deploy/deploy.ts';
+import { confirm } from '../deploy/confirm.ts';
+import { ConflictError, patch } from '../deploy/write.ts';
 import { connect } from '../deploy/server.ts';
 import type { Server } from '../deploy/server.ts';
 
@@ -87,7 +87,7 @@ async function push(server: Server, secrets: Map<string, string>, tries = 1): Pr
   try {
     await patch(server, project, { secret });
   } catch (error) {
-    if (!(error instanceof ChangedMeanwhile) || tries === 5) throw error;
+    if (!(error instanceof ConflictError) || tries === 5) throw error;
     await push(server, secrets, tries + 1);
   }
 }

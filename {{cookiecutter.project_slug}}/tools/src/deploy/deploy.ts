@@ -1,15 +1,18 @@
 // One deployment from start to end: desired (medplum.config.json + dist/) x actual (server) -> plan -> apply -> verify.
-import { createInterface } from 'node:readline/promises';
-import { bold, dim, green, red, yellow } from '../terminal/output.ts';
-import { UserError } from '../terminal/user-error.ts';
 import { readEnvironment } from '../config/environment.ts';
+import { green, red } from '../terminal/output.ts';
+import { UserError } from '../terminal/user-error.ts';
 import { readActual } from './actual.ts';
 import { applyChange } from './apply.ts';
-import { gitCommit, loadDesired } from './desired.ts';
+import { isWrite } from './change.ts';
+import type { Change, Plan } from './change.ts';
+import { confirm } from './confirm.ts';
+import { describeChange, describeProblem, describeReason, planLines } from './describe-plan.ts';
+import { loadDesired } from './desired.ts';
 import type { Desired } from './desired.ts';
-import { isWrite, plan } from './plan.ts';
-import type { Change, Plan } from './plan.ts';
-import { connect, isLocal } from './server.ts';
+import { gitCommit } from './git.ts';
+import { plan } from './plan.ts';
+import { connect } from './server.ts';
 import type { Server } from './server.ts';
 
 export interface DeployOptions {
@@ -21,7 +24,7 @@ export interface DeployOptions {
   only?: string;
   /** Remove from the server what the configuration no longer has. */
   prune?: boolean;
-  /** Deploy the code also where it is unchanged. */
+  /** Deploy the code also if it is unchanged. */
   force?: boolean;
   /** Do not ask before writing. */
   yes?: boolean;
@@ -32,13 +35,18 @@ export interface DeployOptions {
 }
 
 export interface DeployResult {
+  /** What was planned, with the reasons as values. */
+  changes: Change[];
   /** Names of the bots that were written. */
   changed: string[];
-  /** Names of the bots on which nothing was to be done. */
+  /** Names of the bots that needed no change. */
   unchanged: string[];
-  /** What did not work, one entry a bot; the others were deployed nevertheless. */
+  /** What failed, one entry a bot; the others were deployed nevertheless. */
   failed: { name: string; message: string }[];
 }
+
+/** Bots deployed at the same time. */
+const DEFAULT_CONCURRENCY = 8;
 
 /** Reads both sides and makes the plan; writes nothing. Options and errors as for `deploy`. */
 export async function prepare(
@@ -55,135 +63,88 @@ export async function prepare(
  * Brings the server to what medplum.config.json and dist/ say.
  *
  * @param options - see DeployOptions
- * @returns what was done; `failed` is empty where all went well
- * @throws UserError where nothing could be begun: credentials, project, a missing bundle or secret, an unconfirmed write
+ * @returns what was done; `failed` is empty if all went well
+ * @throws UserError if nothing could be started: credentials, project, a missing bundle or secret, no confirmation
  */
 export async function deploy(options: DeployOptions): Promise<DeployResult> {
   const log = options.log ?? console.log;
   const { server, desired, plan: planned } = await prepare(options);
-  for (const line of planLines(planned, server)) log(line);
-  if (planned.problems.length > 0) throw new UserError(planned.problems.join('\n'));
+  planLines(planned, server).forEach((line) => log(line));
+  if (planned.problems.length > 0) {
+    throw new UserError(planned.problems.map(describeProblem).join('\n'));
+  }
   const writes = planned.changes.filter(isWrite);
-  const failed = planned.changes.filter(({ action }) => action === 'blocked');
-  const failures = new Map(failed.map(({ name, reasons }) => [name, reasons.join(', ')]));
+  const failures = blockedBots(planned, desired.environment);
   if (writes.length > 0) {
-    await confirm(
-      options,
-      server,
-      `write ${writes.length === 1 ? 'this' : `these ${writes.length}`}`,
-    );
-    await applyAll(writes, options, server, desired, failures);
-    const after = plan(desired, await readActual(server), {
-      force: false,
-      prune: options.prune ?? false,
-    });
-    for (const { name, reasons } of after.changes.filter(isWrite)) {
-      if (!failures.has(name))
-        failures.set(
-          name,
-          `is not as it should be after the deployment (${reasons.join(', ')}): run it again`,
-        );
-    }
+    const what = writes.length === 1 ? 'this' : `these ${writes.length}`;
+    const { yes = false } = options;
+    await confirm({ yes, isSilent: options.log !== undefined }, server, `write ${what}`);
+    const failed = await applyAll(writes, options, server, desired);
+    failed.forEach((message, name) => failures.set(name, message));
+    const left = await verify(options, server, desired);
+    left
+      .filter(({ name }) => !failures.has(name))
+      .forEach((change) => failures.set(change.name, notVerified(change, desired.environment)));
   }
   return {
+    changes: planned.changes,
     changed: writes.map(({ name }) => name).filter((name) => !failures.has(name)),
     unchanged: planned.changes.filter((change) => !isWrite(change)).map(({ name }) => name),
     failed: [...failures].map(([name, message]) => ({ name, message })),
   };
 }
 
-/** Several bots at once, each by one writer; a failure stops nothing else. */
+/** @returns messages by name */
+function blockedBots({ changes }: Plan, environment: string): Map<string, string> {
+  const blocked = changes.filter(({ action }) => action === 'blocked');
+  return new Map(
+    blocked.map(({ name, reasons }) => {
+      const texts = reasons.map((reason) => describeReason(reason, environment));
+      return [name, texts.join(', ')];
+    }),
+  );
+}
+
+/** Reads the server again. @returns what is still to be written */
+async function verify(options: DeployOptions, server: Server, desired: Desired): Promise<Change[]> {
+  const prune = options.prune ?? false;
+  const after = plan(desired, await readActual(server), { force: false, prune });
+  return after.changes.filter(isWrite);
+}
+
+function notVerified(change: Change, environment: string): string {
+  const reasons = describeChange(change, environment);
+  return `is not as it should be after the deployment (${reasons}): run it again`;
+}
+
+/**
+ * Several bots at once, each by one writer; a failure stops nothing else.
+ *
+ * @returns messages of what failed, by name
+ */
 async function applyAll(
   writes: Change[],
   options: DeployOptions,
   server: Server,
   { system }: Desired,
-  failures: Map<string, string>,
-): Promise<void> {
-  const commit = gitCommit(options.root ?? process.cwd());
-  const carryOut = async (change: Change): Promise<void> => {
-    try {
-      await applyChange(server, system, change, commit);
-    } catch (error) {
-      failures.set(change.name, (error as Error).message);
-      throw error;
-    }
-  };
-  const concurrent = options.concurrency ?? 8;
+): Promise<Map<string, string>> {
   const log = options.log ?? console.log;
+  const commit = gitCommit(options.root ?? process.cwd());
+  const failures = new Map<string, string>();
   const queue = writes.values();
   const worker = async (): Promise<void> => {
     for (const change of queue) {
-      await carryOut(change).then(
-        () => log(`${green('✓')} ${change.name}`),
-        (error: Error) => log(`${red('x')} ${change.name}: ${error.message}`),
-      );
+      try {
+        await applyChange(server, system, change, commit);
+        log(`${green('✓')} ${change.name}`);
+      } catch (error) {
+        const { message } = error as Error;
+        failures.set(change.name, message);
+        log(`${red('x')} ${change.name}: ${message}`);
+      }
     }
   };
-  await Promise.all(Array.from({ length: concurrent }, worker));
-}
-
-/**
- * Asks before something is written, unless the server is on this machine.
- *
- * @param what - `write …`, as the question says it
- * @throws UserError where the answer is no, or where nobody can be asked
- */
-export async function confirm(
-  { yes, log }: DeployOptions,
-  { environment }: Server,
-  what: string,
-): Promise<void> {
-  if (yes || isLocal(environment.baseUrl)) return;
-  const where = `${environment.baseUrl} (${environment.name})`;
-  if (log || !process.stdin.isTTY || !process.stdout.isTTY) {
-    const why = 'nobody can be asked here. To agree beforehand, add: -- --yes';
-    throw new UserError(`Nothing was written to ${where}: ${why}`);
-  }
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  // Ctrl+C and Ctrl+D are a no.
-  const answer = await terminal.question(`On ${bold(where)}: ${what}? [y/N] `).catch(() => '');
-  terminal.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw new UserError('Nothing was written.');
-}
-
-/** Its sign before a line, and its name in the sum. */
-const SHOWN: Record<Change['action'], [sign: string, sum: string]> = {
-  new: [green('+'), 'to create'],
-  change: [yellow('~'), 'to change'],
-  remove: [red('-'), 'to remove'],
-  held: ['=', 'held'],
-  blocked: [red('!'), 'blocked'],
-  orphan: ['?', 'only on the server'],
-  unchanged: [' ', 'unchanged'],
-};
-
-/**
- * The plan for people.
- *
- * @returns one line for each bot on which something is to be done or said, then warnings, then a sum
- */
-export function planLines({ changes, warnings }: Plan, { environment }: Server): string[] {
-  const width = Math.max(0, ...changes.map(({ name }) => name.length));
-  const isShort = changes.length <= 20;
-  const shown = changes.filter(
-    ({ action, reasons }) => isShort || action !== 'unchanged' || reasons.length > 0,
-  );
-  const lines = shown.map(({ name, action, reasons }) => {
-    const said = ['new', 'unchanged', 'held', 'blocked'].includes(action)
-      ? [action, ...reasons]
-      : reasons;
-    return `${SHOWN[action][0]} ${name.padEnd(width)}  ${action === 'unchanged' ? dim(said.join(', ')) : said.join(', ')}`;
-  });
-  const sums = Object.entries(SHOWN).map(([of, [, what]]) => {
-    return { what, count: changes.filter(({ action }) => action === of).length };
-  });
-  const said = sums.filter(({ count }) => count > 0).map(({ what, count }) => `${count} ${what}`);
-  const notes = warnings.map((warning) => `${yellow('Warning:')} ${warning}`);
-  return [
-    `${bold(environment.name)}: ${environment.baseUrl}`,
-    ...lines,
-    ...notes,
-    `${said.join(', ') || 'no bots'}.`,
-  ];
+  const workers = Array.from({ length: options.concurrency ?? DEFAULT_CONCURRENCY }, worker);
+  await Promise.all(workers);
+  return failures;
 }

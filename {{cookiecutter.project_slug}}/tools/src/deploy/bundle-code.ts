@@ -1,0 +1,157 @@
+// The code of a bot: its bundle in dist/, checked before any request, and the tags that say what it is made of.
+import type { Coding } from '@medplum/fhirtypes';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { compileFunction } from 'node:vm';
+import type { Manifest } from '../bundling/manifest.ts';
+import type { BotConfig } from '../config/config.ts';
+import { UserError } from '../terminal/user-error.ts';
+
+export const MANIFEST_FILE = 'dist/manifest.json';
+
+export interface Code {
+  /** Path of the bundle. */
+  file: string;
+  /** Of the bundle, in hex. */
+  sha256: string;
+  /** `<name>.<start of sha256>.cjs`: what `executableCode.title` becomes. */
+  title: string;
+  /** The shared modules it is made of, by path: `src/shared/http-helpers.ts` -> `http-helpers@<hash>`. */
+  shared: Map<string, string>;
+  /** The bot's own source, in the same form. */
+  source: Map<string, string>;
+}
+
+/**
+ * @param root - the repository's folder
+ * @throws UserError if there is no build, or if its manifest cannot be used
+ */
+export function readManifest(root: string): Manifest {
+  let text: string;
+  try {
+    text = readFileSync(join(root, MANIFEST_FILE), 'utf8');
+  } catch {
+    throw new UserError(`${MANIFEST_FILE} is missing: nothing is built yet. Run: npm run build`);
+  }
+  const manifest = parseJson(text);
+  if (!isManifest(manifest)) {
+    throw new UserError(`${MANIFEST_FILE} is damaged. Run: npm run build`);
+  }
+  return manifest;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isManifest(value: unknown): value is Manifest {
+  const bots = (value as Partial<Manifest> | undefined)?.bots;
+  return isObject(bots) && Object.values(bots).every(isBuiltBot);
+}
+
+function isBuiltBot(value: unknown): boolean {
+  if (!isObject(value) || typeof value['sha256'] !== 'string' || !isObject(value['shared'])) {
+    return false;
+  }
+  const modules = Object.values(value['shared']);
+  return modules.every((module) => isObject(module) && typeof module['sha256'] === 'string');
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Checks that a bundle is there, is the one that the build has checked, parses, and has a handler.
+ *
+ * @throws UserError that says what is wrong with it
+ */
+export function loadCode(root: string, bot: BotConfig, manifest: Manifest): Code {
+  const { name, dist, source } = bot;
+  const built = manifest.bots[name];
+  let text: string;
+  try {
+    text = readFileSync(join(root, dist), 'utf8');
+  } catch {
+    throw new UserError(`${dist} is missing, so ${name} cannot be deployed. Run: npm run build`);
+  }
+  const sha256 = hash(text);
+  if (built?.sha256 !== sha256) {
+    throw new UserError(
+      `${dist} is not the bundle that ${MANIFEST_FILE} describes. Run: npm run build`,
+    );
+  }
+  const hint = `Correct ${source} and run: npm run build`;
+  try {
+    compileFunction(text, ['exports', 'module', 'require']);
+  } catch (error) {
+    throw new UserError(`${dist} does not parse (${(error as Error).message}). ${hint}`);
+  }
+  if (!/\bhandler\b/.test(text)) {
+    throw new UserError(`${dist} exports no handler. ${hint}`);
+  }
+  const shared = Object.entries(built.shared).map(
+    ([path, module]) => [path, moduleVersion(path, module.sha256)] as const,
+  );
+  return {
+    file: join(root, dist),
+    sha256,
+    title: `${name}.${sha256.slice(0, 16)}.cjs`,
+    shared: new Map(shared),
+    source: sourceVersion(root, source),
+  };
+}
+
+function sourceVersion(root: string, source: string): Map<string, string> {
+  const file = join(root, source);
+  if (!existsSync(file)) {
+    return new Map();
+  }
+  return new Map([[source, moduleVersion(source, hash(readFileSync(file, 'utf8')))]]);
+}
+
+/** @throws UserError if the bundle is no longer the one that was planned */
+export function readBundle({ file, sha256 }: Code): string {
+  const text = readFileSync(file, 'utf8');
+  if (hash(text) !== sha256) {
+    throw new UserError(`${file} was built again after the plan was made. Run it again`);
+  }
+  return text;
+}
+
+function hash(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** `src/shared/http-helpers.ts` -> `http-helpers@1a2b3c4d5e6f` */
+function moduleVersion(path: string, sha256: string): string {
+  const module = path.replace(/^src\/(shared|bots)\//, '').replace(/\.ts$/, '');
+  return `${module}@${sha256.slice(0, 12)}`;
+}
+
+/**
+ * What a Bot's tags say of its code: a search such as `Bot?_tag=<system>/shared|http-helpers@1a2b3c4d5e6f` finds every
+ * deployed bot that carries this version.
+ *
+ * @param system - identifierSystem
+ * @param commit - see gitCommit
+ */
+export function codeTags(
+  system: string,
+  code: Pick<Code, 'shared' | 'source'>,
+  commit: string | undefined,
+): Coding[] {
+  const tags = [
+    ...[...code.shared.values()].map((module) => ({ system: `${system}/shared`, code: module })),
+    ...[...code.source.values()].map((module) => ({ system: `${system}/source`, code: module })),
+  ];
+  if (commit) {
+    tags.push({ system: `${system}/commit`, code: commit });
+  }
+  return tags;
+}

@@ -1,0 +1,183 @@
+// One HTTP request, repeated as long as its failure can pass, within limits.
+import type * as http from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { UserError } from '../terminal/user-error.ts';
+import type { Limits } from './limits.ts';
+
+export interface Answer {
+  status: number;
+  headers: http.IncomingHttpHeaders;
+  text: string;
+}
+
+const MAX_TRIES = 7;
+
+/** If the address refuses connections, waiting rarely helps. */
+const MAX_TRIES_UNREACHABLE = 3;
+
+/** A write that lost against a parallel one, too many requests, a gateway without its server. */
+const PASSING_STATUS = [409, 429, 502, 503, 504];
+
+/** The longest that a server can make us wait, in seconds: Medplum's quota is renewed after a minute. */
+const MAX_WAIT = 65;
+
+/**
+ * All requests wait if one is told to: each request that comes in the meantime lets Medplum start the time again
+ * (5.1.26).
+ */
+let pause: Promise<unknown> = Promise.resolve();
+
+/** The answer is larger than the limit, so it is not read any further. */
+class TooLargeError extends Error {}
+
+/** The answer was not complete in time. */
+class TooSlowError extends Error {}
+
+/**
+ * Sends a request. Every request of the deployment may arrive twice without harm (conditional creates, patches that
+ * test the version, `$deploy` of what is stored), so each is repeated on 409, 429, 502, 503, 504 and a lost connection.
+ *
+ * @returns the last answer, whatever its status
+ * @throws UserError if there is none, or if it is too large or too slow
+ */
+export async function exchange(
+  method: string,
+  url: string,
+  body: unknown,
+  headers: http.OutgoingHttpHeaders,
+  limits: Limits,
+): Promise<Answer> {
+  const payload = toPayload(body);
+  const options = { method, headers: { 'Content-Type': contentType(method, body), ...headers } };
+  let remaining = limits.milliseconds;
+  for (let tries = 1; ; tries++) {
+    for (let waited: unknown; waited !== pause; await waited) {
+      waited = pause;
+    }
+    const start = Date.now();
+    const answer = await sendOnce(url, options, payload, {
+      ...limits,
+      milliseconds: remaining,
+    }).catch((error: Error) => error);
+    remaining -= Date.now() - start;
+    if (answer instanceof Error) {
+      throwIfFinal(answer, url, tries);
+    } else if (!PASSING_STATUS.includes(answer.status) || tries === MAX_TRIES) {
+      return answer;
+    }
+    const seconds = answer instanceof Error ? undefined : secondsToWait(answer.headers);
+    if (seconds === undefined) {
+      const milliseconds = 0.1 * 2 ** tries * (0.5 + Math.random()) * 1000;
+      await sleep(milliseconds);
+      remaining -= milliseconds;
+    } else {
+      pause = Promise.all([pause, sleep(seconds * 1000)]);
+    }
+    if (remaining <= 0 && answer instanceof Error) {
+      throw unreachable(url, answer);
+    }
+  }
+}
+
+function throwIfFinal(error: Error, url: string, tries: number): void {
+  const { origin } = new URL(url);
+  if (error instanceof TooLargeError || error instanceof TooSlowError) {
+    throw new UserError(`${origin} ${error.message}. Check the address and the server.`);
+  }
+  const isRefused = ['ECONNREFUSED', 'ENOTFOUND'].includes(codeOf(error));
+  if (tries === (isRefused ? MAX_TRIES_UNREACHABLE : MAX_TRIES)) {
+    throw unreachable(url, error);
+  }
+}
+
+/** By node:http: `fetch` takes twice the time and more memory. An import of node:http would load it in every command. */
+function sendOnce(
+  url: string,
+  options: http.RequestOptions,
+  payload: string | undefined,
+  limits: Limits,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const isSecure = url.startsWith('https:');
+    const { request } = process.getBuiltinModule(isSecure ? 'node:https' : 'node:http');
+    const sent = request(url, options, (response) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > limits.bytes) {
+          sent.destroy(new TooLargeError(`sent more than ${megabytes(limits.bytes)} MB`));
+          return;
+        }
+        chunks.push(chunk);
+      });
+      response.on('end', () => {
+        const text = Buffer.concat(chunks).toString('utf8');
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, text });
+      });
+      response.on('error', reject);
+    });
+    // From start to end: a server that sends a byte a second is never idle.
+    const timer = setTimeout(() => {
+      const seconds = Math.ceil(limits.milliseconds / 1000);
+      sent.destroy(new TooSlowError(`gave no complete answer within ${seconds} seconds`));
+    }, limits.milliseconds);
+    sent.on('error', reject).on('close', () => clearTimeout(timer));
+    sent.end(payload);
+  });
+}
+
+function toPayload(body: unknown): string | undefined {
+  return typeof body === 'string' || body instanceof URLSearchParams
+    ? String(body)
+    : JSON.stringify(body);
+}
+
+function contentType(method: string, body: unknown): string {
+  if (body instanceof URLSearchParams) {
+    return 'application/x-www-form-urlencoded';
+  }
+  return method === 'PATCH' ? 'application/json-patch+json' : 'application/fhir+json';
+}
+
+function megabytes(bytes: number): number {
+  return Math.round(bytes / 1024 / 1024);
+}
+
+/** From Retry-After or from Medplum's own `RateLimit: "requests";r=0;t=12` (r: left, t: seconds until it is renewed). */
+function secondsToWait(headers: http.IncomingHttpHeaders): number | undefined {
+  const seconds = retryAfter(headers['retry-after']) ?? renewedAfter(headers['ratelimit']);
+  return seconds === undefined ? undefined : Math.min(Math.max(seconds, 0), MAX_WAIT);
+}
+
+/** Seconds, or a date. */
+function retryAfter(value: string | undefined): number | undefined {
+  if (value === undefined) {
+    return undefined;
+  }
+  const seconds = Number(value);
+  const wait = Number.isNaN(seconds) ? (Date.parse(value) - Date.now()) / 1000 : seconds;
+  return Number.isNaN(wait) ? undefined : wait;
+}
+
+function renewedAfter(value: string | string[] | undefined): number | undefined {
+  const [, seconds] = /r=0;t=(\d+)/.exec(String(value ?? '')) ?? [];
+  return seconds === undefined ? undefined : Number(seconds);
+}
+
+function codeOf(error: Error): string {
+  return (error as NodeJS.ErrnoException).code ?? '';
+}
+
+function unreachable(url: string, error: Error): UserError {
+  const { origin } = new URL(url);
+  const hint = isLocal(url)
+    ? 'Start the local server: npm run local'
+    : 'Check the address and the network.';
+  return new UserError(`${origin} cannot be reached (${codeOf(error) || error.message}). ${hint}`);
+}
+
+/** Whether an address is on this machine: no confirmation is needed to write there, and http is safe. */
+export function isLocal(url: string): boolean {
+  return ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
+}

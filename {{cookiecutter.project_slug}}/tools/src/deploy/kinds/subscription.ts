@@ -1,0 +1,183 @@
+// The Subscriptions: which events run a bot. They have no identifier, so a tag `<environment>/<bot>/<number>` says whose
+// they are. One whose criteria change is replaced in place, so that the old criteria never stay behind.
+import type { Bot, Extension, Subscription } from '@medplum/fhirtypes';
+import { isDeepStrictEqual } from 'node:util';
+import type { Actual } from '../actual.ts';
+import { SUBSCRIPTION_SECRET } from '../desired-bot.ts';
+import { tagOf, withTags } from '../identity.ts';
+import { linkTo, token } from '../links.ts';
+import type { Reason, Trigger } from '../reasons.ts';
+import { differences } from '../stored.ts';
+import type { Fields, Stored } from '../stored.ts';
+import type { Kind, Pair, Subject } from './kind.ts';
+
+export const subscriptionKind: Kind<Subscription> = {
+  resourceType: 'Subscription',
+  order: 5,
+  needsDeploy: [],
+
+  desired({ bot, existing, actual }) {
+    const endpoint = existing ? `Bot/${existing.id}` : linkTo('Bot', bot.key);
+    return bot.subscriptions.map(({ resource, secret }) => {
+      const { resourceType: _, ...members } = resource;
+      return {
+        end: undefined,
+        ...members,
+        extension: withSecret(members.extension, secret, actual),
+        channel: { ...members.channel, endpoint },
+      };
+    });
+  },
+
+  find({ actual, keys, system }) {
+    return actual.subscriptions.filter((subscription) =>
+      keys.includes(ownerKey(subscription, system) ?? ''),
+    );
+  },
+
+  findAdoptable({ actual, existing, system }) {
+    return actual.subscriptions.filter(
+      (subscription) =>
+        existing && !ownerKey(subscription, system) && startsBot(subscription, existing),
+    );
+  },
+
+  isSame(stored, wanted) {
+    const hasCriteria = stored.criteria === wanted['criteria'];
+    return hasCriteria && isDeepStrictEqual(stored.extension, wanted['extension']);
+  },
+
+  compare(subject, pair, pairs) {
+    const { wanted, stored } = pair;
+    const tag = tagFor(subject, pair, pairs);
+    const isOff = stored !== undefined && stored.status !== 'active';
+    const fields = differences(stored, {
+      ...wanted,
+      'meta.tag': withTags(stored, subscriptionTag(subject.system), [tag]),
+      ...(isOff && { error: undefined }),
+    });
+    if (Object.keys(fields).length === 0) {
+      return { fields, reasons: [] };
+    }
+    // Of a new bot, everything is new.
+    return { fields, reasons: subject.existing ? [whyWritten(pair, fields)] : [] };
+  },
+
+  createQuery({ system }, fields) {
+    const tags = fields['meta.tag'] as { system: string; code: string }[];
+    const tag = tags.find((candidate) => candidate.system === subscriptionTag(system));
+    return `_tag=${token(subscriptionTag(system), tag?.code ?? '')}`;
+  },
+
+  unwanted({ options }, stored) {
+    return {
+      type: 'subscription-unwanted',
+      trigger: triggerOf(stored),
+      removed: options.prune,
+    };
+  },
+
+  warnings({ bot }, others) {
+    return others
+      .filter(({ status }) => status === 'active')
+      .map((subscription) => ({
+        type: 'foreign-subscription',
+        bot: bot.name,
+        id: subscription.id,
+        trigger: triggerOf(subscription),
+      }));
+  },
+};
+
+/** Adds the value of a project secret. Without the rights of an admin it cannot be read. */
+function withSecret(
+  extension: Extension[] | undefined,
+  secret: string | undefined,
+  { project }: Actual,
+): Extension[] | undefined {
+  const value = project?.secret?.find(({ name }) => name === secret)?.valueString;
+  return secret === undefined || value === undefined
+    ? extension
+    : [...(extension ?? []), { url: SUBSCRIPTION_SECRET, valueString: value }];
+}
+
+/** The system of the tag that says whose subscription it is. */
+export function subscriptionTag(system: string): string {
+  return `${system}/subscription`;
+}
+
+/** `staging/hapi-sync-bot`, of a subscription of this repository. */
+function ownerKey(subscription: Subscription, system: string): string | undefined {
+  return tagOf(subscription, subscriptionTag(system))?.replace(/\/\d+$/, '');
+}
+
+/** Whether a subscription names this bot, by its id or by one of its identifiers. */
+export function startsBot({ channel }: Subscription, bot: Stored<Bot>): boolean {
+  const endpoint = channel?.endpoint ?? '';
+  if (endpoint === `Bot/${bot.id}`) {
+    return true;
+  }
+  const wanted = identifierInEndpoint(endpoint);
+  return (bot.identifier ?? []).some(({ system, value }) => `${system}|${value}` === wanted);
+}
+
+/** `Bot?identifier=system|value` -> `system|value`. Medplum stores such an endpoint, and never runs the bot for it. */
+export function identifierInEndpoint(endpoint: string): string | undefined {
+  if (!endpoint.startsWith('Bot?')) {
+    return undefined;
+  }
+  return new URLSearchParams(endpoint.slice('Bot?'.length)).get('identifier') ?? undefined;
+}
+
+/** What a subscription reacts to, for people. */
+export function triggerOf({ criteria, extension = [] }: Partial<Subscription>): Trigger {
+  const interactions = extension.flatMap(({ valueCode }) => valueCode ?? []);
+  return { criteria: criteria ?? '', interactions };
+}
+
+/** A stored subscription keeps its number; others take the first that are free. */
+function tagFor(
+  { bot, keys, actual, system }: Subject,
+  pair: Pair<Subscription>,
+  pairs: readonly Pair<Subscription>[],
+): string {
+  const isNumbered = ({ stored }: Pair<Subscription>): boolean =>
+    tagOf(stored, subscriptionTag(system))?.startsWith(`${bot.key}/`) === true;
+  if (isNumbered(pair)) {
+    return tagOf(pair.stored, subscriptionTag(system)) ?? '';
+  }
+  const used = new Set(
+    actual.subscriptions
+      .filter((subscription) => keys.includes(ownerKey(subscription, system) ?? ''))
+      .map((subscription) => tagOf(subscription, subscriptionTag(system))),
+  );
+  const withoutNumber = pairs.filter((other) => !isNumbered(other));
+  const candidates = Array.from(
+    { length: used.size + pairs.length },
+    (_, number) => `${bot.key}/${number}`,
+  );
+  const free = candidates.filter((tag) => !used.has(tag));
+  return free[withoutNumber.indexOf(pair)] ?? '';
+}
+
+function whyWritten({ wanted, stored }: Pair<Subscription>, fields: Fields): Reason {
+  const trigger = triggerOf(wanted);
+  if (!stored) {
+    return { type: 'subscription-new', trigger };
+  }
+  if ('criteria' in fields || 'extension' in fields) {
+    return { type: 'subscription-replaced', from: triggerOf(stored), to: trigger };
+  }
+  if (stored.status !== 'active') {
+    return { type: 'subscription-off', trigger, error: stored.error };
+  }
+  if (!stored.meta?.tag) {
+    return { type: 'subscription-adopted', trigger };
+  }
+  const members = Object.keys(fields).filter(
+    (member) => member !== 'meta.tag' && member !== 'reason',
+  );
+  return members.length > 0
+    ? { type: 'subscription-changed', trigger, members }
+    : { type: 'subscription-renamed', trigger };
+}

@@ -1,0 +1,18 @@
+// How long, how much and how often: a server that never ends an answer must not hold a command up, or fill the memory.
+
+export interface Limits {
+  /** For one request with all its repetitions, without the time that the server asked us to wait. */
+  milliseconds: number;
+  /** Of one answer. */
+  bytes: number;
+  /** Of one search. */
+  pages: number;
+}
+
+export const LIMITS: Limits = {
+  // `$deploy` waits for AWS, and gateways usually end a request after 60 seconds.
+  milliseconds: 110_000,
+  bytes: 32 * 1024 * 1024,
+  // Of 1,000 resources each.
+  pages: 50,
+};

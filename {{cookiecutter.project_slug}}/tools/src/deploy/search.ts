@@ -1,0 +1,97 @@
+// Searches: several in one request, and each page of them until the last.
+import type { Bundle, BundleEntry, Resource } from '@medplum/fhirtypes';
+import { UserError } from '../terminal/user-error.ts';
+import type { Server } from './server.ts';
+import type { Stored } from './stored.ts';
+
+/**
+ * Runs several searches as one request, and one more for each further page.
+ *
+ * @param searches - such as `Bot?_count=1000`
+ * @param isOptional - whether a search may be refused with 400: the server does not know the resource type
+ * @returns for each search what it found; undefined if these credentials may not search that type
+ * @throws UserError if a search fails, or does not end
+ */
+export async function searchAll(
+  server: Server,
+  searches: readonly string[],
+  isOptional: (search: string) => boolean = () => false,
+): Promise<(Stored[] | undefined)[]> {
+  const entry = searches.map((url): BundleEntry => ({ request: { method: 'GET', url } }));
+  const bundle = { resourceType: 'Bundle', type: 'batch', entry };
+  const batch = await server.send<Bundle | null>('POST', '', bundle);
+  return Promise.all(
+    searches.map(async (search, index) => {
+      const { response, resource } = batch?.entry?.[index] ?? {};
+      const status = response?.status ?? '';
+      if (status === '403' || (status === '400' && isOptional(search))) {
+        return undefined;
+      }
+      // A batch does not repeat what was refused for now, such as too many requests; a request of its own does.
+      const first = status.startsWith('200') ? resource : await server.send('GET', search);
+      return readPages(server, search, first);
+    }),
+  );
+}
+
+/** Runs one search to its last page. */
+export async function search(server: Server, query: string): Promise<Stored[]> {
+  return readPages(server, query, await server.send('GET', query));
+}
+
+async function readPages(server: Server, query: string, first: unknown): Promise<Stored[]> {
+  const resourceType = query.split('?')[0] ?? '';
+  // By id: a resource that changes between two pages can be on both.
+  const found = new Map<string, Stored>();
+  const seen = new Set<string>();
+  let page = first;
+  for (;;) {
+    const bundle = expectSearchset(page, resourceType);
+    for (const resource of resourcesOf(bundle, resourceType)) {
+      found.set(resource.id, resource);
+    }
+    const next = nextPath(bundle);
+    if (next === undefined) {
+      return [...found.values()];
+    }
+    seen.add(next);
+    if (seen.size >= server.limits.pages) {
+      throw new UserError(
+        `GET ${resourceType} has more than ${server.limits.pages} pages: the search does not end.`,
+      );
+    }
+    page = await server.send('GET', next);
+    if (seen.has(nextPath(page as Bundle) ?? '')) {
+      throw new UserError(`GET ${resourceType} does not end: a page names itself as the next one.`);
+    }
+  }
+}
+
+function expectSearchset(value: unknown, resourceType: string): Bundle {
+  const bundle = value as Partial<Bundle> | null | undefined;
+  const hasEntries = bundle?.entry === undefined || Array.isArray(bundle.entry);
+  if (bundle?.resourceType !== 'Bundle' || !hasEntries) {
+    throw new UserError(`GET ${resourceType} was answered without a Bundle of search results`);
+  }
+  return bundle as Bundle;
+}
+
+function resourcesOf({ entry = [] }: Bundle, resourceType: string): Stored[] {
+  return entry.flatMap(({ resource }: { resource?: Resource }) => {
+    if (!resource) {
+      return [];
+    }
+    if (resource.resourceType !== resourceType || typeof resource.id !== 'string') {
+      throw new UserError(
+        `GET ${resourceType} was answered with ${resource.resourceType ?? 'something'} among its results`,
+      );
+    }
+    return [resource as Stored];
+  });
+}
+
+/** The path of the next page below `fhir/R4/`. */
+function nextPath(bundle: Bundle | undefined): string | undefined {
+  const link = bundle?.link?.find(({ relation }) => relation === 'next');
+  return link?.url?.split('/fhir/R4/')[1];
+}
