@@ -61,7 +61,7 @@ it('200 times, the runs after a timeout get their own results', async () => {
     }
   };
   await Promise.all([playRounds(), playRounds(), playRounds(), playRounds()]);
-});
+}, 240_000); // most of the time goes into starting new threads
 
 describe.each(RUNTIMES)('on %s', (runtime) => {
   it('eight bots that hang do not keep the ninth from running', async () => {

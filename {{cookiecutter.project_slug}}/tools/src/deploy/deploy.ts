@@ -1,5 +1,6 @@
 // One deployment from start to end: desired (medplum.config.json + dist/) x actual (server) -> plan -> apply -> verify.
 import { readEnvironment } from '../config/environment.ts';
+import type { Environment } from '../config/environment.ts';
 import { green, red } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { readActual } from './actual.ts';
@@ -20,6 +21,8 @@ export interface DeployOptions {
   root?: string;
   /** Whose `.env.<environment>` is read, and part of every bot's identifier; `local` if left out. */
   environment?: string;
+  /** Where to, and as whom, instead of what `.env.<environment>` says. */
+  target?: Environment;
   /** Only bots whose name matches, `*` for any characters. */
   only?: string;
   /** Remove from the server what the configuration no longer has. */
@@ -52,7 +55,7 @@ const DEFAULT_CONCURRENCY = 8;
 export async function prepare(
   options: DeployOptions,
 ): Promise<{ server: Server; desired: Desired; plan: Plan }> {
-  const environment = readEnvironment(options.environment);
+  const environment = options.target ?? readEnvironment(options.environment);
   const desired = loadDesired(options.root ?? process.cwd(), environment.name, options.only);
   const server = await connect(environment);
   const { force = false, prune = false } = options;

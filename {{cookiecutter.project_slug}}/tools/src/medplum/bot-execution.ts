@@ -17,7 +17,7 @@ import { LOCAL } from './local-project.ts';
 import { LocalRepository } from './repository.ts';
 import type { World } from './repository.ts';
 import type { BotRuns, Run, RunCause } from './bot-runs.ts';
-import type { WorkerPool } from '../runtime/worker-pool.ts';
+import type { BotRunner } from '../runtime/worker-pool.ts';
 import { describeThrown } from '../runtime/sandbox.ts';
 import type { BotEvent, SandboxError } from '../runtime/sandbox.ts';
 
@@ -62,7 +62,7 @@ export interface Bots {
  * @param threads - where the code runs
  * @param runs - remembers every run
  */
-export function createBots(world: World, threads: WorkerPool, runs: BotRuns): Bots {
+export function createBots(world: World, threads: BotRunner, runs: BotRuns): Bots {
   const system = new LocalRepository(world, SYSTEM);
   const { store } = world;
 
@@ -128,7 +128,11 @@ export function createBots(world: World, threads: WorkerPool, runs: BotRuns): Bo
       await recordAudit(system, request, result, started.startedAt);
     } catch (error) {
       // The real server refuses a log with control characters too: the run fails and leaves no AuditEvent.
-      runs.end(started, { ...result, success: false, error: result.error ?? describeThrown(error) });
+      runs.end(started, {
+        ...result,
+        success: false,
+        error: result.error ?? describeThrown(error),
+      });
       throw error;
     }
     runs.end(started, result);

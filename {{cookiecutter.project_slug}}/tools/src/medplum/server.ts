@@ -17,6 +17,7 @@ import { presigned, send, sendError } from './http.ts';
 import { LocalRepository } from './repository.ts';
 import type { Change, World } from './repository.ts';
 import { WorkerPool } from '../runtime/worker-pool.ts';
+import type { BotRunner } from '../runtime/worker-pool.ts';
 import { loadDefinitions } from './search.ts';
 import { Store } from './store.ts';
 import { createTriggers } from './subscriptions.ts';
@@ -26,6 +27,10 @@ export interface MedplumServerOptions {
   port?: number;
   /** The project's secrets at the start. */
   secrets?: Record<string, string>;
+  /** Where bots run; a pool of its own if left out, which ends with the server. */
+  workers?: BotRunner;
+  /** Whether bots with a schedule run when it is time; true if left out. */
+  runSchedules?: boolean;
   /** Adds routes of one's own before the server's. */
   extend?(app: Hono, server: MedplumServer): void;
 }
@@ -49,6 +54,8 @@ export interface MedplumServer {
   events: EventEmitter<ServerEvents>;
   /** Runs a bot as its schedule would. */
   runCron(bot: WithId<Bot>): Promise<void>;
+  /** Resolves when no run that a subscription started goes on, and none is about to start. */
+  settled(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -76,12 +83,18 @@ export async function startMedplumServer(
   for (const one of initialResources(options.secrets ?? {})) {
     await repository.createResource(one, { assignedId: true });
   }
-  const threads = new WorkerPool();
+  const ownWorkers = options.workers ? undefined : new WorkerPool();
   const runs = new BotRuns();
   runs.on('ended', (run) => events.emit('run', run));
-  const bots = createBots(world, threads, runs);
+  const bots = createBots(world, options.workers ?? ownWorkers!, runs);
   const present = <T>(value: T): T => JSON.parse(presigned(JSON.stringify(value), world)) as T;
-  const triggers = createTriggers(world, bots, present, (text) => events.emit('warning', text));
+  const triggers = createTriggers(
+    world,
+    bots,
+    present,
+    (text) => events.emit('warning', text),
+    options.runSchedules ?? true,
+  );
   world.beforeCommit = triggers.beforeCommit;
   world.committed = (change) => {
     triggers.committed(change);
@@ -93,10 +106,11 @@ export async function startMedplumServer(
     runs,
     events,
     runCron: triggers.runCron,
+    settled: triggers.settled,
     stop: async () => {
       triggers.stop();
       http.closeAllConnections();
-      await Promise.all([threads.stop(), new Promise((resolve) => http.close(resolve))]);
+      await Promise.all([ownWorkers?.stop(), new Promise((resolve) => http.close(resolve))]);
     },
   };
   app.use(sameOriginOnly);

@@ -19,6 +19,8 @@ export interface Triggers {
   committed(change: Change): void;
   /** Runs a bot as its schedule would. */
   runCron(bot: WithId<Bot>): Promise<void>;
+  /** Resolves when no run that a subscription started goes on, and none is about to start. */
+  settled(): Promise<void>;
   stop(): void;
 }
 
@@ -27,14 +29,17 @@ export interface Triggers {
  * @param bots - runs them
  * @param present - a resource as clients see it
  * @param warn - hears of runs that silently do not happen
+ * @param runSchedules - whether bots with a schedule run when it is time
  */
 export function createTriggers(
   world: World,
   bots: Bots,
   present: <T>(resource: T) => T,
   warn: (text: string) => void,
+  runSchedules: boolean,
 ): Triggers {
   const { store } = world;
+  const pending = new Set<Promise<void>>();
   const schedules = new Map<string, { pattern: string; cron: Cron }>();
   const project = (): Project => store.latest('Project', LOCAL.projectId)!.resource as Project;
 
@@ -127,7 +132,7 @@ export function createTriggers(
     if (schedules.get(bot.id)?.pattern === pattern) return;
     schedules.get(bot.id)?.cron.stop();
     schedules.delete(bot.id);
-    if (!pattern || !project().features?.includes('cron')) return;
+    if (!runSchedules || !pattern || !project().features?.includes('cron')) return;
     const run = (): Promise<void> => runCron(store.latest('Bot', bot.id)!.resource as WithId<Bot>);
     schedules.set(bot.id, { pattern, cron: new Cron(pattern, { unref: true, catch: true }, run) });
   };
@@ -189,12 +194,19 @@ export function createTriggers(
       if (resource.resourceType === 'AuditEvent') return;
       if (resource.resourceType === 'Bot') schedule(resource, interaction === 'delete');
       for (const subscription of active(false)) {
-        void matches(subscription, change, interaction)
+        const run = matches(subscription, change, interaction)
           .then((met) => (met ? notify(subscription, change) : undefined))
-          .catch((error: Error) => warn(`Subscription/${subscription.id}: ${error.message}`));
+          .catch((error: Error) => warn(`Subscription/${subscription.id}: ${error.message}`))
+          .finally(() => pending.delete(run));
+        pending.add(run);
       }
     },
     runCron,
+    settled: async () => {
+      while (pending.size > 0) {
+        await Promise.all(pending);
+      }
+    },
     stop: () => schedules.forEach(({ cron }) => cron.stop()),
   };
 }

@@ -1,8 +1,11 @@
 // Runs bots in threads, so that an endless loop can be ended. Threads are used again, one bot at a time each.
 import { badRequest } from '@medplum/core';
-import { MessageChannel, Worker } from 'node:worker_threads';
+// Imported, so that the fake timers of a test do not stop this clock.
+import { clearInterval, clearTimeout, setInterval, setTimeout } from 'node:timers';
+import { MessageChannel, Worker, receiveMessageOnPort } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import type { BotJob, BotRunResult } from './bot-run.ts';
+import { monotonicMilliseconds, monotonicNanoseconds } from './clock.ts';
 import type { RecordedRequest } from './recorded-requests.ts';
 import type { WorkerMessage, WorkerRequest, WorkerSetup } from './worker.ts';
 
@@ -23,6 +26,12 @@ export interface RunObserver {
   started?(): void;
   /** A request was sent or answered; `index` counts the requests of this run. */
   request?(request: RecordedRequest, index: number): void;
+}
+
+/** Where bots run. */
+export interface BotRunner {
+  /** Never rejects: a timeout is an error in the result. */
+  run(job: BotJob, observer?: RunObserver): Promise<BotRunResult>;
 }
 
 const DEFAULTS: Required<WorkerPoolOptions> = { keep: 8, most: 64, patience: 250, grace: 300 };
@@ -46,7 +55,7 @@ interface Call {
   resolve(result: BotRunResult): void;
 }
 
-export class WorkerPool {
+export class WorkerPool implements BotRunner {
   readonly #options: Required<WorkerPoolOptions>;
   readonly #threads = new Set<BotThread>();
   readonly #waiting: Call[] = [];
@@ -92,7 +101,7 @@ export class WorkerPool {
     for (const thread of this.#threads) {
       if (thread.isIdle && this.#waiting.length > 0) {
         thread.run(this.#waiting.shift()!);
-        this.#lastAssignment = performance.now();
+        this.#lastAssignment = monotonicMilliseconds();
       }
     }
     if (this.#waiting.length > 0 && this.#threads.size < this.#options.keep) {
@@ -110,7 +119,7 @@ export class WorkerPool {
     this.#watch = setTimeout(() => {
       this.#watch = undefined;
       const isStarting = [...this.#threads].some((thread) => thread.isStarting);
-      if (!isStarting && performance.now() - this.#lastAssignment >= patience) {
+      if (!isStarting && monotonicMilliseconds() - this.#lastAssignment >= patience) {
         this.#startThread();
       }
       this.#watchForHungBots();
@@ -176,7 +185,10 @@ class BotThread {
     this.#worker.on('error', (error: Error) => {
       this.#crash = error;
     });
-    this.#worker.once('exit', () => this.#close());
+    this.#worker.once('exit', () => {
+      this.#receiveTheRest();
+      this.#close();
+    });
     this.#worker.unref();
     const setup: WorkerSetup = { port: port2, heartbeat: this.#heartbeat };
     this.#worker.postMessage(setup, [port2]);
@@ -212,7 +224,7 @@ class BotThread {
     }
     switch (message.kind) {
       case 'started':
-        this.#startedAt = Date.now();
+        this.#startedAt = monotonicMilliseconds();
         call.observer.started?.();
         break;
       case 'request':
@@ -221,7 +233,7 @@ class BotThread {
         break;
       case 'finished':
         this.#state = 'leftover';
-        this.#finishedAt = Date.now();
+        this.#finishedAt = monotonicMilliseconds();
         call.resolve(message.result);
         break;
       case 'idle':
@@ -233,6 +245,18 @@ class BotThread {
     }
   }
 
+  /** What the thread sent before its end may not have arrived yet. */
+  #receiveTheRest(): void {
+    if (this.#state === 'ended') {
+      return;
+    }
+    let rest = receiveMessageOnPort(this.#port);
+    while (rest) {
+      this.#receive(rest.message as WorkerMessage);
+      rest = receiveMessageOnPort(this.#port);
+    }
+  }
+
   /** Ends the thread, and with it the run, where a limit is passed. */
   #checkLimits(): void {
     if (this.#startedAt === undefined || this.#call === undefined) {
@@ -240,15 +264,16 @@ class BotThread {
     }
     const { runtime, timeout } = this.#call.job;
     const limit = timeout * 1000 + this.#grace;
-    const isBlocked = Date.now() - Number(this.#heartbeat[0]) > limit;
+    const silence = monotonicNanoseconds() - (this.#heartbeat[0] ?? 0n);
+    const isBlocked = Number(silence / 1_000_000n) > limit;
     if (this.#state === 'leftover') {
-      if (isBlocked || Date.now() - this.#finishedAt > LEFTOVER_LIMIT) {
+      if (isBlocked || monotonicMilliseconds() - this.#finishedAt > LEFTOVER_LIMIT) {
         void this.end();
       }
       return;
     }
     const longest = runtime === 'awslambda' ? limit : LONGEST_SECONDS * 1000;
-    if (isBlocked || Date.now() - this.#startedAt > longest) {
+    if (isBlocked || monotonicMilliseconds() - this.#startedAt > longest) {
       this.#call.resolve(failure(this.#call, timeoutMessage(this.#call.job)));
       void this.end();
     }

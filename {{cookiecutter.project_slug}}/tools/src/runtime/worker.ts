@@ -5,6 +5,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { runBot } from './bot-run.ts';
 import type { BotRunResult, BotJob } from './bot-run.ts';
 import { RequestRecorder } from './recorded-requests.ts';
+import { monotonicNanoseconds } from './clock.ts';
 import type { RecordedRequest } from './recorded-requests.ts';
 
 /** Sent to a worker. */
@@ -25,7 +26,7 @@ export type WorkerMessage =
 /** What a worker gets at its start. */
 export interface WorkerSetup {
   port: MessagePort;
-  /** Its first element is the time of the last sign of life, in milliseconds since 1970. */
+  /** Its first element is the time of the last sign of life, by `monotonicNanoseconds`. */
   heartbeat: BigInt64Array;
 }
 
@@ -35,7 +36,7 @@ const HEARTBEAT = 20;
 parentPort?.once('message', ({ port, heartbeat }: WorkerSetup) => {
   parentPort?.close();
   setInterval(() => {
-    heartbeat[0] = BigInt(Date.now());
+    heartbeat[0] = monotonicNanoseconds();
   }, HEARTBEAT).unref();
   let running: BotJob | undefined;
   // Medplum's server survives a rejection that a bot does not handle; a Lambda does not.
@@ -48,7 +49,7 @@ parentPort?.once('message', ({ port, heartbeat }: WorkerSetup) => {
   port.on('message', ({ id, job }: WorkerRequest) => {
     running = job;
     const resourcesBefore = activeResources();
-    heartbeat[0] = BigInt(Date.now());
+    heartbeat[0] = monotonicNanoseconds();
     send({ kind: 'started', id });
     const recorder = new RequestRecorder((index) =>
       send({ kind: 'request', id, index, request: recorder.requests[index]! }),
