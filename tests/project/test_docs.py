@@ -31,6 +31,7 @@ DOCUMENTS = [
     "docs/code-sharing.md",
     "docs/deploying.md",
     "docs/runtimes.md",
+    "docs/testing.md",
     "docs/syncing.md",
     "docs/troubleshooting.md",
     "docs/updating.md",

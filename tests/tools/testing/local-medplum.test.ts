@@ -274,3 +274,26 @@ describe('localMedplum', () => {
     project.write({ 'src/shared/limits.ts': FILES['src/shared/limits.ts'] });
   });
 });
+
+describe('medplum-bot-tools/testing', () => {
+  it('is found and typed from a test of the repository', async () => {
+    project.write({
+      'tests/report.test.ts': `import { expect, test } from 'vitest';
+import { localMedplum } from 'medplum-bot-tools/testing';
+
+test('the report has no tasks', async () => {
+  await using medplum = await localMedplum({ bots: ['report'], secrets: { REPORT_KEY: 'x' } });
+  const { result } = await medplum.runCron('report');
+  expect(result).toMatchObject({ tasks: 0 });
+});
+`,
+    });
+    const vitest = 'node_modules/vitest/vitest.mjs';
+    const tests = await project.node(vitest, 'run', '--root', '.', '--test-timeout', '60000');
+    expect(tests.stdout + tests.stderr).toContain('1 passed');
+    expect(await project.node('node_modules/typescript/bin/tsc')).toMatchObject({
+      code: 0,
+      stdout: '',
+    });
+  });
+});
