@@ -3,6 +3,7 @@
 A `sh` block is run line by line, and a code block whose first line names a file (`// src/…`) is written there. A
 comment before a block says what is special: `needs …` (not run here), `with the local server` (started before), `with
 bots deployed` (there, and one of them with an earlier version to go back to), `exit 2`, `fails`, `runs until stopped`.
+`settings of <bot>` before a `json` block: its members belong into the bot's entry of medplum.config.json.
 """
 
 from __future__ import annotations
@@ -54,10 +55,31 @@ class Block:
         return [line for line in self.text.splitlines() if line.strip()]
 
     @property
+    def configured_bot(self) -> str | None:
+        """The bot whose settings it shows."""
+        return next(
+            (
+                mark.removeprefix("settings of ")
+                for mark in self.marks
+                if mark.startswith("settings of ")
+            ),
+            None,
+        )
+
+    @property
     def file(self) -> str | None:
         """Where to write it to."""
         found = re.match(r"// ((?:src|tests)/\S+)\n", self.text)
         return found[1] if found else None
+
+
+def configure(project: Path, bot: str, settings: dict[str, object]) -> None:
+    """Set members of a bot's entry in medplum.config.json."""
+    file = project / "medplum.config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    (entry,) = (entry for entry in config["bots"] if entry["name"] == bot)
+    entry.update(settings)
+    file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def blocks(document: Path) -> list[Block]:
@@ -98,6 +120,8 @@ def follow(
     for block in blocks(project / name):
         if block.file:
             (project / block.file).write_text(block.text, encoding="utf-8")
+        if block.configured_bot:
+            configure(project, block.configured_bot, json.loads(block.text))
         if {"with the local server", "with bots deployed"} & set(block.marks) and not variables:
             variables = started.enter_context(servers(project))
         if "with bots deployed" in block.marks and not deployed:
