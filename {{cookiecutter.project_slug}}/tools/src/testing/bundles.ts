@@ -9,7 +9,13 @@ const CACHE = join('node_modules', '.cache', 'medplum-bots', 'test-bundles');
 /** Sets of bundles that are kept. */
 const KEPT = 3;
 /** What a bundle is made of. */
-const INGREDIENTS = ['src/**/*', 'esbuild-script.mjs', CONFIG_FILE, 'package-lock.json'];
+const INGREDIENTS = [
+  'src/**/*',
+  'tools/src/bundling/*',
+  'esbuild-script.mjs',
+  CONFIG_FILE,
+  'package-lock.json',
+];
 
 /**
  * Builds all bots, or finds them in the cache.
