@@ -97,10 +97,25 @@ ELSEWHERE = {
     "tools/src/runtime/sandbox.ts": ["The bundle gave a function where a result was due"],
     "tools/src/commands/analyze.ts": ["in no bundle"],
     "tools/src/commands/doctor.ts": ["the newest never fire. Remove some"],
-    ".overlays/hapi-sync-common/files/src/shared/fhir-source.ts": [" from Medplum"],
-    ".overlays/hapi-sync-common/files/src/shared/fhir-sync.ts": [
-        "not a type of src/shared/sync-config.ts",
+    ".overlays/hapi-sync-bot/files/src/shared/sync/source.ts": [" from Medplum"],
+    ".overlays/hapi-sync-bot/files/src/shared/sync/sync.ts": [
+        "the type is not among the types",
         "not a FHIR id",
+        "changed on Medplum in the meantime",
+    ],
+    ".overlays/hapi-sync-bot/files/src/shared/sync/errors.ts": [
+        "conflict",
+        "unavailable",
+        "timeout",
+        "throttled",
+        "denied",
+        "refused",
+        "blocked",
+        "untrusted",
+        "unsupported",
+        "not-ours",
+        "not-found",
+        "invalid",
     ],
 }
 # All of a kind are one row of the page.

@@ -75,7 +75,7 @@ def texts(page: Browser, table: str, good: str) -> str:
 
 
 def test_a_patients_life_by_keyboard(page: Browser) -> None:
-    texts(page, "bots", r"hapi-sync-bot .*hapi-sync-bot\.\w+\.cjs .*fhir-sync\b")
+    texts(page, "bots", r"hapi-sync-bot .*hapi-sync-bot\.\w+\.cjs .*sync\b")
     go_to(page, "Create a patient")
     page.press(ENTER)
     inside = texts(page, "patients", "Change Delete")

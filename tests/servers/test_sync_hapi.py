@@ -12,11 +12,28 @@ from tests.support.hapi_server import HapiServer
 
 TESTS = Path(__file__).parent / "sync"
 
-# Each is built into dist/<name>: what it replaces in src/shared/sync-config.ts.
+SYNCED_TYPES = (
+    "Organization",
+    "Location",
+    "Practitioner",
+    "PractitionerRole",
+    "Patient",
+    "RelatedPerson",
+    "Questionnaire",
+    "Encounter",
+    "Condition",
+    "Immunization",
+    "QuestionnaireResponse",
+    "Observation",
+    "DocumentReference",
+    "Composition",
+    "Task",
+)
+
+# Each is built into dist/<name>: what it replaces in src/shared/sync/config.ts.
 VARIANTS = {
-    "identifier": ("identity: 'medplum-id',", "identity: 'identifier',"),
     "deactivate": ("onDelete: 'delete',", "onDelete: 'deactivate',"),
-    "organizations": ("types: ['Patient'],", "types: ['Organization', 'Patient'],"),
+    "types": ("types: ['Patient'],", f"types: {list(SYNCED_TYPES)},"),
     "bots": ("", ""),
 }
 
@@ -28,9 +45,8 @@ def test_the_built_bots_keep_a_real_hapi_in_step(
     """Build the bots of a generated repository and run them in the sandbox; sync/hapi.test.ts has each case."""
     project = new_project(example_bots="all", bot_runtime="vmcontext")
     shutil.copytree(TESTS, project / "server-tests")
-    hapi.empty("Patient")
-    hapi.empty("Organization")
-    config = project / "src" / "shared" / "sync-config.ts"
+    hapi.empty(*SYNCED_TYPES)
+    config = project / "src" / "shared" / "sync" / "config.ts"
     text = config.read_text(encoding="utf-8")
     for name, (old, new) in VARIANTS.items():
         assert old in text

@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { OperationOutcomeError } from '@medplum/core';
 import type { Patient } from '@medplum/fhirtypes';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -33,16 +34,26 @@ const server = createServer((request, response) => {
   let body = '';
   request.on('data', (chunk) => (body += String(chunk)));
   request.on('end', () => {
-    seen.push({ method: request.method ?? '', url: request.url ?? '', headers: request.headers, body });
+    seen.push({
+      method: request.method ?? '',
+      url: request.url ?? '',
+      headers: request.headers,
+      body,
+    });
     const answer = answers.length > 1 ? answers.shift() : answers[0];
     answer?.(response);
   });
 });
 
 /** An answer of the server; the last one of a test is repeated. */
-function answer(status: number, body: string | object = '', headers: Record<string, string> = {}): (typeof answers)[0] {
+function answer(
+  status: number,
+  body: string | object = '',
+  headers: Record<string, string> = {},
+): (typeof answers)[0] {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
-  return (response) => response.writeHead(status, { 'content-type': 'application/fhir+json', ...headers }).end(text);
+  return (response) =>
+    response.writeHead(status, { 'content-type': 'application/fhir+json', ...headers }).end(text);
 }
 
 async function failureOf(request: Promise<unknown>): Promise<Error & Record<string, unknown>> {
@@ -79,9 +90,18 @@ describe('makeExternalRequest', () => {
   test('sends FHIR JSON and returns the parsed answer', async () => {
     answers = [answer(201, { resourceType: 'Patient', id: '1' })];
     const headers = { 'x-request-id': 'abc' };
-    const body = await makeExternalRequest(`${baseUrl}/Patient`, HTTP_VERBS.POST, { resourceType: 'Patient' }, headers);
+    const body = await makeExternalRequest(
+      `${baseUrl}/Patient`,
+      HTTP_VERBS.POST,
+      { resourceType: 'Patient' },
+      headers,
+    );
     expect(body).toEqual({ resourceType: 'Patient', id: '1' });
-    expect(seen[0]).toMatchObject({ method: 'POST', url: '/fhir/Patient', body: '{"resourceType":"Patient"}' });
+    expect(seen[0]).toMatchObject({
+      method: 'POST',
+      url: '/fhir/Patient',
+      body: '{"resourceType":"Patient"}',
+    });
     expect(seen[0]?.headers).toMatchObject({
       'content-type': 'application/fhir+json',
       accept: 'application/fhir+json',
@@ -104,8 +124,14 @@ describe('makeExternalRequest', () => {
   });
 
   test.each([429, 500, 502, 503, 504])('tries again after %i', async (status) => {
-    answers = [answer(status, '<html>busy</html>'), answer(status), answer(200, { resourceType: 'Patient' })];
-    expect(await makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.PUT, {})).toEqual({ resourceType: 'Patient' });
+    answers = [
+      answer(status, '<html>busy</html>'),
+      answer(status),
+      answer(200, { resourceType: 'Patient' }),
+    ];
+    expect(await makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.PUT, {})).toEqual({
+      resourceType: 'Patient',
+    });
     expect(seen).toHaveLength(3);
   });
 
@@ -133,7 +159,9 @@ describe('makeExternalRequest', () => {
 
   test('tries again after a broken connection', async () => {
     answers = [(response) => response.destroy(), answer(200, { resourceType: 'Patient' })];
-    expect(await makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)).toEqual({ resourceType: 'Patient' });
+    expect(await makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)).toEqual({
+      resourceType: 'Patient',
+    });
   });
 
   test('an answer that breaks off half-way is no answer', async () => {
@@ -142,14 +170,21 @@ describe('makeExternalRequest', () => {
       setImmediate(() => response.destroy());
     };
     answers = [half, answer(200, { resourceType: 'Patient' })];
-    expect(await makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)).toEqual({ resourceType: 'Patient' });
+    expect(await makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)).toEqual({
+      resourceType: 'Patient',
+    });
   });
 
-  test.each([400, 401, 403, 404, 409, 410, 412, 422])('does not try again after %i', async (status) => {
-    answers = [answer(status)];
-    expect((await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)))['status']).toBe(status);
-    expect(seen).toHaveLength(1);
-  });
+  test.each([400, 401, 403, 404, 409, 410, 412, 422])(
+    'does not try again after %i',
+    async (status) => {
+      answers = [answer(status)];
+      expect(
+        (await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)))['status'],
+      ).toBe(status);
+      expect(seen).toHaveLength(1);
+    },
+  );
 
   test.each([HTTP_VERBS.POST, HTTP_VERBS.PATCH])(
     '%s is sent again after 429 only: it may have been done',
@@ -165,37 +200,121 @@ describe('makeExternalRequest', () => {
 
   test('a redirect is an error: a patient goes nowhere that nobody configured', async () => {
     answers = [answer(307, '', { location: `${baseUrl}/elsewhere` })];
-    expect((await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.PUT, {})))['status']).toBe(307);
+    expect(
+      (await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.PUT, {})))['status'],
+    ).toBe(307);
     expect(seen).toHaveLength(1);
   });
 
   test.each([
-    ...['http://hapi.example.org/fhir', 'http://11.0.0.1/fhir', 'ftp://localhost/fhir', 'localhost:8080', ''],
-    ...['http://172.15.0.1/', 'http://172.32.0.1/', 'http://10.0.0.1.example.org/', 'http://internal.example.org/'],
+    ...[
+      'http://hapi.example.org/fhir',
+      'http://11.0.0.1/fhir',
+      'ftp://localhost/fhir',
+      'localhost:8080',
+      '',
+    ],
+    ...[
+      'http://172.15.0.1/',
+      'http://172.32.0.1/',
+      'http://10.0.0.1.example.org/',
+      'http://internal.example.org/',
+    ],
   ])('refuses to send a patient to %j', async (url) => {
     await expect(makeExternalRequest(url, HTTP_VERBS.GET)).rejects.toThrow('must be https://');
   });
 
   test.each([
-    ...['http://hapi:8080/', 'http://10.1.2.3/', 'http://fhir.internal/', 'http://[::1]:9/', 'https://a.org/'],
-    ...['http://172.16.0.1/', 'http://172.20.0.1/', 'http://172.31.0.1/', 'http://192.168.1.1/', 'http://localhost/'],
+    ...[
+      'http://hapi:8080/',
+      'http://10.1.2.3/',
+      'http://fhir.internal/',
+      'http://[::1]:9/',
+      'https://a.org/',
+    ],
+    ...[
+      'http://172.16.0.1/',
+      'http://172.20.0.1/',
+      'http://172.31.0.1/',
+      'http://192.168.1.1/',
+      'http://localhost/',
+    ],
   ])('may send to %s', async (url) => {
-    vi.stubGlobal('fetch', async () => ({ ok: true, status: 200, headers: new Map(), text: async () => '{"ok":1}' }));
+    vi.stubGlobal('fetch', async () => ({
+      ok: true,
+      status: 200,
+      headers: new Map(),
+      text: async () => '{"ok":1}',
+    }));
     expect(await makeExternalRequest(url, HTTP_VERBS.GET)).toEqual({ ok: 1 });
     vi.unstubAllGlobals();
   });
 });
 
+const outcome410 = {
+  resourceType: 'OperationOutcome',
+  issue: [{ severity: 'error', code: 'deleted' }],
+};
+
 describe('sendRequest', () => {
   test('an answer that does not come in time is a failure', async () => {
     vi.spyOn(clock, 'sleep').mockResolvedValue(undefined);
     answers = [() => undefined];
-    const error = await failureOf(sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, undefined, {}, 5));
+    const error = await failureOf(
+      sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, undefined, {}, 5),
+    );
     expect(error).toMatchObject({ status: 0, codes: ['timeout'] });
   });
 
+  test('a body without end is cut off: it would fill the memory of the whole server', async () => {
+    let written = 0;
+    const endless = (response: ServerResponse): void => {
+      const chunk = Buffer.alloc(1024 * 1024, ' ');
+      const write = (): void => {
+        while (!response.destroyed && written < 200 && response.write(chunk)) {
+          written++;
+        }
+        written++;
+      };
+      response.writeHead(200).on('drain', write);
+      write();
+    };
+    answers = [endless];
+    const error = await failureOf(
+      sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, undefined, {}, 5_000),
+    );
+    expect(error).toMatchObject({ status: 0, codes: ['too-large'] });
+    expect(written).toBeLessThan(100);
+  });
+
+  test('a small body that unpacks to a large one is cut off, too', async () => {
+    const bomb = gzipSync(Buffer.alloc(20 * 1024 * 1024));
+    answers = [(response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb)];
+    const error = await failureOf(
+      sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, undefined, {}, 5_000),
+    );
+    expect(error).toMatchObject({ status: 0, codes: ['too-large'] });
+  });
+
+  test('location and kind of body are told, of failures too', async () => {
+    answers = [
+      answer(200, '', { 'content-location': '/fhir/Patient/1/_history/2' }),
+      answer(410, outcome410, { location: 'x' }),
+    ];
+    const sent = (): ReturnType<typeof sendRequest> =>
+      sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.PUT, {}, {}, 1000);
+    expect(await sent()).toMatchObject({ isEmpty: true, location: '/fhir/Patient/1/_history/2' });
+    expect(await failureOf(sent())).toMatchObject({ status: 410, isFhir: true, location: 'x' });
+  });
+
   test('text is sent as it is', async () => {
-    await sendRequest(`${baseUrl}/token`, HTTP_VERBS.POST, 'grant_type=client_credentials', {}, 1000);
+    await sendRequest(
+      `${baseUrl}/token`,
+      HTTP_VERBS.POST,
+      'grant_type=client_credentials',
+      {},
+      1000,
+    );
     expect(seen[0]?.body).toBe('grant_type=client_credentials');
   });
 
@@ -210,7 +329,11 @@ describe('failures', () => {
   const outcome = {
     resourceType: 'OperationOutcome',
     issue: [
-      { severity: 'error', code: 'processing', diagnostics: 'HAPI-0989: Trying to update Ada Lovelace 1815-12-10' },
+      {
+        severity: 'error',
+        code: 'processing',
+        diagnostics: 'HAPI-0989: Trying to update Ada Lovelace 1815-12-10',
+      },
     ],
   };
 
@@ -232,10 +355,16 @@ describe('failures', () => {
     ['a page of HTML', '<h1>no</h1>', []],
     ['no number', { issue: [{ code: 'not-found', diagnostics: 'gone' }] }, ['not-found']],
     ['the same twice', { issue: [{ code: 'invalid' }, { code: 'invalid' }] }, ['invalid']],
-    ['texts in their place', { issue: [{ code: 'ada lovelace' }, { code: 'of HAPI-0001' }, {}] }, []],
+    [
+      'texts in their place',
+      { issue: [{ code: 'ada lovelace' }, { code: 'of HAPI-0001' }, {}] },
+      [],
+    ],
   ])('codes are codes and nothing else: %s', async (_name, body, codes) => {
     answers = [answer(400, body)];
-    expect((await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)))['codes']).toEqual(codes);
+    expect(
+      (await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)))['codes'],
+    ).toEqual(codes);
   });
 
   test.each([
@@ -245,11 +374,18 @@ describe('failures', () => {
     [{ code: 'at ECONNRESET' }, []],
     [{}, []],
   ])('a network error is its code: %j', async (error, codes) => {
-    vi.stubGlobal('fetch', async () => Promise.reject(Object.assign(new TypeError('request to Ada failed'), error)));
-    const failure = await failureOf(sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, undefined, {}, 1000));
+    vi.stubGlobal('fetch', async () =>
+      Promise.reject(Object.assign(new TypeError('request to Ada failed'), error)),
+    );
+    const failure = await failureOf(
+      sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, undefined, {}, 1000),
+    );
     vi.unstubAllGlobals();
     expect(failure).toMatchObject({ status: 0, codes });
-    expect(failure['outcome']).toMatchObject({ resourceType: 'OperationOutcome', issue: [{ code: 'transient' }] });
+    expect(failure['outcome']).toMatchObject({
+      resourceType: 'OperationOutcome',
+      issue: [{ code: 'transient' }],
+    });
     expect(describeError(failure)).toBe(['no answer', ...codes].join(' '));
   });
 
@@ -259,7 +395,9 @@ describe('failures', () => {
     ['/oauth2/token', '127.0.0.1'],
   ])('of the address %s they name %s', async (path, named) => {
     answers = [answer(400)];
-    const error = await failureOf(sendRequest(new URL(path, baseUrl).href, HTTP_VERBS.GET, undefined, {}, 1000));
+    const error = await failureOf(
+      sendRequest(new URL(path, baseUrl).href, HTTP_VERBS.GET, undefined, {}, 1000),
+    );
     expect(error).toMatchObject({
       resourceType: named,
       outcome: { issue: [{ severity: 'error', code: 'processing' }] },
@@ -276,7 +414,11 @@ describe('failures', () => {
     ['a network error', (response: ServerResponse) => response.destroy()],
   ])('never hold the query, the body or diagnostics: %s', async (name, reply) => {
     answers = [reply];
-    const patient = { resourceType: 'Patient', name: [{ family: 'Lovelace' }], birthDate: '1815-12-10' };
+    const patient = {
+      resourceType: 'Patient',
+      name: [{ family: 'Lovelace' }],
+      birthDate: '1815-12-10',
+    };
     const url = `${baseUrl}/Patient?identifier=urn:mrn%7CAda-77`;
     const error = await failureOf(makeExternalRequest(url, HTTP_VERBS.POST, patient));
     const everything = `${error.stack} ${JSON.stringify(error, Object.getOwnPropertyNames(error))} ${String(error.cause)}`;
@@ -288,7 +430,11 @@ describe('failures', () => {
 
 describe('makeConditionalFhirRequest', () => {
   const system = 'https://medplum.com/patient-id';
-  const patient: Patient = { resourceType: 'Patient', id: 'x', identifier: [{ system, value: '1' }] };
+  const patient: Patient = {
+    resourceType: 'Patient',
+    id: 'x',
+    identifier: [{ system, value: '1' }],
+  };
 
   test('encodes the query anew and leaves the id to the server', async () => {
     const identifier = [
@@ -296,13 +442,26 @@ describe('makeConditionalFhirRequest', () => {
       { system, value: '1' },
     ];
     const body = { ...patient, identifier };
-    await makeConditionalFhirRequest(`${baseUrl}//`, 'Patient', identifierQuery(system, '1'), HTTP_VERBS.PUT, body);
-    expect(seen[0]?.url).toBe('/fhir/Patient?identifier=https%3A%2F%2Fmedplum.com%2Fpatient-id%7C1');
+    await makeConditionalFhirRequest(
+      `${baseUrl}//`,
+      'Patient',
+      identifierQuery(system, '1'),
+      HTTP_VERBS.PUT,
+      body,
+    );
+    expect(seen[0]?.url).toBe(
+      '/fhir/Patient?identifier=https%3A%2F%2Fmedplum.com%2Fpatient-id%7C1',
+    );
     expect(JSON.parse(seen[0]?.body ?? '')).toEqual({ resourceType: 'Patient', identifier });
   });
 
   test('takes the query as people write it by hand', async () => {
-    await makeConditionalFhirRequest(baseUrl, 'Patient', `?identifier=${system}|1`, HTTP_VERBS.DELETE);
+    await makeConditionalFhirRequest(
+      baseUrl,
+      'Patient',
+      `?identifier=${system}|1`,
+      HTTP_VERBS.DELETE,
+    );
     expect(seen[0]).toMatchObject({
       method: 'DELETE',
       url: '/fhir/Patient?identifier=https%3A%2F%2Fmedplum.com%2Fpatient-id%7C1',
@@ -343,15 +502,26 @@ describe('makeConditionalFhirRequest', () => {
     ['broken encoding', `identifier=${system}|%zz`],
   ])('refuses %s before anything is sent', async (_name, query) => {
     for (const verb of [HTTP_VERBS.DELETE, HTTP_VERBS.PUT, HTTP_VERBS.GET]) {
-      await expect(makeConditionalFhirRequest(baseUrl, 'Patient', query, verb, patient)).rejects.toThrow(/^Refused: /);
+      await expect(
+        makeConditionalFhirRequest(baseUrl, 'Patient', query, verb, patient),
+      ).rejects.toThrow(/^Refused: /);
     }
     expect(seen).toEqual([]);
   });
 
   test('refuses a PUT whose body lacks the identifier: the next one would make a second patient', async () => {
-    const foreign: Patient = { resourceType: 'Patient', identifier: [{ system: 'urn:other', value: '2' }] };
+    const foreign: Patient = {
+      resourceType: 'Patient',
+      identifier: [{ system: 'urn:other', value: '2' }],
+    };
     for (const body of [undefined, null, { resourceType: 'Patient' } as const, patient, foreign]) {
-      const put = makeConditionalFhirRequest(baseUrl, 'Patient', identifierQuery(system, '2'), HTTP_VERBS.PUT, body);
+      const put = makeConditionalFhirRequest(
+        baseUrl,
+        'Patient',
+        identifierQuery(system, '2'),
+        HTTP_VERBS.PUT,
+        body,
+      );
       await expect(put).rejects.toThrow('does not carry the identifier');
     }
     expect(seen).toEqual([]);
@@ -359,12 +529,18 @@ describe('makeConditionalFhirRequest', () => {
 
   test('refuses a POST, and a type that is none', async () => {
     const query = identifierQuery(system, '1');
-    await expect(makeConditionalFhirRequest(baseUrl, 'Patient', query, HTTP_VERBS.POST, patient)).rejects.toThrow(
-      'POST',
+    await expect(
+      makeConditionalFhirRequest(baseUrl, 'Patient', query, HTTP_VERBS.POST, patient),
+    ).rejects.toThrow('POST');
+    await expect(
+      makeConditionalFhirRequest(baseUrl, 'Patient/1', query, HTTP_VERBS.DELETE),
+    ).rejects.toThrow('type');
+    await expect(makeConditionalFhirRequest(baseUrl, '', query, HTTP_VERBS.DELETE)).rejects.toThrow(
+      'type',
     );
-    await expect(makeConditionalFhirRequest(baseUrl, 'Patient/1', query, HTTP_VERBS.DELETE)).rejects.toThrow('type');
-    await expect(makeConditionalFhirRequest(baseUrl, '', query, HTTP_VERBS.DELETE)).rejects.toThrow('type');
-    await expect(makeConditionalFhirRequest(baseUrl, 'x/Patient', query, HTTP_VERBS.DELETE)).rejects.toThrow('type');
+    await expect(
+      makeConditionalFhirRequest(baseUrl, 'x/Patient', query, HTTP_VERBS.DELETE),
+    ).rejects.toThrow('type');
     expect(seen).toEqual([]);
   });
 });
@@ -387,11 +563,17 @@ describe('identifierQuery', () => {
     '\\|',
     ',,',
   ])('what goes in as %j comes out', (value) => {
-    expect(parseIdentifierQuery(identifierQuery('urn:x|y', value))).toEqual({ system: 'urn:x|y', value });
+    expect(parseIdentifierQuery(identifierQuery('urn:x|y', value))).toEqual({
+      system: 'urn:x|y',
+      value,
+    });
   });
 
   test('a query is read as it is meant, or refused, wherever it is read', () => {
-    expect(parseIdentifierQuery('?identifier=urn:mrn|a?b')).toEqual({ system: 'urn:mrn', value: 'a?b' });
+    expect(parseIdentifierQuery('?identifier=urn:mrn|a?b')).toEqual({
+      system: 'urn:mrn',
+      value: 'a?b',
+    });
     expect(() => parseIdentifierQuery('identifier=urn:mrn|')).toThrow('Refused');
     expect(() => parseIdentifierQuery('identifier=urn:mrn|undefined')).toThrow('Refused');
   });
@@ -400,14 +582,46 @@ describe('identifierQuery', () => {
     expect(identifierQuery('urn:mrn', 'a|b,c')).toBe('identifier=urn%3Amrn%7Ca%5C%7Cb%5C%2Cc');
   });
 
-  test.each(['', ' ', 'undefined', 'null', 'NaN', '[object Object]', undefined, null, 7])('refuses %j', (missing) => {
-    expect(() => identifierQuery('urn:mrn', missing as string)).toThrow('Refused');
-    expect(() => identifierQuery(missing as string, '1')).toThrow('Refused');
+  test.each(['', ' ', 'undefined', 'null', 'NaN', '[object Object]', undefined, null, 7])(
+    'refuses %j',
+    (missing) => {
+      expect(() => identifierQuery('urn:mrn', missing as string)).toThrow('Refused');
+      expect(() => identifierQuery(missing as string, '1')).toThrow('Refused');
+    },
+  );
+});
+
+test('every function has the parameters of the guide', () => {
+  const parameters = (helper: (...args: never[]) => unknown): string[] => {
+    const [, list = ''] = /^(?:async )?function \w+\(([^)]*)\)/.exec(String(helper)) ?? [];
+    return list.split(',').map((parameter) => parameter.split('=')[0]?.trim() ?? '');
+  };
+  expect(HTTP_VERBS).toEqual({
+    GET: 'GET',
+    POST: 'POST',
+    PUT: 'PUT',
+    PATCH: 'PATCH',
+    DELETE: 'DELETE',
   });
+  expect(parameters(makeExternalRequest)).toEqual(['url', 'method', 'body', 'headers']);
+  expect(parameters(makeAuthenticatedRequest)).toEqual(['url', 'method', 'authToken', 'body']);
+  expect(parameters(makeConditionalFhirRequest).slice(0, 5)).toEqual([
+    'baseUrl',
+    'resourceType',
+    'conditionalQuery',
+    'method',
+    'resource',
+  ]);
+  expect(parameters(logExternalRequest).slice(0, 4)).toEqual([
+    'operation',
+    'resourceId',
+    'success',
+    'error',
+  ]);
 });
 
 test('makeAuthenticatedRequest sends the token', async () => {
-  await makeAuthenticatedRequest(`${baseUrl}/Patient/1`, 'secret-token', HTTP_VERBS.GET);
+  await makeAuthenticatedRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, 'secret-token');
   expect(seen[0]?.headers.authorization).toBe('Bearer secret-token');
 });
 
@@ -427,19 +641,26 @@ describe('logExternalRequest', () => {
   });
 
   test('cuts an error down to status and codes', async () => {
-    answers = [answer(412, { issue: [{ code: 'processing', diagnostics: 'HAPI-0988: Ada Lovelace' }] })];
+    answers = [
+      answer(412, { issue: [{ code: 'processing', diagnostics: 'HAPI-0988: Ada Lovelace' }] }),
+    ];
     const error = await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.PUT, {}));
-    expect(logged('PUT Patient', '1', false, error)).toBe('PUT Patient/1 failed: HTTP 412 processing HAPI-0988');
+    expect(logged('PUT Patient', '1', false, error)).toBe(
+      'PUT Patient/1 failed: HTTP 412 processing HAPI-0988',
+    );
     expect(logged('PUT Patient', '1', false, 'HTTP 409 for Ada Lovelace, HAPI-0550')).toBe(
       'PUT Patient/1 failed: HTTP 409 HAPI-0550',
     );
   });
 
-  test('logs nothing that might be a patient', () => {
-    const line = logged('sync Ada Lovelace', 'Ada Lovelace', false, new Error('no patient Ada, born 1815'));
-    expect(line).toBe('request/? failed: see the error');
-    expect(logged('PUT Patient Ada', '1', true)).toBe('request/1 ok');
-    expect(logged('for Ada PUT Patient', '1', true)).toBe('request/1 ok');
+  test('keeps the words of the operation; reduces ids and errors', () => {
+    expect(logged('External sync PUT', 'p-1', true)).toBe('External sync PUT p-1 ok');
+    expect(
+      logged('SYNC Patient', 'Ada Lovelace', false, new Error('no patient Ada, born 1815')),
+    ).toBe('SYNC Patient/? failed: see the error');
+    expect(logged('PUT\u0000 Patient\n', '1', true), 'Medplum refuses control characters').toBe(
+      'PUT Patient/1 ok',
+    );
     for (const code of ['Ada not-found', 'not-found: Ada', 7]) {
       expect(describeError({ code })).toBe('see the error');
     }

@@ -4,8 +4,8 @@ import type { ServerResponse } from 'node:http';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { Bundle, Patient, Resource } from '@medplum/fhirtypes';
-import { memorySource } from '../tests/memory-source.ts';
-import type { MemorySource } from '../tests/memory-source.ts';
+import { memorySource } from '../tests/sync/memory-source.ts';
+import type { MemorySource } from '../tests/sync/memory-source.ts';
 import { runInSandbox } from '../tools/src/runtime/sandbox.ts';
 import type { SandboxResult } from '../tools/src/runtime/sandbox.ts';
 
@@ -20,12 +20,24 @@ export const CLIENT = { id: 'client-9d1', secret: 'client-secret-3f7' };
 export const said: string[] = [];
 
 /** What the network does to a request: nothing, or one of these. `hold` cuts the connection and delivers later. */
-type Fault = 'hold' | 'hang' | 'lost' | 'reset' | '401' | '503' | '429' | 'html';
+type Fault =
+  | 'hold'
+  | 'hang'
+  | 'lost'
+  | 'reset'
+  | '401'
+  | '503'
+  | '429'
+  | 'html'
+  | 'login page'
+  | 'empty 200'
+  | 'accepted'
+  | 'another resource';
 
 export interface World {
   source: MemorySource;
   /** Which of the built configurations runs: a folder in dist. */
-  variant: 'bots' | 'identifier' | 'deactivate' | 'organizations';
+  variant: 'bots' | 'deactivate' | 'types';
   /** HAPI_SOURCE_SYSTEM, for a test that must not meet what others have left. */
   authority: string | undefined;
   /** Whether the bots are given client credentials instead of a token. */
@@ -87,13 +99,29 @@ export async function startWorld(): Promise<World> {
     if (fault === 'html') {
       return void response.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad gateway</h1>');
     }
+    if (fault === 'login page') {
+      return void response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Sign in</h1>');
+    }
+    if (fault === 'empty 200' || fault === 'accepted') {
+      return void response.writeHead(fault === 'accepted' ? 202 : 200).end();
+    }
+    if (fault === 'another resource') {
+      const other = { resourceType: 'Patient', id: 'someone-else', meta: { versionId: '1' } };
+      return void response.writeHead(200, { etag: 'W/"1"' }).end(JSON.stringify(other));
+    }
     const real = await deliver();
     const text = await real.text();
     if (fault === 'lost') {
       return void response.destroy();
     }
-    const etag = real.headers.get('etag');
-    response.writeHead(real.status, { 'content-type': 'application/fhir+json', ...(etag && { etag }) }).end(text);
+    const headers: Record<string, string> = { 'content-type': 'application/fhir+json' };
+    for (const name of ['etag', 'location', 'content-location']) {
+      const value = real.headers.get(name);
+      if (value) {
+        headers[name] = value;
+      }
+    }
+    response.writeHead(real.status, headers).end(text);
   }
 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -1,287 +1,228 @@
-// HAPI's manners at their worst, without a network or a clock: what the sync relies on, and what it must survive.
-// Held to facts: writes by id are fenced, conditional creates are not, a DELETE never is, references must hold.
-interface Body {
+// HAPI at its worst, without a network or a clock: what the sync relies on, and what it must survive. Held to facts:
+// writes by id are fenced, a DELETE never is, references must hold, and what is referred to cannot be deleted.
+export interface Body {
   resourceType: string;
   id?: string;
-  meta?: Record<string, unknown>;
-  identifier?: { system: string; value: string }[];
-  link?: { other: { reference: string } }[];
+  meta?: { versionId?: string; lastUpdated?: string; tag?: { system?: string; code?: string }[] };
+  identifier?: { system?: string; value?: string }[];
   [element: string]: unknown;
 }
 
+/** One version of a resource; without a body, it is a tombstone. */
 interface Version {
   version: number;
-  /** Undefined: a tombstone. */
   body: Body | undefined;
 }
 
 export interface Answer {
   status: number;
-  version?: number;
   body?: unknown;
+  headers?: Record<string, string>;
 }
 
-export interface HapiModel {
-  handle: (
-    method: string,
-    path: string,
-    headers: Record<string, string>,
-    text: string,
-  ) => Promise<Answer>;
-  /** Everything that lives: `Type/id` and body. */
-  living: () => Map<string, Body>;
+interface Entry {
+  resource?: Body;
+  request: { method: string; url: string; ifMatch?: string };
 }
 
 class Refused extends Error {
   readonly status: number;
+
   constructor(status: number) {
     super(`HTTP ${status}`);
     this.status = status;
   }
 }
 
-/** @param gap - Time between looking and writing, in which others write. */
-export function hapiModel(gap: () => Promise<void>): HapiModel {
-  let records = new Map<string, Version[]>();
-  let lastId = 999;
-  const current = (key: string): Version | undefined => records.get(key)?.at(-1);
-  const living = (): Map<string, Body> =>
-    new Map(
-      [...records].flatMap(([key, versions]) =>
-        versions.at(-1)?.body ? [[key, versions.at(-1)?.body as Body]] : [],
-      ),
-    );
-
-  function matching(type: string, tokens: string): [string, Body][] {
-    const wanted = tokens.split(',').map((token) => token.split('|') as [string, string]);
-    return [...living()].filter(
-      ([key, { identifier = [] }]) =>
-        key.startsWith(`${type}/`) &&
-        identifier.some((one) =>
-          wanted.some(
-            ([system, value]) => one.system === system && (!value || one.value === value),
-          ),
-        ),
-    );
-  }
-
-  function write(
-    key: string,
-    body: Body,
-    ifMatch: string | undefined,
-    together: Map<string, string>,
-  ): Answer {
-    const before = current(key);
-    if (ifMatch !== undefined && ifMatch !== `W/"${before?.version ?? 0}"`) {
-      throw new Refused(409);
-    }
-    const { meta: { versionId: _v, lastUpdated: _l, ...meta } = {}, ...rest } = body;
-    const resolve = (reference: string): string => {
-      const [type = '', query] = reference.split('?identifier=');
-      const there = together.get(reference) ?? (query ? matching(type, query)[0]?.[0] : reference);
-      if (!there || !(current(there)?.body || [...together.values()].includes(there))) {
-        throw new Refused(query ? 404 : 400);
-      }
-      return there;
-    };
-    const link = rest.link?.map((one) => ({
-      ...one,
-      other: { reference: resolve(one.other.reference) },
-    }));
-    const stored: Body = {
-      ...rest,
-      id: key.split('/')[1],
-      ...(Object.keys(meta).length > 0 && { meta }),
-      ...(link && { link }),
-    };
-    if (before?.body && JSON.stringify(sorted(before.body)) === JSON.stringify(sorted(stored))) {
-      return { status: 200, version: before.version };
-    }
-    const version = (before?.version ?? 0) + 1;
-    records.set(key, [...(records.get(key) ?? []), { version, body: stored }]);
-    return {
-      status: before?.body ? 200 : 201,
-      version,
-      body: { ...stored, meta: { ...meta, versionId: String(version) } },
-    };
-  }
-
-  function put(
-    path: string,
-    body: Body,
-    ifMatch: string | undefined,
-    together = new Map<string, string>(),
-  ): Answer {
-    const [type = '', tokens] = path.split('?identifier=');
-    if (tokens === undefined) {
-      return write(path, body, ifMatch, together);
-    }
-    const found = matching(type, tokens);
-    if (found.length > 1) {
-      throw new Refused(412);
-    }
-    return write(found[0]?.[0] ?? `${type}/${++lastId}`, body, undefined, together);
-  }
-
-  function transaction(
-    entries: { fullUrl?: string; resource: Body; request: { url: string; ifMatch?: string } }[],
-  ): Answer {
-    const before = new Map(records);
-    const together = new Map<string, string>();
-    try {
-      for (const { fullUrl, request } of entries) {
-        const [type = '', tokens] = decodeURIComponent(request.url).split('?identifier=');
-        const key =
-          tokens === undefined
-            ? request.url
-            : (matching(type, tokens)[0]?.[0] ?? `${type}/${++lastId}`);
-        together.set(fullUrl ?? request.url, key).set(request.url, key);
-      }
-      const answers = entries.map(({ resource, request }) =>
-        write(together.get(request.url) as string, resource, request.ifMatch, together),
-      );
-      const entry = answers.map(({ status, version }) => ({
-        response: { status: String(status), etag: String(version) },
-      }));
-      return { status: 200, body: { resourceType: 'Bundle', entry } };
-    } catch (error) {
-      records = before; // all or nothing
-      throw error;
-    }
-  }
-
-  async function answer(
-    method: string,
-    path: string,
-    headers: Record<string, string>,
-    text: string,
-  ): Promise<Answer> {
-    const decoded = decodeURIComponent(path);
-    const found = (list: [string, Body][]): Answer => {
-      if (headers['cache-control'] !== 'no-cache') {
-        throw new Error('A search from the cache says what was there a minute ago');
-      }
-      const entry = list.map(([key, body]) => ({
-        resource: { ...body, meta: { ...body.meta, versionId: String(current(key)?.version) } },
-      }));
-      return { status: 200, body: { resourceType: 'Bundle', entry } };
-    };
-    if (method === 'POST' && path.endsWith('/_search')) {
-      return found(
-        matching(path.split('/')[0] ?? '', new URLSearchParams(text).get('identifier') ?? ''),
-      );
-    }
-    if (method === 'POST') {
-      const { type, entry } = JSON.parse(text) as {
-        type: string;
-        entry: Parameters<typeof transaction>[0];
-      };
-      if (type === 'transaction') {
-        return transaction(entry);
-      }
-      const each = entry.map(({ resource, request }) =>
-        guarded(() => put(request.url, resource, request.ifMatch)),
-      );
-      return {
-        status: 200,
-        body: { entry: each.map(({ status }) => ({ response: { status: String(status) } })) },
-      };
-    }
-    if (method === 'GET' && decoded.includes('?identifier=')) {
-      const [type = '', tokens = ''] = decoded.split('?identifier=');
-      return found(matching(type, tokens.split('&')[0] ?? ''));
-    }
-    if (method === 'GET' && path.endsWith('&_revinclude=*')) {
-      const wanted = path.replace('?_id=', '/').replace('&_revinclude=*', '');
-      const refers = ({ link = [] }: Body): boolean =>
-        link.some((one) => one.other.reference === wanted);
-      return found([...living()].filter(([other, body]) => other === wanted || refers(body)));
-    }
-    const key = path.split('/_history')[0] ?? '';
-    const version = current(key);
-    if (method === 'GET' && path.includes('/_history')) {
-      const entry = version ? [{ response: { etag: `W/"${version.version}"` } }] : [];
-      return { status: version ? 200 : 404, body: { resourceType: 'Bundle', entry } };
-    }
-    if (method === 'GET') {
-      const body = version?.body && {
-        ...version.body,
-        meta: { ...version.body.meta, versionId: String(version.version) },
-      };
-      return {
-        status: !version ? 404 : body ? 200 : 410,
-        ...(body && { body, version: version.version }),
-      };
-    }
-    if (method === 'DELETE') {
-      if (key.includes('?')) {
-        throw new Error('A conditional DELETE must never be sent');
-      }
-      if (
-        [...living()].some(
-          ([other, { link = [] }]) =>
-            other !== key && link.some((one) => one.other.reference === key),
-        )
-      ) {
-        throw new Refused(409);
-      }
-      if (version?.body) {
-        records.set(key, [
-          ...(records.get(key) ?? []),
-          { version: version.version + 1, body: undefined },
-        ]);
-      }
-      return { status: 200 };
-    }
-    const body = JSON.parse(text) as Body;
-    if (
-      decoded.includes('?') &&
-      matching(decoded.split('?')[0] ?? '', decoded.split('=')[1] ?? '').length === 0
-    ) {
-      await gap(); // nothing there when it looked: it creates, whatever others have created meanwhile
-      return write(`${body.resourceType}/${++lastId}`, body, undefined, new Map());
-    }
-    return put(decoded, body, headers['if-match']);
-  }
-
-  function guarded(work: () => Answer): Answer {
-    try {
-      return work();
-    } catch (error) {
-      if (error instanceof Refused) {
-        return {
-          status: error.status,
-          body: { resourceType: 'OperationOutcome', issue: [{ code: 'processing' }] },
-        };
-      }
-      throw error;
-    }
-  }
-
-  return {
-    living,
-    handle: async (...request) => {
-      try {
-        return await answer(...request);
-      } catch (error) {
-        return guarded(() => {
-          throw error;
-        });
-      }
-    },
-  };
-}
-
-function sorted(value: unknown): unknown {
+/** The literal references in a resource, as `Type/id`. */
+export function literalReferences(value: unknown): string[] {
   if (Array.isArray(value)) {
-    return value.map(sorted);
+    return value.flatMap(literalReferences);
   }
   if (typeof value !== 'object' || value === null) {
-    return value;
+    return [];
   }
-  return Object.fromEntries(
-    Object.entries(value)
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([k, v]) => [k, sorted(v)]),
+  return Object.entries(value).flatMap(([name, member]) =>
+    name === 'reference' && typeof member === 'string' ? [member] : literalReferences(member),
   );
+}
+
+/** A HAPI server with no resources. */
+export class HapiModel {
+  #records = new Map<string, Version[]>();
+
+  /** Everything that lives: `Type/id` and body. */
+  living(): Map<string, Body> {
+    const found = new Map<string, Body>();
+    for (const [path, versions] of this.#records) {
+      const body = versions.at(-1)?.body;
+      if (body) {
+        found.set(path, body);
+      }
+    }
+    return found;
+  }
+
+  /** Puts something there that the sync did not write. */
+  addStranger(body: Body & { id: string }): void {
+    this.#records.set(`${body.resourceType}/${body.id}`, [{ version: 1, body }]);
+  }
+
+  /** Answers one request; `path` is below the server's address. */
+  handle(method: string, path: string, headers: Record<string, string>, text: string): Answer {
+    try {
+      return this.#route(method, path, headers, text);
+    } catch (error) {
+      if (error instanceof Refused) {
+        return { status: error.status, body: outcome('error') };
+      }
+      throw error;
+    }
+  }
+
+  #route(method: string, path: string, headers: Record<string, string>, text: string): Answer {
+    const [address = '', query = ''] = path.split('?');
+    if (method === 'GET' && address === 'metadata') {
+      return { status: 200, body: { resourceType: 'CapabilityStatement' } };
+    }
+    if (method === 'POST' && address === '') {
+      return this.#bundle(JSON.parse(text) as { type: string; entry: Entry[] });
+    }
+    if (method === 'POST' && address.endsWith('/_search')) {
+      return this.#search(address.split('/')[0] ?? '', new URLSearchParams(text), headers);
+    }
+    if (method === 'GET' && !address.includes('/')) {
+      return this.#search(address, new URLSearchParams(query), headers);
+    }
+    if (query || !/^[A-Z][A-Za-z]+\/[A-Za-z0-9.-]+$/.test(address)) {
+      throw new Error(`The sync must never send ${method} ${path}`);
+    }
+    switch (method) {
+      case 'GET':
+        return this.#read(address);
+      case 'PUT':
+        return this.#put(address, JSON.parse(text) as Body, headers['if-match'], new Set());
+      case 'DELETE':
+        return this.#delete(address, new Set([address]));
+      default:
+        throw new Error(`The sync must never send ${method} ${path}`);
+    }
+  }
+
+  #read(path: string): Answer {
+    const current = this.#current(path);
+    if (!current) {
+      throw new Refused(404);
+    }
+    if (!current.body) {
+      const location = `http://localhost/fhir/${path}/_history/${current.version}`;
+      return { status: 410, body: outcome('error'), headers: { location } };
+    }
+    return { status: 200, body: withVersion(current.body, current.version), headers: etag(current.version) };
+  }
+
+  #put(path: string, body: Body, ifMatch: string | undefined, together: Set<string>): Answer {
+    const before = this.#current(path);
+    if (ifMatch === undefined) {
+      throw new Error(`PUT ${path} without a fence`);
+    }
+    if (ifMatch !== `W/"${before?.version ?? 0}"`) {
+      throw new Refused(409);
+    }
+    for (const reference of literalReferences(body)) {
+      if (!this.#current(reference)?.body && !together.has(reference) && reference !== path) {
+        throw new Refused(400);
+      }
+    }
+    if (before?.body && JSON.stringify(before.body) === JSON.stringify(body)) {
+      return { status: 200, headers: etag(before.version) };
+    }
+    const version = (before?.version ?? 0) + 1;
+    this.#records.set(path, [...(this.#records.get(path) ?? []), { version, body }]);
+    return { status: before?.body ? 200 : 201, headers: etag(version) };
+  }
+
+  #delete(path: string, together: Set<string>): Answer {
+    const isReferredTo = [...this.living()].some(
+      ([other, body]) => !together.has(other) && literalReferences(body).includes(path),
+    );
+    if (isReferredTo) {
+      throw new Refused(409);
+    }
+    const current = this.#current(path);
+    if (current?.body) {
+      const tombstone = { version: current.version + 1, body: undefined };
+      this.#records.set(path, [...(this.#records.get(path) ?? []), tombstone]);
+    }
+    return { status: 200, body: outcome('information') };
+  }
+
+  #bundle({ type, entry }: { type: string; entry: Entry[] }): Answer {
+    const before = new Map(this.#records);
+    const together = new Set(type === 'transaction' ? entry.map(({ request }) => request.url) : []);
+    const carryOut = ({ resource, request }: Entry): Answer =>
+      request.method === 'DELETE'
+        ? this.#delete(request.url, together)
+        : this.#put(request.url, resource as Body, request.ifMatch, together);
+    try {
+      const answers = entry.map((one) => {
+        if (type === 'transaction') {
+          return carryOut(one);
+        }
+        try {
+          return carryOut(one);
+        } catch (error) {
+          return { status: (error as Refused).status };
+        }
+      });
+      const responses = answers.map((answer: Answer, index) => {
+        const version = /"(.+)"/.exec(answer.headers?.['etag'] ?? '')?.[1];
+        const location = version && `${entry[index]?.request.url}/_history/${version}`;
+        return { response: { status: String(answer.status), ...(version && { etag: version, location }) } };
+      });
+      return { status: 200, body: { resourceType: 'Bundle', type: `${type}-response`, entry: responses } };
+    } catch (error) {
+      this.#records = before; // all or nothing
+      throw error;
+    }
+  }
+
+  #search(type: string, query: URLSearchParams, headers: Record<string, string>): Answer {
+    if (headers['cache-control'] !== 'no-cache') {
+      throw new Error('A search from the cache says what was there a minute ago');
+    }
+    const ids = query.get('_id')?.split(',');
+    const [tagSystem, tagCode] = query.get('_tag')?.split('|') ?? [];
+    const [system] = query.get('identifier')?.split('|') ?? [];
+    const link = query.get('link');
+    const found = [...this.living()].filter(
+      ([path, body]) =>
+        path.startsWith(`${type}/`) &&
+        (!ids || ids.includes(body.id ?? '')) &&
+        (!tagSystem || body.meta?.tag?.some((tag) => tag.system === tagSystem && tag.code === tagCode)) &&
+        (!system || body.identifier?.some((identifier) => identifier.system === system)) &&
+        (!link || literalReferences(body['link']).includes(link)),
+    );
+    const entry = found.map(([path, body]) => ({
+      resource: withVersion(body, this.#current(path)?.version ?? 0),
+      search: { mode: 'match' },
+    }));
+    return { status: 200, body: { resourceType: 'Bundle', type: 'searchset', entry } };
+  }
+
+  #current(path: string): Version | undefined {
+    return this.#records.get(path)?.at(-1);
+  }
+}
+
+function withVersion(body: Body, version: number): Body {
+  return { ...body, meta: { ...body.meta, versionId: String(version) } };
+}
+
+function etag(version: number): Record<string, string> {
+  return { etag: `W/"${version}"` };
+}
+
+function outcome(severity: string): object {
+  return { resourceType: 'OperationOutcome', issue: [{ severity, code: 'processing' }] };
 }

@@ -1,51 +1,61 @@
-// Random schedules of changes, events, runs and faults: however they interleave, the external server ends as Medplum is.
-// A failing schedule is shrunk and printed with its seed: SEED=<seed> runs it again. Each that was ever found is kept as
-// a test of its own, in the generated repository's tests/fhir-sync.test.ts.
+// Random schedules of changes, events, runs and faults: however they interleave, the target ends as Medplum is, and no
+// resource of others is touched. A failing schedule is shrunk and printed with its seed: SEED=<seed> runs it again.
 import { OperationOutcomeError, serverError, tooManyRequests } from '@medplum/core';
 import type { BotEvent, MedplumClient } from '@medplum/core';
-import type { Patient } from '@medplum/fhirtypes';
+import type { Reference, Resource } from '@medplum/fhirtypes';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { handler as reconcileBot } from '../../src/bots/hapi-reconcile-bot.ts';
-import { connectExternalServer } from '../../src/shared/external-server.ts';
+import type { RunResult } from '../../src/shared/sync/reconcile.ts';
 import { changeFrom } from '../../src/shared/fhir-events.ts';
-import { sync } from '../../src/shared/fhir-sync.ts';
 import { clock } from '../../src/shared/retry.ts';
-import * as configuration from '../../src/shared/sync-config.ts';
-import type { SyncConfig } from '../../src/shared/sync-config.ts';
-import { memorySource } from '../../tests/memory-source.ts';
-import type { MemorySource } from '../../tests/memory-source.ts';
-import { hapiModel } from './hapi-model.ts';
-import type { Answer, HapiModel } from './hapi-model.ts';
+import * as configuration from '../../src/shared/sync/config.ts';
+import { connectTarget, sync } from '../../src/shared/sync/index.ts';
+import type { SyncConfig } from '../../src/shared/sync/index.ts';
+import { testConfig } from '../../tests/sync/config.ts';
+import { memorySource } from '../../tests/sync/memory-source.ts';
+import type { MemorySource } from '../../tests/sync/memory-source.ts';
+import { HapiModel, literalReferences } from './hapi-model.ts';
+import type { Answer, Body } from './hapi-model.ts';
 
 const RUNS = Number(process.env['SCHEDULES'] ?? 1000);
-const SYSTEM = 'https://medplum.com/patient-id';
 const TOKEN = 'token-8w1q';
 const SECRETS = {
   HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: 'http://localhost/fhir' },
   HAPI_BEARER_TOKEN: { name: 'HAPI_BEARER_TOKEN', valueString: TOKEN },
 };
 const NAME = 'Lovelace';
-const BIRTH_DATE = '1815-12-10';
 const MRN = 'MRN-77x';
 /** What no log line, result or error may hold. */
-const PRIVATE = new RegExp([NAME, BIRTH_DATE, MRN, TOKEN].join('|'));
+const PRIVATE = new RegExp([NAME, MRN, TOKEN].join('|'));
 
-/** What happens to a patient, and how often its event is delivered: at any time, in any order. */
+const PATIENTS = ['Patient/p0', 'Patient/p1', 'Patient/p2'];
+const TYPES = ['Organization', 'Patient', 'Observation'] as const;
+/** What others keep on the target: one of them refers to nothing of ours, one carries our identifier by accident. */
+const STRANGERS: (Body & { id: string })[] = [
+  { resourceType: 'Patient', id: 'someone-else', name: [{ text: 'S' }] },
+  { resourceType: 'Patient', id: 'copy', identifier: [{ system: 'https://medplum.com/patient-id', value: 'p0' }] },
+  { resourceType: 'Observation', id: '7', status: 'final', code: { text: 'S' } },
+];
+
+/** What happens to a resource, and how often its event is delivered: at any time, in any order. */
 interface Step {
-  patient: 'p0' | 'p1' | 'p2';
+  /** `Type/id`. */
+  resource: string;
   what: 'save' | 'remove' | 'reconcile';
   /** Whether Medplum's cache goes on answering with what was removed. */
-  stillRead: boolean;
-  links: ('p0' | 'p1' | 'p2')[];
+  isStillRead: boolean;
+  /** What it refers to: links of a patient, its organization, the subject of an observation. */
+  references: string[];
   copies: number;
   /** How many requests and events of others happen before the next change. */
   turns: number;
 }
 
 /**
- * What happens to a request: on its way there, on its way back, or to the bot that waits for it. `hang`: until its time
- * is up; `held`: the bot is told that nobody answered, and the write lands at any time; `late`: after everything else.
+ * What happens to a request: on its way there, on its way back, or to the bot that waits for it. `hang`: until its time is
+ * up; `held`: the bot is told that no answer came, and the request arrives at any time; `late`: after everything else.
+ * The last ones are lies: the request never arrives, and the answer looks as if it had.
  */
 type Fault =
   | 'none'
@@ -58,9 +68,14 @@ type Fault =
   | 'held'
   | 'late'
   | 'kill'
-  | 'killed after';
+  | 'killed after'
+  | 'login page'
+  | 'empty 200'
+  | 'accepted'
+  | 'wrong resource'
+  | 'no version';
 
-/** What happens to the requests of all runs, to Medplum and to the other server, in their order; then nothing more. */
+/** What happens to the requests of all runs, to Medplum and to the target, in their order; then nothing more. */
 interface Faults {
   source: Fault[];
   reads: Fault[];
@@ -68,22 +83,26 @@ interface Faults {
 }
 
 interface World {
+  scheduler: fc.Scheduler;
   source: MemorySource;
   /** The source, with faults on the way. */
   medplum: MedplumClient;
   hapi: HapiModel;
   faults: Faults;
   /** Whether a DELETE was held up, or a write that made way for one: no fence holds that. */
-  heldDelete: boolean;
-  /** Whether a run made way for a DELETE. */
-  madeWay: boolean;
-  /** Writes that are held up until everything else is over. */
-  late: (() => Promise<unknown>)[];
+  isDeleteHeld: boolean;
+  /** Whether a run looked for links, to make way for a DELETE. */
+  hasMadeWay: boolean;
+  /** Whether a run gave up: then Medplum's event is lost, and the reconciler repairs. */
+  hasGivenUp: boolean;
+  /** Requests that are held up until everything else is over. */
+  late: (() => unknown)[];
   said: string[];
   config: SyncConfig;
 }
 
 let world: World;
+const lastEvents = new Map<string, Partial<BotEvent>>();
 
 beforeEach(() => {
   vi.spyOn(clock, 'now').mockReturnValue(Date.parse('2026-01-01'));
@@ -93,145 +112,168 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-function newWorld(s: fc.Scheduler, faults: Faults, changes: Partial<SyncConfig> = {}): World {
+function createWorld(scheduler: fc.Scheduler, faults: Faults, changes: Partial<SyncConfig> = {}): World {
   const source = memorySource(() => clock.now());
-  const turn = async (label: string): Promise<void> =>
-    void (await s.schedule(Promise.resolve(), label));
-  const hapi = hapiModel(() => turn('gap'));
-  const config = { ...configuration.syncConfig({}), ...changes };
-  const begun = { heldDelete: false, madeWay: false, late: [], said: [] };
-  const made: World = {
-    ...begun,
+  const hapi = new HapiModel();
+  STRANGERS.forEach((stranger) => hapi.addStranger(stranger));
+  const config = testConfig({ types: [...TYPES], ...changes });
+  lastEvents.clear();
+  const created: World = {
+    scheduler,
     source,
+    medplum: unreliable(source.medplum),
     hapi,
-    medplum: source.medplum,
     faults: structuredClone(faults),
+    isDeleteHeld: false,
+    hasMadeWay: false,
+    hasGivenUp: false,
+    late: [],
+    said: [],
     config,
   };
   let timeIsUp = (): void => undefined; // for the request that is sent next
-  vi.spyOn(console, 'log').mockImplementation((line: string) => void made.said.push(line));
+  vi.spyOn(console, 'log').mockImplementation((line: string) => void created.said.push(line));
   vi.spyOn(configuration, 'syncConfig').mockReturnValue(config);
   vi.spyOn(clock, 'sleep').mockImplementation((_ms, signal) =>
     signal ? new Promise((resolve) => (timeIsUp = resolve)) : turn('wait'),
   );
   source.before = turn;
-  made.medplum = new Proxy(source.medplum, {
-    get: (_, name: 'readResource') => async (type: 'Patient', id: string, options?: object) => {
-      const fault = made.faults.source.shift() ?? 'none';
-      if (fault === 'kill') {
-        await new Promise(() => undefined);
-      }
-      if (fault === 'reset' || fault === 'hang' || fault === 'html') {
-        await turn(fault);
-        throw new TypeError('fetch failed');
-      }
-      if (fault === '503' || fault === '429') {
-        throw new OperationOutcomeError(
-          fault === '429' ? tooManyRequests : serverError(new Error(NAME)),
-        );
-      }
-      const answer = await source.medplum[name](type, id, options);
-      if (fault === 'killed after') {
-        await new Promise(() => undefined);
-      }
-      if (fault === 'lost') {
-        throw new TypeError('fetch failed');
-      }
-      return answer;
-    },
-  });
-  vi.stubGlobal(
-    'fetch',
-    async (
-      url: string,
-      init: { method: string; headers: Record<string, string>; body?: string; signal: AbortSignal },
-    ) => {
-      const expire = timeIsUp;
-      expect(init.headers['authorization']).toBe(`Bearer ${TOKEN}`);
-      const path = url.replace(/^http:\/\/localhost\/fhir\/?/, '');
-      const deliver = (): Promise<Answer> =>
-        hapi.handle(init.method, path, init.headers, init.body ?? '');
-      await turn(`${init.method} ${path}`);
-      made.madeWay ||= path.includes('_revinclude');
-      const writes = init.method !== 'GET' && !path.endsWith('_search');
-      const fault = (writes ? made.faults.writes : made.faults.reads).shift() ?? 'none';
-      if (fault === 'kill') {
-        await new Promise(() => undefined);
-      }
-      if (fault === 'held' || fault === 'late') {
-        made.heldDelete ||= init.method === 'DELETE' || (init.method === 'PUT' && made.madeWay);
-        if (fault === 'held' || init.method === 'DELETE') {
-          void s.schedule(Promise.resolve(), `held ${init.method} ${path}`).then(deliver);
-        } else {
-          made.late.push(deliver);
-        }
-      }
-      if (fault === 'hang') {
-        expire();
-        await new Promise((_, reject) =>
-          init.signal.addEventListener('abort', () => reject(new Error('Aborted'))),
-        );
-      }
-      if (['reset', 'held', 'late'].includes(fault)) {
-        throw Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNRESET' } });
-      }
-      if (fault === '503' || fault === '429') {
-        return response({ status: Number(fault) }, { 'retry-after': '1' });
-      }
-      if (fault === 'html') {
-        return { ...response({ status: 502 }), text: async () => `<h1>${NAME} ${TOKEN}</h1>` };
-      }
-      const answer = await deliver();
-      await turn(`answer to ${init.method} ${path}`);
-      if (fault === 'killed after') {
-        await new Promise(() => undefined);
-      }
-      if (fault === 'lost') {
-        throw new TypeError('fetch failed');
-      }
-      return response(answer);
-    },
-  );
-  return made;
+  vi.stubGlobal('fetch', (url: string, init: RequestInit) => send(url, init, timeIsUp));
+  return created;
 }
 
-function response({ status, version, body }: Answer, headers: Record<string, string> = {}): object {
-  const etag = version === undefined ? {} : { etag: `W/"${version}"` };
-  const all = new Map(Object.entries({ ...etag, ...headers }));
+/** Lets others go on. */
+async function turn(label: string): Promise<void> {
+  await world.scheduler.schedule(Promise.resolve(), label);
+}
+
+function unreliable(medplum: MedplumClient): MedplumClient {
+  return new Proxy(medplum, {
+    get: (client, name: 'readResource' | 'fhirUrl' | 'rateLimitStatus') => {
+      if (name === 'fhirUrl' || name === 'rateLimitStatus') {
+        return client[name]; // no request
+      }
+      return async (...parameters: Parameters<MedplumClient['readResource']>) => {
+        const fault = world.faults.source.shift() ?? 'none';
+        switch (fault) {
+          case 'kill':
+            return new Promise(() => undefined);
+          case '429':
+            throw new OperationOutcomeError(tooManyRequests);
+          case '503':
+            throw new OperationOutcomeError(serverError(new Error(NAME)));
+          case 'reset':
+          case 'hang':
+          case 'html':
+            await turn(fault);
+            throw new TypeError('fetch failed');
+          default: {
+            const answer: unknown = await client[name](...parameters);
+            if (fault === 'killed after') {
+              return new Promise(() => undefined);
+            }
+            if (fault === 'lost') {
+              throw new TypeError('fetch failed');
+            }
+            return answer;
+          }
+        }
+      };
+    },
+  });
+}
+
+/** The network between the bots and the target. */
+async function send(url: string, init: RequestInit, timeIsUp: () => void): Promise<object> {
+  const method = init.method ?? '';
+  const headers = init.headers as Record<string, string>;
+  expect(headers['authorization']).toBe(`Bearer ${TOKEN}`);
+  const path = url.replace(/^http:\/\/localhost\/fhir\/?/, '');
+  const deliver = (): Answer => world.hapi.handle(method, path, headers, String(init.body ?? ''));
+  await turn(`${method} ${path}`);
+  world.hasMadeWay ||= path.includes('?link=');
+  const isWrite = method !== 'GET' && !path.endsWith('_search');
+  const isDelete = method === 'DELETE' || String(init.body).includes('"method":"DELETE"');
+  const fault = (isWrite ? world.faults.writes : world.faults.reads).shift() ?? 'none';
+  switch (fault) {
+    case 'kill':
+      return new Promise(() => undefined);
+    case 'held':
+    case 'late':
+      world.isDeleteHeld ||= isDelete || (method === 'PUT' && world.hasMadeWay);
+      if (fault === 'held' || isDelete) {
+        void world.scheduler.schedule(Promise.resolve(), `held ${method} ${path}`).then(deliver);
+      } else {
+        world.late.push(deliver);
+      }
+      throw Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNRESET' } });
+    case 'reset':
+      throw Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNRESET' } });
+    case 'hang':
+      timeIsUp();
+      await new Promise((_, reject) => init.signal?.addEventListener('abort', () => reject(new Error('Aborted'))));
+      throw new Error('unreachable');
+    case '503':
+    case '429':
+      return response({ status: Number(fault), headers: { 'retry-after': '1' } });
+    case 'html':
+      return page(502);
+    case 'login page':
+      return page(200);
+    case 'empty 200':
+      return response({ status: 200 });
+    case 'accepted':
+      return response({ status: 202, headers: { etag: 'W/"1"' } });
+    case 'wrong resource':
+      return response({ status: 200, body: STRANGERS[0], headers: { etag: 'W/"1"' } });
+    default: {
+      const answer = deliver();
+      await turn(`answer to ${method} ${path}`);
+      if (fault === 'killed after') {
+        return new Promise(() => undefined);
+      }
+      if (fault === 'lost') {
+        throw new TypeError('fetch failed');
+      }
+      return response(fault === 'no version' ? { status: answer.status, body: answer.body } : answer);
+    }
+  }
+}
+
+function response({ status, body, headers = {} }: Answer): object {
+  const all = new Map(Object.entries(headers));
   const text = async (): Promise<string> => (body === undefined ? '' : JSON.stringify(body));
-  return {
-    status,
-    ok: status < 300,
-    headers: { get: (name: string) => all.get(name) ?? null },
-    text,
-  };
+  return { status, ok: status < 300, headers: { get: (name: string) => all.get(name) ?? null }, text };
+}
+
+function page(status: number): object {
+  return { ...response({ status }), text: async () => `<h1>${NAME} ${TOKEN}</h1>` };
 }
 
 /** One run of the sync bot; what it throws is what Medplum would drop. */
 function runSync(event: Partial<BotEvent>): void {
   const { kind, resourceType, id } = changeFrom(event as BotEvent);
   const deadline = Number.MAX_SAFE_INTEGER;
-  const context = {
-    medplum: world.medplum,
-    server: connectExternalServer(SECRETS, deadline),
-    config: world.config,
-    deadline,
-  };
-  sync(context, resourceType, id, kind === 'delete').then(
+  const { medplum, config } = world;
+  const context = { medplum, target: connectTarget(SECRETS, deadline), config, deadline };
+  sync(context, resourceType, id, { isDeletionKnown: kind === 'delete' }).then(
     (result) => world.said.push(JSON.stringify(result)),
-    (error: Error) => world.said.push(`${error.stack} ${JSON.stringify(error)}`),
+    (error: Error & { code?: string }) => {
+      world.hasGivenUp ||= error.code !== 'blocked';
+      world.said.push(`${error.stack} ${JSON.stringify(error)}`);
+    },
   );
 }
 
 /** One run of the reconcile bot. */
-async function runReconcile(): Promise<unknown> {
-  const event = { input: {}, secrets: SECRETS } as unknown as BotEvent;
+async function runReconcile(): Promise<RunResult | Error> {
+  const event = { input: { report: true }, secrets: SECRETS } as unknown as BotEvent;
   const result = await reconcileBot(world.medplum, event).catch((error: Error) => error);
   world.said.push(result instanceof Error ? `${result.stack}` : JSON.stringify(result));
   return result;
 }
 
-/** Now the writes arrive that were held up until the end. */
+/** Now the requests arrive that were held up until the end. */
 async function landLate(): Promise<void> {
   for (const deliver of world.late) {
     await deliver();
@@ -239,99 +281,156 @@ async function landLate(): Promise<void> {
 }
 
 /** Lets everything happen that is going to happen. */
-async function settle(s: fc.Scheduler): Promise<void> {
-  while (await underWay(s)) {
-    await s.waitOne();
+async function settle(): Promise<void> {
+  while (await isUnderWay()) {
+    await world.scheduler.waitOne();
   }
 }
 
 /** Whether anything is under way, once all that needs no turn of its own is done. */
-async function underWay(s: fc.Scheduler): Promise<boolean> {
+async function isUnderWay(): Promise<boolean> {
   await new Promise((resolve) => setImmediate(resolve));
-  return s.count() > 0;
+  return world.scheduler.count() > 0;
 }
 
-const lastEvents = new Map<string, Partial<BotEvent>>();
+let changes = 0;
 
-async function live(s: fc.Scheduler, steps: Step[]): Promise<void> {
-  lastEvents.clear();
-  let n = 0;
+/** A resource with references of the kinds that its type has. */
+function contentOf({ resource, references }: Step): Resource & { id: string } {
+  const [resourceType, id = ''] = resource.split('/');
+  const name = `${NAME} ${++changes}`;
+  const patients = references.filter((reference) => PATIENTS.includes(reference));
+  const identifier = [{ system: 'urn:mrn', value: MRN }];
+  if (resourceType === 'Organization') {
+    return { resourceType, id, name, identifier };
+  }
+  if (resourceType === 'Observation') {
+    const subject = patients.slice(0, 1).map((reference) => ({ subject: { reference } }));
+    return { resourceType, id, status: 'final', code: { text: name }, identifier, ...subject[0] };
+  }
+  const link = patients.map((reference) => ({ other: { reference }, type: 'seealso' as const }));
+  const organization = references.find((reference) => reference.startsWith('Organization/'));
+  return {
+    resourceType: 'Patient',
+    id,
+    name: [{ family: name }],
+    identifier,
+    ...(link.length > 0 && { link }),
+    ...(organization && { managingOrganization: { reference: organization } }),
+  };
+}
+
+async function live(steps: Step[]): Promise<void> {
   for (const step of steps) {
-    const here = world.source.current('Patient', step.patient);
+    const [type = '', id = ''] = step.resource.split('/');
     let event: Partial<BotEvent> | undefined;
     if (step.what === 'save') {
-      const link = step.links.map((id) => ({
-        other: { reference: `Patient/${id}` },
-        type: 'seealso',
-      }));
-      const name = [{ family: `${NAME} ${++n}` }];
-      const about = {
-        name,
-        birthDate: BIRTH_DATE,
-        identifier: [{ system: 'urn:mrn', value: MRN }],
-      };
-      const content = {
-        resourceType: 'Patient',
-        id: step.patient,
-        ...about,
-        ...(link.length > 0 && { link }),
-      };
-      event = world.source.save(content as never);
+      event = world.source.save(contentOf(step));
     } else if (step.what === 'reconcile') {
       void runReconcile();
-    } else if (here) {
-      event = world.source.remove('Patient', step.patient, step.stillRead);
+    } else if (world.source.current(type, id)) {
+      event = world.source.remove(type, id, step.isStillRead);
     }
     if (event) {
-      lastEvents.set(step.patient, event);
+      lastEvents.set(step.resource, event);
       for (let copy = 0; copy < step.copies; copy++) {
-        void s.schedule(Promise.resolve(), `event ${step.patient}`).then(() => runSync(event));
+        void world.scheduler.schedule(Promise.resolve(), `event ${step.resource}`).then(() => runSync(event));
       }
     }
     // Until the next change, some of what is under way goes on.
-    for (let turns = 0; turns < step.turns && (await underWay(s)); turns++) {
-      await s.waitOne();
+    for (let turns = 0; turns < step.turns && (await isUnderWay()); turns++) {
+      await world.scheduler.waitOne();
     }
   }
-  await settle(s);
+  await settle();
 }
 
-/** Medplum's patients and HAPI's: the same, each once, with the same links. */
-function expectSame(alsoLinks = true): void {
-  const there = [...world.hapi.living()].flatMap(([, body]) => {
-    const id = body.identifier?.find(({ system }) => system === SYSTEM)?.value;
-    const links = body.link?.map(({ other }) => idOf(other.reference));
-    return [{ id, name: body['name'], links: alsoLinks && links }];
-  });
-  const here = ['p0', 'p1', 'p2'].flatMap((id) => {
-    const patient = world.source.current('Patient', id) as Patient | undefined;
-    const all = patient?.link?.map(({ other }) => other.reference?.split('/')[1] ?? '');
-    const living = all?.filter((other) => world.source.current('Patient', other)); // what is gone is not referred to
-    const links = living?.length === 0 ? undefined : living;
-    return patient ? [{ id, name: patient.name, links: alsoLinks && links }] : [];
-  });
-  expect(there.toSorted((a, b) => String(a.id).localeCompare(String(b.id)))).toEqual(here);
+/** Everything that lives on Medplum. */
+function livingOnMedplum(): Map<string, Body> {
+  const all = [...PATIENTS, 'Organization/g0', 'Observation/o0', 'Observation/o1'];
+  return new Map(
+    all.flatMap((path) => {
+      const [type = '', id = ''] = path.split('/');
+      const resource = world.source.current(type, id);
+      return resource ? [[path, resource as unknown as Body] as const] : [];
+    }),
+  );
+}
+
+/**
+ * The target is as Medplum is. What was deleted on Medplum may stay only as long as something that lives refers to it,
+ * and not by a mere link; and a reference to it may have become a logical one.
+ */
+function expectSame({ links = true } = {}): void {
+  const there = new Map([...world.hapi.living()].filter(([, body]) => !STRANGERS.some(({ id }) => id === body.id)));
+  const here = livingOnMedplum();
+  for (const [path, wanted] of here) {
+    const found = there.get(path);
+    expect(found?.['name'] ?? found?.['code'], path).toEqual(wanted['name'] ?? wanted['code']);
+    for (const element of ['subject', 'managingOrganization'] as const) {
+      expectReference(found?.[element] as Reference | undefined, wanted[element] as Reference | undefined, there);
+    }
+    if (links) {
+      const living = literalReferences(wanted['link']).filter((reference) => here.has(reference));
+      expect(literalReferences(found?.['link']), `links of ${path}`).toEqual(living);
+    }
+  }
+  const leftover = [...there.keys()].filter((path) => !here.has(path) && !isHeld(path, there, here));
+  expect(leftover, 'deleted on Medplum').toEqual([]);
+  for (const stranger of STRANGERS) {
+    expect(world.hapi.living().get(`${stranger.resourceType}/${stranger.id}`), 'a stranger').toEqual(stranger);
+  }
   expect(world.said.join('\n')).not.toMatch(PRIVATE);
 }
 
-/** The Medplum id of a resource there, under whatever id it is there. */
-function idOf(reference: string): string | undefined {
-  return world.hapi
-    .living()
-    .get(reference)
-    ?.identifier?.find(({ system }) => system === SYSTEM)?.value;
+function expectReference(found: Reference | undefined, wanted: Reference | undefined, there: Map<string, Body>): void {
+  if (!wanted?.reference) {
+    expect(found).toBeUndefined();
+  } else if (there.has(wanted.reference)) {
+    const id = wanted.reference.split('/')[1];
+    expect(found?.reference ?? found?.identifier?.value).toBe(found?.reference ? wanted.reference : id);
+  } else {
+    expect(found?.identifier?.value).toBe(wanted.reference.split('/')[1]);
+  }
 }
 
-const patient = fc.constantFrom('p0', 'p0', 'p1', 'p2');
-const step = (what: Step['what'][], links: boolean): fc.Arbitrary<Step> =>
-  fc.record({
-    patient,
+/** Whether something that lives needs it on the target, directly or over others that are held so. */
+function isHeld(path: string, there: Map<string, Body>, here: Map<string, Body>): boolean {
+  const held = new Set<string>();
+  for (const [other, body] of there) {
+    if (here.has(other)) {
+      const { link: _link, ...content } = body;
+      literalReferences(content).forEach((reference) => held.add(reference));
+    }
+  }
+  for (const reference of held) {
+    if (!here.has(reference)) {
+      literalReferences(there.get(reference)).forEach((further) => held.add(further));
+    }
+  }
+  return held.has(path);
+}
+
+const patient = fc.constantFrom(...PATIENTS);
+const anything = fc.constantFrom(...PATIENTS, ...PATIENTS, 'Organization/g0', 'Observation/o0', 'Observation/o1');
+
+/** Steps with patients alone, with patients that link to each other, or with all types. */
+function steps(kind: 'alone' | 'links' | 'types', what: Step['what'][], maxLength: number): fc.Arbitrary<Step[]> {
+  const references = {
+    alone: fc.constant<string[]>([]),
+    links: fc.uniqueArray(patient, { maxLength: 2 }),
+    types: fc.uniqueArray(fc.constantFrom(...PATIENTS, 'Organization/g0'), { maxLength: 3 }),
+  };
+  const step = fc.record({
+    resource: kind === 'types' ? anything : fc.constantFrom('Patient/p0', ...PATIENTS),
     what: fc.constantFrom(...what),
-    stillRead: fc.boolean(),
-    links: links ? fc.uniqueArray(patient, { maxLength: 2 }) : fc.constant([]),
+    isStillRead: fc.boolean(),
+    references: references[kind],
     copies: fc.constantFrom(1, 1, 2, 0),
     turns: fc.integer({ min: 0, max: 12 }),
-  }) as fc.Arbitrary<Step>;
+  });
+  return fc.array(step, { maxLength, size: 'max' });
+}
 
 /** Mostly nothing, so that most runs get far; what only writes can meet is met often enough. */
 function some(weights: Partial<Record<Fault, number>>): fc.Arbitrary<Fault[]> {
@@ -344,125 +443,119 @@ function some(weights: Partial<Record<Fault, number>>): fc.Arbitrary<Fault[]> {
 const TROUBLE = { none: 14, '503': 1, '429': 1, html: 1, reset: 1, hang: 1, lost: 1 };
 const KILLS = { kill: 1, 'killed after': 1 };
 const HELD = { held: 3, late: 3 };
-/** With which faults: bots that die, writes that land late, both, or neither. */
-const faults = (...kinds: Partial<Record<Fault, number>>[]): fc.Arbitrary<Faults> =>
-  fc.oneof(
-    ...kinds.map((kind) =>
-      fc.record({
-        source: some({ ...TROUBLE, ...('kill' in kind && KILLS) }),
-        reads: some({ ...TROUBLE, ...('kill' in kind && KILLS) }),
-        writes: some({ ...TROUBLE, ...kind }),
-      }),
-    ),
-  );
-const NO_FAULTS = (): Faults => ({ source: [], reads: [], writes: [] });
-const parameters = {
-  numRuns: RUNS,
-  ...(process.env['SEED'] && { seed: Number(process.env['SEED']) }),
-  endOnFailure: false,
-};
+const LIES = { 'login page': 1, 'empty 200': 1, accepted: 1, 'wrong resource': 1, 'no version': 1 };
+const OUTAGE = { none: 4, '503': 4, reset: 4, hang: 2 };
 
-async function check(property: fc.IAsyncProperty<unknown>): Promise<void> {
-  const details = await fc.check(property as fc.IAsyncProperty<[unknown]>, parameters);
+/** With which faults: bots that die, requests that arrive late, lies, outages; each with the usual trouble. */
+function faults(...kinds: Partial<Record<Fault, number>>[]): fc.Arbitrary<Faults> {
+  return fc.oneof(
+    ...kinds.map((kind) => {
+      const { held: _held, late: _late, ...anyRequest } = kind as Partial<Record<Fault, number>>;
+      const isLie = 'accepted' in kind;
+      return fc.record({
+        source: some({ ...TROUBLE, ...(isLie ? {} : anyRequest) }),
+        reads: some({ ...TROUBLE, ...anyRequest }),
+        writes: some({ ...TROUBLE, ...kind }),
+      });
+    }),
+  );
+}
+
+const NO_FAULTS = (): Faults => ({ source: [], reads: [], writes: [] });
+
+/** Tries random schedules, and says how many and from which seed. */
+async function check<T>(property: fc.IAsyncProperty<T>): Promise<void> {
+  const seed = process.env['SEED'];
+  const details = await fc.check(property, {
+    numRuns: RUNS,
+    endOnFailure: false,
+    ...(seed && { seed: Number(seed) }),
+  });
   console.info(`${details.numRuns} schedules, seed ${details.seed}`);
   if (details.failed) {
-    throw new Error(fc.defaultReportMessage(details as never), {
-      cause: (details as { errorInstance?: unknown }).errorInstance,
-    });
+    throw new Error(fc.defaultReportMessage(details), { cause: details.errorInstance });
   }
 }
 
-test('an event after the last change, delivered at least once, and the server is as Medplum is', async () => {
-  await check(
-    fc.asyncProperty(
-      fc.scheduler(),
-      fc.array(step(['save', 'save', 'remove'], false), { maxLength: 8, size: 'max' }),
-      faults(KILLS, HELD), // both at once: a create of a dead bot may land after the deletion; see the last test
-      async (s, steps, bad) => {
-        world = newWorld(s, bad);
-        await live(s, steps);
-        world.faults = NO_FAULTS();
-        lastEvents.forEach((event) => runSync(event));
-        await settle(s);
-        await landLate();
-        fc.pre(!world.heldDelete); // what is left to the reconcile bot
-        expectSame();
-      },
-    ),
-  );
-}, 120_000);
-
-test('patients that link to each other, in any order and circle, and are deleted', async () => {
-  await check(
-    fc.asyncProperty(
-      fc.scheduler(),
-      fc.array(step(['save', 'save', 'save', 'remove'], true), { maxLength: 6, size: 'max' }),
-      faults(KILLS, HELD),
-      async (s, steps, bad) => {
-        world = newWorld(s, bad);
-        await live(s, steps);
-        world.faults = NO_FAULTS();
-        lastEvents.forEach((event) => runSync(event));
-        await settle(s);
-        await landLate();
-        fc.pre(!world.heldDelete);
-        expectSame();
-      },
-    ),
-  );
-}, 120_000);
-
-test.each([false, true])(
-  'events that all arrive, of bots that live: nothing has to be delivered again (links: %s)',
-  async (links) => {
+test.each(['alone', 'links', 'types'] as const)(
+  'an event after the last change, delivered at least once, and the target is as Medplum is (patients %s)',
+  async (kind) => {
     await check(
       fc.asyncProperty(
         fc.scheduler(),
-        fc.array(step(['save', 'save', 'remove'], links), { maxLength: 8, size: 'max' }),
-        faults({}, HELD),
-        async (s, steps, bad) => {
-          world = newWorld(s, bad);
-          await live(
-            s,
-            steps.map((one) => ({ ...one, copies: Math.max(1, one.copies) })),
-          );
+        steps(kind, ['save', 'save', 'remove'], kind === 'alone' ? 8 : 6),
+        faults(KILLS, HELD, LIES, OUTAGE),
+        async (scheduler, list, bad) => {
+          // A create that arrives late, of a bot that died or gave up, is left to the reconciler: see the last test.
+          const arrivesLate = bad.writes.some((fault) => fault === 'held' || fault === 'late');
+          world = createWorld(scheduler, bad, arrivesLate ? { retryForMs: Infinity } : {});
+          await live(list);
+          fc.pre(!arrivesLate || !world.hasGivenUp);
+          world.faults = NO_FAULTS();
+          // Twice, and in both orders: a deletion waits until what refers to it was synced.
+          for (const events of [[...lastEvents.values()], [...lastEvents.values()].toReversed()]) {
+            for (const event of events) {
+              runSync(event);
+              await settle();
+            }
+          }
           await landLate();
-          fc.pre(!world.heldDelete);
-          expectSame(!links); // a link to what comes later is completed by the next change
+          fc.pre(!world.isDeleteHeld); // what is left to the reconciler
+          expectSame({ links: kind !== 'types' });
         },
       ),
     );
   },
-  120_000,
+  300_000,
 );
 
-test.each([{}, { identity: 'identifier' as const }])(
-  'lost events, dead bots, writes that land late, reconciles that die: one that comes to its end repairs all (%j)',
-  async (changes) => {
+test.each(['alone', 'links'] as const)(
+  'events that all arrive, of bots that live and are patient: nothing has to be delivered again (patients %s)',
+  async (kind) => {
     await check(
       fc.asyncProperty(
         fc.scheduler(),
-        fc.array(step(['save', 'save', 'remove', 'reconcile'], true), {
-          maxLength: 8,
-          size: 'max',
-        }),
-        faults(changes.identity ? KILLS : { ...KILLS, ...HELD }), // creates by identifier are not fenced
-        async (s, steps, bad) => {
-          world = newWorld(s, bad, changes);
-          await live(s, steps);
+        steps(kind, ['save', 'save', 'remove'], 8),
+        faults({}, HELD),
+        async (scheduler, list, bad) => {
+          world = createWorld(scheduler, bad, { retryForMs: Infinity });
+          await live(list.map((step) => ({ ...step, copies: Math.max(1, step.copies) })));
+          await landLate();
+          fc.pre(!world.isDeleteHeld && !world.hasGivenUp);
+          expectSame({ links: false }); // a link to what comes later is completed by the next change
+        },
+      ),
+    );
+  },
+  300_000,
+);
+
+test.each(['links', 'types'] as const)(
+  'lost events, dead bots, late writes, lies, outages, reconciles that die: one that comes to its end repairs all (%s)',
+  async (kind) => {
+    await check(
+      fc.asyncProperty(
+        fc.scheduler(),
+        steps(kind, ['save', 'save', 'remove', 'reconcile'], 8),
+        faults({ ...KILLS, ...HELD }, LIES, OUTAGE),
+        async (scheduler, list, bad) => {
+          world = createWorld(scheduler, bad);
+          await live(list);
           world.faults = NO_FAULTS();
           await landLate();
           // The first may only end what one that died has begun; the second looks at everything.
-          for (let n = 0; n < 2; n++) {
-            let result: unknown;
+          for (let count = 0; count < 2; count++) {
+            let result: RunResult | Error | undefined;
             void runReconcile().then((done) => (result = done));
-            await settle(s);
+            await settle();
             expect(result).toMatchObject({ complete: true });
+            const { blocked: _blocked, ...others } = (result as RunResult).failures;
+            expect(others, 'nothing else than blocked deletions').toEqual({});
           }
           expectSame();
         },
       ),
     );
   },
-  120_000,
+  300_000,
 );

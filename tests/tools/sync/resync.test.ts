@@ -96,7 +96,7 @@ test('what failed is listed once, with its last reason and nothing about the pat
   expect(await resync('--failed')).toMatchObject({ code: 0, stdout: 'Nothing failed.\n' });
   closed = true;
   const id = await save({ gender: 'female' });
-  const reason = new RegExp(`Patient/${id} +HTTP 403 forbidden`);
+  const reason = new RegExp(`Patient/${id} +denied HTTP 403 forbidden`);
   await expect
     .poll(async () => (await resync('--failed')).stdout, { timeout: 30_000 })
     .toMatch(reason);
@@ -129,6 +129,28 @@ test('a dry run counts the drift and changes nothing; without it, the drift is g
   });
   expect(await genderThere(id)).toBe('male');
   expect((await resync('--full', '--dry-run')).stdout).toMatch(/differing +0\n/);
+});
+
+test('sync status: the last complete runs, what failed and since when, and nothing about a patient', async () => {
+  const status = (...args: string[]): Promise<Ended> => node('tools/bin/medplum-bots.cjs', 'sync', 'status', ...args);
+  expect(await resync('--full')).toMatchObject({ code: 0 });
+  expect(await status()).toMatchObject({ code: 0 });
+  expect((await status()).stdout).toMatch(/full +\d{4}-\d\d-\d\dT.* +\d+ +0 +0\n/);
+  expect((await status()).stdout).toContain('Nothing waits to be synced.');
+  const id = await save({ gender: 'robot' as never });
+  const full = await resync('--full');
+  expect(full, 'the table is shown also where something failed').toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/checked +\d+\n[^]*refused +1\n/),
+  });
+  const { code, stdout } = await status();
+  expect({ code, stdout }).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(new RegExp(`Patient/${id} +refused +\\d{4}-`)),
+  });
+  expect(stdout).not.toContain('Lovelace');
+  const [numbers] = JSON.parse((await status('--json')).stdout) as Record<string, unknown>[];
+  expect(numbers).toMatchObject({ failures: { refused: 1 }, oldestFailure: expect.stringMatching(/^\d{4}-/) });
 });
 
 test.each([[[]], [['Patient']], [['--failed', '--full']], [['Patient/1', '--full']]])(

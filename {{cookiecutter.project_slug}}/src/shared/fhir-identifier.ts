@@ -1,6 +1,6 @@
-// `identifier=system|value`: the one search that says exactly which resource is meant.
+// Queries of the form `identifier=system|value`: the one search that says exactly which resource is meant.
 
-/** What programs write where a value is missing. */
+/** What programs write when a value is missing. */
 const NOT_A_VALUE = new Set(['', 'undefined', 'null', 'NaN', '[object Object]']);
 
 /**
@@ -9,7 +9,7 @@ const NOT_A_VALUE = new Set(['', 'undefined', 'null', 'NaN', '[object Object]'])
  * @param system - The identifier's system, e.g. `https://medplum.com/patient-id`.
  * @param value - Its value; any text.
  * @returns URL query syntax without `?`: escaped for FHIR (R4, 3.1.1.4.1), then encoded for the URL.
- * @throws Error when system or value is missing: half a query finds, and deletes, somebody else.
+ * @throws Error when system or value is missing: half a query finds, and deletes, other resources.
  * @example identifierQuery('urn:mrn', 'a|b') // 'identifier=urn%3Amrn%7Ca%5C%7Cb'
  */
 export function identifierQuery(system: string, value: string): string {
@@ -34,10 +34,10 @@ export function identifierToken(system: string, value: string): string {
 }
 
 /**
- * Reads a query that somebody else wrote, and refuses all that is not exactly one complete identifier.
+ * Parses a query, and refuses all that is not exactly one complete identifier.
  *
- * HAPI 8.8 answered 200 to each of these as a DELETE, and deleted a stranger: no `identifier=`, an empty one,
- * `identifier=system|`, `identifier:not=x`, `_format=json`, `_count=1`, a comma in the value.
+ * HAPI 8.8 answered 200 to each of these as a DELETE, and deleted an unrelated resource: no `identifier=`, an empty
+ * one, `identifier=system|`, `identifier:not=x`, `_format=json`, `_count=1`, a comma in the value.
  *
  * @param query - URL query syntax, with or without `?`.
  * @returns System and value, decoded and without escapes.
@@ -47,12 +47,16 @@ export function parseIdentifierQuery(query: string): { system: string; value: st
   const [parameter = '', ...more] = query.replace(/^\?/, '').split('&');
   const token = /^identifier=([^=]*)$/.exec(parameter)?.[1];
   if (token === undefined || more.length > 0) {
-    throw new Error('Refused: the conditional query must be exactly one identifier=system|value (see identifierQuery)');
+    throw new Error(
+      'Refused: the conditional query must be exactly one identifier=system|value (see identifierQuery)',
+    );
   }
   if (token.includes('+')) {
-    throw new Error('Refused: a + in a query is a space to some servers; write %20 or %2B (see identifierQuery)');
+    throw new Error(
+      'Refused: a + in a query is a space to some servers; write %20 or %2B (see identifierQuery)',
+    );
   }
-  // Either an escaped character, or one that means nothing special.
+  // Each character is either escaped or has no special meaning.
   const parts = /^((?:\\[\\,|$]|[^\\,|$])*)\|((?:\\[\\,|$]|[^\\,|$])*)$/.exec(decode(token));
   if (!parts) {
     throw new Error(
@@ -60,7 +64,7 @@ export function parseIdentifierQuery(query: string): { system: string; value: st
     );
   }
   const [system = '', value = ''] = parts.slice(1).map((part) => part.replace(/\\(.)/g, '$1'));
-  identifierToken(system, value); // refuses what is missing
+  identifierToken(system, value); // throws if one of them is missing
   return { system, value };
 }
 
@@ -68,6 +72,8 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw new Error('Refused: the conditional query is not valid URL encoding (see identifierQuery)');
+    throw new Error(
+      'Refused: the conditional query is not valid URL encoding (see identifierQuery)',
+    );
   }
 }

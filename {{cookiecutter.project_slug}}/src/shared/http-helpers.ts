@@ -1,4 +1,4 @@
-// Requests to other systems, for every bot: plain, authenticated and conditional, tried again where that is safe.
+// Requests to other systems, for every bot: plain, authenticated and conditional, with retries where they are safe.
 import type { Resource } from '@medplum/fhirtypes';
 import { identifierQuery, parseIdentifierQuery } from './fhir-identifier.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient, sendRequest } from './http-request.ts';
@@ -11,15 +11,15 @@ const TIME_BUDGET_MS = 8_000;
 const ATTEMPT_MS = 4_000;
 
 /**
- * Sends a request, and again after 429, 5xx and network errors, for at most 8 seconds in all.
+ * Sends a request, with retries after 429, 5xx and network errors, for at most 8 seconds in all.
  *
- * POST and PATCH are sent again only after 429: after anything else nobody knows whether they were carried out.
+ * POST and PATCH are sent again only after 429: after anything else it is unknown whether they were carried out.
  *
- * @param url - Where to: https, or http to this machine or a private name.
+ * @param url - An https address; http only to this machine or a private name.
  * @param method - GET, POST, PUT, PATCH or DELETE.
  * @param body - A resource; null and undefined send none.
  * @param headers - Added to the FHIR headers.
- * @returns The answer's JSON body, or undefined where there was none.
+ * @returns The answer's JSON body, or undefined if there was none.
  * @throws RequestFailure with status, method, resource type and codes; never the URL's query or a body.
  * @example const patient = await makeExternalRequest(`${baseUrl}/Patient/${id}`, HTTP_VERBS.GET);
  */
@@ -35,45 +35,50 @@ export async function makeExternalRequest<T = unknown>(
     () => sendRequest<T>(url, method, body, headers, Math.min(ATTEMPT_MS, deadline - clock.now())),
     deadline,
     (error, attempt) => {
-      const again = isRequestFailure(error) && (error.status === 429 || (repeatable && isTransient(error.status)));
-      return again ? retryDelay(attempt, error.retryAfter) : undefined;
+      if (!isRequestFailure(error)) {
+        return undefined;
+      }
+      const mayRetry = error.status === 429 || (repeatable && isTransient(error.status));
+      return mayRetry ? retryDelay(attempt, error.retryAfter) : undefined;
     },
   );
   return answer.body;
 }
 
 /**
- * `makeExternalRequest` with a bearer token.
+ * Sends a request with a bearer token; otherwise as `makeExternalRequest`.
  *
- * @param url - Where to.
- * @param token - The token, without `Bearer`; from a secret, never from the source.
+ * @param url - An https address; http only to this machine or a private name.
  * @param method - GET, POST, PUT, PATCH or DELETE.
+ * @param authToken - The token, without `Bearer`; from a secret, never from the source.
  * @param body - A resource, or nothing.
- * @returns The answer's JSON body, or undefined where there was none.
+ * @returns The answer's JSON body, or undefined if there was none.
  * @throws RequestFailure, as makeExternalRequest.
+ * @example const patient = await makeAuthenticatedRequest(url, HTTP_VERBS.GET, token);
  */
 export async function makeAuthenticatedRequest<T = unknown>(
   url: string,
-  token: string,
   method: HTTP_VERBS,
+  authToken: string,
   body?: unknown,
 ): Promise<T | undefined> {
-  return makeExternalRequest<T>(url, method, body, { authorization: `Bearer ${token}` });
+  return makeExternalRequest<T>(url, method, body, { authorization: `Bearer ${authToken}` });
 }
 
 /**
- * A conditional request: create or update, read, or delete whatever carries one identifier (FHIR R4, 3.1.0.4.3).
+ * Sends a conditional request: creates or updates, reads, or deletes what carries one identifier (FHIR R4, 3.1.0.4.3).
  *
- * Anything but exactly one complete identifier is refused before it is sent: HAPI 8.8 answers 200 to
- * `DELETE Patient?identifier=` and deletes a stranger.
+ * Any query but exactly one complete identifier is refused before it is sent: HAPI 8.8 answers 200 to
+ * `DELETE Patient?identifier=` and deletes an unrelated patient. Before you delete, look whether the server honours
+ * the query at all: see hapi-sync-simple-bot.
  *
  * @param baseUrl - The FHIR server, e.g. `https://hapi.example.org/fhir`.
  * @param resourceType - E.g. `Patient`.
- * @param conditionalQuery - URL query syntax, as `identifierQuery` makes it; parsed here and encoded anew.
+ * @param conditionalQuery - URL query syntax, as `identifierQuery` makes it; parsed here and encoded again.
  * @param method - GET, PUT, PATCH or DELETE.
  * @param resource - The body. For PUT it must carry the identifier, or the next PUT would create a second one.
  * @param headers - Added to the FHIR headers.
- * @returns The answer's JSON body, or undefined where there was none.
+ * @returns The answer's JSON body, or undefined if there was none.
  * @throws Error for a query, a type or a body that is refused; RequestFailure, as makeExternalRequest.
  * @example await makeConditionalFhirRequest(baseUrl, 'Patient', identifierQuery(system, id), HTTP_VERBS.PUT, patient);
  */
@@ -93,25 +98,39 @@ export async function makeConditionalFhirRequest<T = unknown>(
     throw new Error('Refused: a POST takes no conditional query; use PUT');
   }
   if (method === HTTP_VERBS.PUT && !hasIdentifier(resource, system, value)) {
-    throw new Error(`Refused: the ${resourceType} to PUT does not carry the identifier it is looked up by`);
+    throw new Error(
+      `Refused: the ${resourceType} to PUT does not carry the identifier it is looked up by`,
+    );
   }
   const { id: _serverAssigned, ...body } = resource ?? {};
   const url = `${baseUrl.replace(/\/+$/, '')}/${resourceType}?${identifierQuery(system, value)}`;
   return makeExternalRequest<T>(url, method, resource ? body : undefined, headers);
 }
 
-function hasIdentifier(resource: Resource | null | undefined, system: string, value: string): boolean {
-  const identifiers = (resource as { identifier?: { system?: string; value?: string }[] } | undefined)?.identifier;
-  return Array.isArray(identifiers) && identifiers.some((found) => found.system === system && found.value === value);
+function hasIdentifier(
+  resource: Resource | null | undefined,
+  system: string,
+  value: string,
+): boolean {
+  const identifiers = (
+    resource as { identifier?: { system?: string; value?: string }[] } | undefined
+  )?.identifier;
+  return (
+    Array.isArray(identifiers) &&
+    identifiers.some((found) => found.system === system && found.value === value)
+  );
 }
 
 /**
- * Logs one line about a request: type, id, version, verb, status, attempt and milliseconds; never anything else.
+ * Logs one line about a request: the operation, the resource's id, the outcome, and numbers.
  *
- * @param operation - Verb and type, e.g. `PUT Patient`; only such words are logged.
- * @param resourceId - The resource's id.
+ * Medplum keeps the log of a bot in AuditEvents, so nothing about a patient belongs in it: of an error only status and
+ * codes are logged, because servers repeat patient data in their messages.
+ *
+ * @param operation - What was done, in your words, e.g. `PUT Patient` or `External sync PUT`. It is logged as it is.
+ * @param resourceId - The resource's id; anything that is not a FHIR id is logged as `?`.
  * @param success - Whether it was carried out.
- * @param error - What went wrong; cut down to status and codes, because messages echo patients.
+ * @param error - What went wrong; see describeError.
  * @param details - Numbers and versions for the line, e.g. `{ status: 200, version: '3', attempt: 1, ms: 45 }`.
  * @example logExternalRequest('PUT Patient', id, false, error, { ms: 45 }) // PUT Patient/… failed: HTTP 412 ms=45
  */
@@ -120,28 +139,48 @@ export function logExternalRequest(
   resourceId: string,
   success: boolean,
   error?: unknown,
-  details: { status?: number; version?: string; attempt?: number; leftOut?: number; ms?: number } = {},
+  details: LogDetails = {},
 ): void {
-  const what = /^[A-Z]{3,6} [A-Z][A-Za-z]+$/.exec(operation)?.[0] ?? 'request';
-  const id = /^[A-Za-z0-9.-]{1,64}$/.exec(resourceId)?.[0] ?? '?';
-  const numbers = (['status', 'version', 'attempt', 'leftOut', 'ms'] as const)
-    .filter((name) => details[name] !== undefined)
-    .map((name) => ` ${name}=${details[name]}`);
+  // Control characters make Medplum refuse the whole run (5.1: "Invalid string format").
+  // eslint-disable-next-line no-control-regex
+  const words = operation.replace(/[\s\u0000-\u001f]+/g, ' ').trim() || 'request';
+  const endsWithType = /^[A-Z]+ [A-Z][A-Za-z]+$/.test(words);
+  const id = /^[A-Za-z0-9.-]{1,64}$/.test(resourceId) ? resourceId : '?';
+  const numbers = LOGGED_DETAILS.filter((name) => details[name] !== undefined).map(
+    (name) => ` ${name}=${details[name]}`,
+  );
   const outcome = success ? 'ok' : `failed: ${describeError(error)}`;
-  console.log(`${what}/${id} ${outcome}${numbers.join('')}`); // console.log is all that vmcontext has
+  console.log(`${words}${endsWithType ? '/' : ' '}${id} ${outcome}${numbers.join('')}`); // vmcontext has console.log only
+}
+
+const LOGGED_DETAILS = ['status', 'version', 'attempt', 'leftOut', 'ms'] as const;
+
+interface LogDetails {
+  status?: number;
+  version?: string;
+  attempt?: number;
+  leftOut?: number;
+  ms?: number;
 }
 
 /**
- * What may be logged of an error: status and codes.
+ * Reduces an error to what may be logged: status and codes.
  *
  * @param error - Anything thrown.
  * @returns E.g. `HTTP 409 processing HAPI-0989`, `no answer timeout`, `not-found`, `see the error`.
+ * @example console.log(`upload failed: ${describeError(error)}`);
  */
 export function describeError(error: unknown): string {
   if (isRequestFailure(error)) {
     return [error.status === 0 ? 'no answer' : `HTTP ${error.status}`, ...error.codes].join(' ');
   }
-  const { code } = Object(error) as { code?: unknown };
-  const isCode = typeof code === 'string' && /^[a-z-]{3,30}$/.test(code);
-  return (isCode ? [code] : String(error).match(/\bHTTP \d{3}\b|\bHAPI-\d{4}\b/g))?.join(' ') ?? 'see the error';
+  const { code, cause } = Object(error) as { code?: unknown; cause?: unknown };
+  if (typeof code === 'string' && /^[a-z-]{3,30}$/.test(code)) {
+    return isRequestFailure(cause) ? `${code} ${describeError(cause)}` : code;
+  }
+  return (
+    String(error)
+      .match(/\bHTTP \d{3}\b|\bHAPI-\d{4}\b/g)
+      ?.join(' ') ?? 'see the error'
+  );
 }

@@ -1,48 +1,93 @@
-// One HTTP request to another system: a deadline, a body read where there is one, failures that hold no patient data.
+// One HTTP request to another system: with a deadline and a size limit; its errors hold no patient data.
 import { OperationOutcomeError } from '@medplum/core';
 import type { OperationOutcomeIssue } from '@medplum/fhirtypes';
+import { Buffer } from 'node:buffer';
 import { withTimeout } from './retry.ts';
 
-/** Names, not numbers: what is logged is what was sent. */
-export const HTTP_VERBS = { GET: 'GET', POST: 'POST', PUT: 'PUT', PATCH: 'PATCH', DELETE: 'DELETE' } as const;
+/** Strings, not numbers: the log shows the verb that was sent. */
+export const HTTP_VERBS = {
+  GET: 'GET',
+  POST: 'POST',
+  PUT: 'PUT',
+  PATCH: 'PATCH',
+  DELETE: 'DELETE',
+} as const;
 export type HTTP_VERBS = (typeof HTTP_VERBS)[keyof typeof HTTP_VERBS];
 
-/** What the other system answered. */
+/** No answer may be longer than this, in bytes, after decompression: a bot shares its memory with the whole server. */
+const MAX_BODY_BYTES = 10 * 1024 * 1024;
+
+/** What the other system answered with a 2xx status. */
 export interface ExternalResponse<T> {
   status: number;
-  /** The parsed JSON body; undefined where there was none, or where it was not JSON (a proxy's HTML page). */
+  /** The parsed JSON body; undefined if there was none, or if it was not JSON (a proxy's HTML page). */
   body: T | undefined;
-  /** The version in the ETag, without `W/"…"`; undefined where there was none. */
+  /** Whether the answer had no body at all. */
+  isEmpty: boolean;
+  /** The version in the ETag, without `W/"…"`; undefined without an ETag. */
   version: string | undefined;
+  /** `Content-Location` or `Location`, e.g. `https://hapi.example.org/fhir/Patient/1/_history/2`. */
+  location: string | undefined;
 }
 
-/** A request that failed: everything one may know of it without learning anything about a patient. */
-export interface RequestFailure extends OperationOutcomeError {
-  /** The HTTP status; 0 when no answer came (refused, reset, timed out). */
+interface FailureDetails {
+  /** The HTTP status; 0 when no complete answer came (refused, reset, timed out, too large). */
   status: number;
   method: HTTP_VERBS;
-  /** The FHIR type in the URL, or the host's name where there is none. */
+  /** The FHIR type in the URL, or the host's name if there is none. */
   resourceType: string;
-  /** The server's issue codes, HAPI's error numbers, or the network error's code. */
+  /** The server's issue codes, HAPI's error numbers, an OAuth error code, or the network error's code. */
   codes: string[];
+  /** The `Retry-After` header. */
   retryAfter: string | null;
+  /** Whether the body was a FHIR OperationOutcome, so that a FHIR server answered and not a proxy. */
+  isFhir: boolean;
+  /** The `Location` header: HAPI names the version of a deleted resource there. */
+  location: string | undefined;
+}
+
+/** A request that failed. Neither its message nor its fields hold anything about a patient, so that it may be logged. */
+export class RequestFailure extends OperationOutcomeError implements FailureDetails {
+  readonly status: number;
+  readonly method: HTTP_VERBS;
+  readonly resourceType: string;
+  readonly codes: string[];
+  readonly retryAfter: string | null;
+  readonly isFhir: boolean;
+  readonly location: string | undefined;
+
+  constructor(details: FailureDetails) {
+    const { status, method, resourceType, codes } = details;
+    const list = codes.length > 0 ? ` (${codes.join(', ')})` : '';
+    const text = `${method} ${resourceType}: ${status === 0 ? 'no answer' : `HTTP ${status}`}${list}`;
+    const code = status === 0 ? 'transient' : 'processing';
+    const issue: OperationOutcomeIssue[] = [{ severity: 'error', code, details: { text } }];
+    super({ resourceType: 'OperationOutcome', issue });
+    this.status = status;
+    this.method = method;
+    this.resourceType = resourceType;
+    this.codes = codes;
+    this.retryAfter = details.retryAfter;
+    this.isFhir = details.isFhir;
+    this.location = details.location;
+  }
 }
 
 /**
- * Whether a request failed, or something else did. (`instanceof` fails on vmcontext, where realms mix.)
+ * Tells whether a request failed, or something else did.
  *
  * @param error - Whatever was thrown.
  * @returns True for the failures of `sendRequest`.
  */
 export function isRequestFailure(error: unknown): error is RequestFailure {
-  return typeof error === 'object' && error !== null && 'codes' in error && 'retryAfter' in error;
+  return error instanceof RequestFailure;
 }
 
 /**
- * Whether the same request may succeed later.
+ * Tells whether the same request may succeed later.
  *
- * @param status - The HTTP status; 0 where there was no answer.
- * @returns True for no answer, too many requests, and a server's error.
+ * @param status - The HTTP status; 0 if there was no answer.
+ * @returns True for no answer, for too many requests (429), and for a server's error (5xx).
  */
 export function isTransient(status: number): boolean {
   return status === 0 || status === 429 || status >= 500;
@@ -51,13 +96,15 @@ export function isTransient(status: number): boolean {
 /**
  * Sends one request, once.
  *
- * @param url - https, or http to this machine or a private name: a patient does not cross a network in the clear.
+ * @param url - An https address; http only to this machine or a private name, so that no patient crosses a public
+ *   network in clear text.
  * @param method - GET, POST, PUT, PATCH or DELETE.
  * @param body - A resource (sent as FHIR JSON), or text that is sent as it is.
- * @param headers - Added to, and winning over, the FHIR headers.
- * @param timeoutMs - Until the whole answer must be there, in milliseconds.
- * @returns Status, parsed body and version of a 2xx answer.
- * @throws RequestFailure for any other status, for no answer in time, and for a network error.
+ * @param headers - Added to the FHIR headers; they replace those of the same name.
+ * @param timeoutMs - The time for the whole request, in milliseconds.
+ * @returns Status, body, version and location of a 2xx answer.
+ * @throws RequestFailure for any other status, for no answer in time, for a network error, and for a body of more than
+ *   10 MB (code `too-large`).
  */
 export async function sendRequest<T = unknown>(
   url: string,
@@ -67,58 +114,114 @@ export async function sendRequest<T = unknown>(
   timeoutMs: number,
 ): Promise<ExternalResponse<T>> {
   const target = checkedUrl(url);
+  const request = { method, resourceType: resourceTypeOf(target) };
   return withTimeout(timeoutMs, async (signal) => {
     try {
       const response = await fetch(target.href, {
         method,
-        headers: { accept: 'application/fhir+json', 'content-type': 'application/fhir+json', ...headers },
-        body: body === undefined || body === null ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
-        redirect: 'manual', // never carry a token or a patient to an address nobody configured
+        headers: {
+          accept: 'application/fhir+json',
+          'content-type': 'application/fhir+json',
+          ...headers,
+        },
+        body: textOf(body),
+        redirect: 'manual', // a redirect must not carry a token or a patient to an address that was not configured
         signal,
       });
-      const parsed = parseJson(await response.text());
+      const text = await readText(response);
+      const parsed = parseJson(text);
+      const location =
+        response.headers.get('content-location') ?? response.headers.get('location') ?? undefined;
       if (response.ok) {
-        return { status: response.status, body: parsed as T, version: versionOf(response.headers.get('etag')) };
+        return {
+          status: response.status,
+          body: parsed as T,
+          isEmpty: text === '',
+          version: versionOf(response.headers.get('etag')),
+          location,
+        };
       }
-      throw requestFailure(method, target, response.status, serverCodes(parsed), response.headers.get('retry-after'));
+      throw new RequestFailure({
+        ...request,
+        status: response.status,
+        codes: serverCodes(parsed),
+        retryAfter: response.headers.get('retry-after'),
+        isFhir: isOperationOutcome(parsed),
+        location,
+      });
     } catch (error) {
-      // No answer, or half of one: nobody knows what the server did.
+      if (isRequestFailure(error)) {
+        throw error;
+      }
+      // No answer, or half of one: it is unknown what the server did.
       const codes = signal.aborted ? ['timeout'] : networkCodes(error);
-      throw isRequestFailure(error) ? error : requestFailure(method, target, 0, codes, null);
+      throw new RequestFailure({
+        ...request,
+        status: 0,
+        codes,
+        retryAfter: null,
+        isFhir: false,
+        location: undefined,
+      });
     }
   });
 }
 
-function requestFailure(
-  method: HTTP_VERBS,
-  url: URL,
-  status: number,
-  codes: string[],
-  retryAfter: string | null,
-): RequestFailure {
-  const resourceType = resourceTypeOf(url);
-  const list = codes.length > 0 ? ` (${codes.join(', ')})` : '';
-  const text = `${method} ${resourceType}: ${status === 0 ? 'no answer' : `HTTP ${status}`}${list}`;
-  const code = status === 0 ? 'transient' : 'processing';
-  const issue: OperationOutcomeIssue[] = [{ severity: 'error', code, details: { text } }];
-  const failure = new OperationOutcomeError({ resourceType: 'OperationOutcome', issue });
-  return Object.assign(failure, { status, method, resourceType, codes, retryAfter });
+function textOf(body: unknown): string | undefined {
+  if (body === undefined || body === null) {
+    return undefined;
+  }
+  return typeof body === 'string' ? body : JSON.stringify(body);
 }
 
-/** An OperationOutcome cut down to its codes: its diagnostics echo the patient (HAPI 8.8). */
+/** Reads a body piece by piece, and stops at the limit: `response.text()` would first read all of it into memory. */
+async function readText(response: Response): Promise<string> {
+  // Node's fetch has a web stream, node-fetch (vmcontext) a Node stream; both can be iterated. A mock may have neither.
+  const stream = response.body as AsyncIterable<Uint8Array> | null | undefined;
+  if (!stream?.[Symbol.asyncIterator]) {
+    return response.text();
+  }
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) {
+      throw Object.assign(new Error('The body is too large'), { code: 'too-large' });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function isOperationOutcome(body: unknown): boolean {
+  return (
+    (body as { resourceType?: unknown } | null | undefined)?.resourceType === 'OperationOutcome'
+  );
+}
+
+/** The codes of an OperationOutcome or of an OAuth error. Texts are left out: HAPI's diagnostics repeat patient data. */
 function serverCodes(body: unknown): string[] {
-  const issues = (body as { issue?: ({ code?: unknown; diagnostics?: unknown } | null)[] } | undefined)?.issue;
-  const codes = (Array.isArray(issues) ? issues : []).flatMap((issue) => [
-    String(issue?.code),
-    ...(String(issue?.diagnostics).match(/\bHAPI-\d{4}\b/g) ?? []),
+  const { issue, error } = Object(body) as { issue?: unknown; error?: unknown };
+  const issues = (Array.isArray(issue) ? issue : []) as ({
+    code?: unknown;
+    diagnostics?: unknown;
+  } | null)[];
+  const codes = issues.flatMap((found) => [
+    String(found?.code),
+    ...(String(found?.diagnostics).match(/\bHAPI-\d{4}\b/g) ?? []),
   ]);
-  return [...new Set(codes)].filter((code) => /^[a-z-]{1,30}$|^HAPI-/.test(code) && code !== 'undefined');
+  if (typeof error === 'string' && /^[a-z_]{3,40}$/.test(error)) {
+    codes.push(error); // RFC 6749, 5.2, e.g. invalid_client
+  }
+  return [...new Set(codes)].filter(
+    (code) => /^[a-z_-]{1,40}$|^HAPI-/.test(code) && code !== 'undefined',
+  );
 }
 
 /** The network error's code alone: node-fetch, which vmcontext has, writes the whole URL into its message. */
 function networkCodes(error: unknown): string[] {
   const { code, cause } = (error ?? {}) as { code?: string; cause?: { code?: string } };
-  return [cause?.code ?? code ?? ''].filter((text) => /^[A-Z_]{3,40}$/.test(text));
+  return [cause?.code ?? code ?? ''].filter((text) => /^[A-Z_]{3,40}$|^too-large$/.test(text));
 }
 
 function versionOf(etag: string | null): string | undefined {
@@ -134,17 +237,23 @@ function parseJson(text: string): unknown {
 }
 
 function resourceTypeOf(url: URL): string {
-  return url.pathname.split('/').find((part) => /^[A-Z][a-z]+[A-Za-z]*$/.test(part)) ?? url.hostname;
+  return (
+    url.pathname.split('/').find((part) => /^[A-Z][a-z]+[A-Za-z]*$/.test(part)) ?? url.hostname
+  );
 }
 
-/** Loopback, private addresses (RFC 1918), names without a dot (a container's), and names no public DNS knows. */
+/** Loopback, private addresses (RFC 1918), names without a dot (a container's), and names that no public DNS knows. */
 const PRIVATE_HOST =
   /^([^.:]+|.+\.(local|localhost|internal|lan)|(127|10|192\.168|172\.(1[6-9]|2\d|3[01]))\.[\d.]+|\[::1\])$/;
 
 function checkedUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (!url || !(url.protocol === 'https:' || (url.protocol === 'http:' && PRIVATE_HOST.test(url.hostname)))) {
-    throw new Error('The external address must be https://… (http:// only to this machine or a private name)');
+  const isSafe =
+    url?.protocol === 'https:' || (url?.protocol === 'http:' && PRIVATE_HOST.test(url.hostname));
+  if (!url || !isSafe) {
+    throw new Error(
+      'The external address must be https://… (http:// only to this machine or a private name)',
+    );
   }
   return url;
 }

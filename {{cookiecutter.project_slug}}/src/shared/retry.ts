@@ -1,12 +1,12 @@
-// Trying again: how long to wait, and when to give up.
+// Retries: how long to wait, and when to give up.
 import { setTimeout as wait } from 'node:timers/promises';
 import { transferableAbortController } from 'node:util';
 
-/** The first wait is up to this long, each further one up to twice as long as the one before. */
+/** The first wait is up to this long; each further one up to twice as long as the one before. */
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 5_000;
 
-/** Time, for everything that waits. One object, so that a test can put a faster clock in its place. */
+/** The clock that everything here waits by. An object, so that a test can replace its functions. */
 export const clock = {
   now: (): number => Date.now(),
   sleep: (ms: number, signal?: AbortSignal): Promise<void> => wait(ms, undefined, { signal }),
@@ -15,8 +15,8 @@ export const clock = {
 /**
  * How long to wait before the next attempt.
  *
- * What the server asks for comes first. Otherwise a random time under a limit that doubles ("full jitter"):
- * bots that failed together must not come back together.
+ * The server's Retry-After comes first. Otherwise a random time under a limit that doubles ("full jitter"), so that
+ * bots that failed at the same time do not retry at the same time.
  *
  * @param attempt - The attempt that has just failed: 1, 2, 3 …
  * @param retryAfter - The answer's `Retry-After` header: seconds, or an HTTP date (RFC 9110, 10.2.3).
@@ -44,7 +44,7 @@ function parseRetryAfter(value: string | null | undefined): number | undefined {
  *
  * @param attempt - The work; gets the number of the attempt, from 1.
  * @param deadline - When to give up: milliseconds since 1970, as `clock.now()` counts. Keep it well inside Bot.timeout.
- * @param delayFor - Milliseconds to wait after this error, or undefined when trying again cannot help.
+ * @param delayFor - Milliseconds to wait after this error, or undefined when another try cannot help.
  * @returns What the first successful attempt returned.
  * @throws The last attempt's error.
  * @example await retry(() => readSomething(), clock.now() + 5_000, (error, attempt) => retryDelay(attempt));
@@ -68,7 +68,7 @@ export async function retry<T>(
 }
 
 /**
- * Runs work that must end in time.
+ * Runs work with a time limit.
  *
  * @param ms - Until the signal is aborted, in milliseconds.
  * @param work - The work; it ends itself when the signal is aborted, as fetch does.
@@ -76,7 +76,10 @@ export async function retry<T>(
  * @throws What the work throws, also because it was aborted.
  * @example await withTimeout(4_000, (signal) => fetch(url, { signal }));
  */
-export async function withTimeout<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function withTimeout<T>(
+  ms: number,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const expired = transferableAbortController();
   const done = transferableAbortController();
   void clock.sleep(ms, done.signal).then(

@@ -1,15 +1,16 @@
-// Secrets of the Medplum project, as a bot gets them in `event.secrets`.
+// Reads the secrets of the Medplum project, which a bot gets in `event.secrets`.
 import type { BotEvent } from '@medplum/core';
 
-/** `event.secrets`: by name; a name that is not set is not there (Medplum 5.1). */
+/** `event.secrets`: secrets by name; a secret that is not set is missing (Medplum 5.1). */
 export type Secrets = BotEvent['secrets'];
 
 /**
- * A secret that may be missing.
+ * Reads a secret that may be missing.
  *
  * @param secrets - `event.secrets`.
  * @param name - The secret's name, e.g. `HAPI_BEARER_TOKEN`.
- * @returns Its value as text (an integer or boolean secret too), undefined when it is not set or empty.
+ * @returns Its value as text (an integer or boolean secret too); undefined when it is not set or empty.
+ * @example const token = optionalSecret(event.secrets, 'HAPI_BEARER_TOKEN');
  */
 export function optionalSecret(secrets: Secrets, name: string): string | undefined {
   const secret = secrets[name];
@@ -18,7 +19,7 @@ export function optionalSecret(secrets: Secrets, name: string): string | undefin
 }
 
 /**
- * A secret that a bot cannot work without.
+ * Reads a secret that the bot cannot work without.
  *
  * @param secrets - `event.secrets`.
  * @param name - The secret's name, e.g. `HAPI_BASE_URL`.
@@ -29,8 +30,9 @@ export function optionalSecret(secrets: Secrets, name: string): string | undefin
 export function requiredSecret(secrets: Secrets, name: string): string {
   const value = optionalSecret(secrets, name);
   if (value === undefined) {
-    const cure = 'Write it into .env.<environment>.secrets, then: npm run secrets -- push .env.<environment>.secrets';
-    throw new Error(`Secret ${name} is not set in this Medplum project. ${cure}`);
+    const hint =
+      'Write it into .env.<environment>.secrets, then: npm run secrets -- push .env.<environment>.secrets';
+    throw new Error(`Secret ${name} is not set in this Medplum project. ${hint}`);
   }
   return value;
 }

@@ -31,6 +31,7 @@ async function build({ production = false, verbose = false }: BuildOptions): Pro
   const { sharedExports, undocumented } = await import('../bundling/shared-exports.ts');
   const { bundle, summary } = await import('../../../esbuild-script.mjs');
   const { loadConfig } = await import('../config/config.ts');
+  const { runChecks } = await import('../checks.ts');
 
   const bundled = await withoutThrowing(() => bundle({ production, outdir: OUTDIR }), BuildError);
   const { bots, strictness } = loadConfig();
@@ -40,6 +41,7 @@ async function build({ production = false, verbose = false }: BuildOptions): Pro
   const checked = attribute([...(await linting), ...undocumented(sharedExports())], sources);
   const findings = mergeFindings([
     ...bundled.findings,
+    ...(await runChecks(bots)),
     ...(strictness === 'strict' ? asErrors(checked) : checked),
   ]);
   const built = await withoutThrowing(

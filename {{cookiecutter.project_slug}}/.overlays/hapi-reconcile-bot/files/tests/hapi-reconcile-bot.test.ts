@@ -1,19 +1,20 @@
 // The reconcile bot: what it repairs, what it leaves alone, and how it goes on where it stopped.
 import { readFileSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
-import { forbidden, OperationOutcomeError, serverError } from '@medplum/core';
+import { forbidden, OperationOutcomeError, serverError, tooManyRequests } from '@medplum/core';
 import type { BotEvent } from '@medplum/core';
 import type { Bundle, Patient } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { handler, TIME_BUDGET_MS } from '../src/bots/hapi-reconcile-bot.ts';
-import type { RunResult } from '../src/shared/reconcile-run.ts';
 import { clock } from '../src/shared/retry.ts';
-import * as configuration from '../src/shared/sync-config.ts';
-import { syncConfig } from '../src/shared/sync-config.ts';
+import * as configuration from '../src/shared/sync/config.ts';
+import { progressKey } from '../src/shared/sync/progress.ts';
+import type { RunResult } from '../src/shared/sync/reconcile.ts';
 import { startFhirServer } from '../tools/src/fhir-server/server.ts';
 import type { FhirServer } from '../tools/src/fhir-server/server.ts';
-import { memorySource } from './memory-source.ts';
-import type { MemorySource } from './memory-source.ts';
+import { AUTHORITY, testConfig } from './sync/config.ts';
+import { memorySource } from './sync/memory-source.ts';
+import type { MemorySource } from './sync/memory-source.ts';
 
 const SYSTEM = 'https://medplum.com/patient-id';
 
@@ -33,6 +34,7 @@ beforeEach(async () => {
     now += signal ? 0 : ms;
     await (signal && ms > 1 ? sleep(10_000, signal) : undefined); // after the deadline, nothing is waited for
   });
+  vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig());
   vi.spyOn(console, 'log').mockImplementation((line: string) => void lines.push(line));
 });
 afterEach(async () => {
@@ -40,9 +42,17 @@ afterEach(async () => {
   await external.stop();
 });
 
-function run(input: unknown = { resourceType: 'Bot' }): Promise<RunResult> {
+function run(
+  input: unknown = { resourceType: 'Bot' },
+  event: Partial<BotEvent> = {},
+): Promise<RunResult> {
   const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: external.baseUrl } };
-  return handler(source.medplum, { contentType: 'application/fhir+json', input, secrets } as unknown as BotEvent);
+  return handler(source.medplum, {
+    contentType: 'application/fhir+json',
+    input,
+    secrets,
+    ...event,
+  } as unknown as BotEvent);
 }
 
 function save(id: string, patient: Partial<Patient> = {}): void {
@@ -133,46 +143,31 @@ describe('changes', () => {
     save('p');
     save('q', { identifier: [{ system: 'urn:mrn', value: 'p' }] });
     await run();
-    expect((await run()).counts).toMatchObject({ checked: 2, differing: 0, duplicates: 0 });
+    expect((await run()).counts).toMatchObject({ checked: 2, differing: 0 });
     expect(await there()).toEqual(['p -', 'q -']);
   });
 
-  test('a copy under another id makes room for the patient itself', async () => {
+  test('records under other ids are not touched, whatever identifiers they carry', async () => {
     save('p', { gender: 'male' });
-    await put('copy', { identifier: [{ system: SYSTEM, value: 'p' }] });
-    expect((await run()).counts).toMatchObject({ differing: 1, duplicates: 1, failed: 0 });
-    expect(await there()).toEqual(['p male']);
-  });
-
-  test('a copy that a stranger links to stays, and is told; the run is none the worse', async () => {
-    save('p');
-    await put('copy', { identifier: [{ system: SYSTEM, value: 'p' }] });
-    await put('stranger', { link: [{ other: { reference: 'Patient/copy' }, type: 'seealso' }] });
-    expect(await run()).toMatchObject({ complete: true, counts: { duplicates: 1, failed: 0 } });
-    expect(await there()).toEqual(['copy -', 'p -', 'stranger -']);
-    expect(lines).toContainEqual(expect.stringMatching(/^DELETE Patient\/copy failed: HTTP 409/));
-  });
-
-  test('a second copy with our identifier goes; a merged one, and strangers, stay', async () => {
-    save('p');
     const ours = { system: SYSTEM, value: 'p' };
     await put('copy', { identifier: [ours] });
     await put('merged', { identifier: [ours, { system: SYSTEM, value: 'q' }] });
     await put('stranger', { identifier: [{ system: 'urn:x', value: 'p' }] });
-    expect((await run()).counts.duplicates).toBe(1);
-    expect(await there()).toEqual(['merged -', 'p -', 'stranger -']);
+    for (const input of [{}, { mode: 'full' }]) {
+      expect((await run(input)).counts).toMatchObject({ leftover: 0, unreadable: 0, failed: 0 });
+    }
+    expect(await there()).toEqual(['copy -', 'merged -', 'p male', 'stranger -']);
   });
 
-  test('with deactivate, nothing is deleted, and what is deactivated is no leftover and no duplicate any more', async () => {
-    vi.spyOn(configuration, 'syncConfig').mockReturnValue({ ...syncConfig({}), onDelete: 'deactivate' });
+  test('with deactivate, nothing is deleted, and what is deactivated is no leftover any more', async () => {
+    vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig({ onDelete: 'deactivate' }));
     save('p', { active: true });
     save('q', { active: true });
     await run();
-    await put('copy', { identifier: [{ system: SYSTEM, value: 'p' }], active: true });
     source.remove('Patient', 'q');
-    expect((await run()).counts).toMatchObject({ leftover: 1, duplicates: 1, failed: 0 });
-    expect(await there()).toEqual(['copy -', 'p -', 'q -']);
-    expect((await run()).counts).toMatchObject({ checked: 2, differing: 0, leftover: 0, duplicates: 0 });
+    expect((await run()).counts).toMatchObject({ leftover: 1, failed: 0 });
+    expect(await there()).toEqual(['p -', 'q -']);
+    expect((await run()).counts).toMatchObject({ checked: 2, differing: 0, leftover: 0 });
   });
 
   test('patients that link to each other', async () => {
@@ -187,8 +182,12 @@ describe('changes', () => {
     save('bad', { gender: 'robot' as never });
     await expect(run()).rejects.toThrow('1 resources could not be synced');
     expect(await there()).toEqual(['good -']);
-    expect(lines).toContainEqual(expect.stringMatching(/^SYNC Patient\/bad failed: HTTP 4/));
-    expect(lines).toContainEqual(expect.stringMatching(/^reconcile changes complete .* unreadable=0 failed=1$/));
+    expect(lines).toContainEqual(
+      expect.stringMatching(/^SYNC Patient\/bad failed: refused HTTP 4/),
+    );
+    expect(lines).toContainEqual(
+      expect.stringMatching(/^reconcile changes complete .* unreadable=0 postponed=0 failed=1$/),
+    );
     for (let n = 0; n < 2; n++) {
       now += hours(100);
       await expect(run()).rejects.toThrow('1 resources');
@@ -224,9 +223,15 @@ describe('changes', () => {
     meanwhile = () => put('p7', { gender: 'unknown' });
     expect((await run()).counts).toMatchObject({ differing: 50, failed: 0 });
     const [search, transaction, theirs, ...more] = sent;
-    expect([search, transaction, theirs]).toEqual(['POST /Patient/_search', 'POST ', 'PUT /Patient/p7']);
+    expect([search, transaction, theirs]).toEqual([
+      'POST /Patient/_search',
+      'POST ',
+      'PUT /Patient/p7',
+    ]);
     expect(more).toEqual(['POST ', 'GET /Patient/p7', 'PUT /Patient/p7']);
-    expect(new Set((await there()).map((patient) => patient.split(' ')[1]))).toEqual(new Set(['other']));
+    expect(new Set((await there()).map((patient) => patient.split(' ')[1]))).toEqual(
+      new Set(['other']),
+    );
   });
 
   test('tags and labels that are gone go there, too', async () => {
@@ -235,7 +240,7 @@ describe('changes', () => {
     save('p', { meta: { tag: [{ code: 'b' }] } });
     await run();
     const { meta } = (await (await fetch(`${external.baseUrl}/Patient/p`)).json()) as Patient;
-    expect(meta?.tag).toEqual([{ code: 'b' }]);
+    expect(meta?.tag?.map(({ code }) => code).toSorted()).toEqual(['b', 'synced']);
     expect(meta).not.toHaveProperty('security');
   });
 
@@ -309,8 +314,10 @@ describe('changes', () => {
       }
       return fetch(url, init);
     });
-    await expect(run()).rejects.toMatchObject({ status: 0 });
-    await run();
+    expect((await run()).counts, 'each is synced by itself then').toMatchObject({
+      differing: 1,
+      failed: 0,
+    });
     save('p', { gender: 'male' });
     await run();
     expect((await late?.())?.status).toBe(409);
@@ -322,12 +329,24 @@ describe('changes', () => {
       save(`p${n}`);
     }
     source.before = (request) => {
-      now += request.includes('_sort') ? TIME_BUDGET_MS - 10_000 : 0;
+      now += request.includes('_sort') ? TIME_BUDGET_MS - 9_000 : 0;
     };
     expect(await run()).toMatchObject({ complete: false, counts: { checked: 400 } });
     source.before = () => undefined;
     expect(await run()).toMatchObject({ complete: true, counts: { checked: 50 } });
   });
+});
+
+test('two bots, or two targets, do not share their progress', async () => {
+  save('p');
+  now += hours(10);
+  const event = { bot: { reference: 'Bot/one' } };
+  expect((await run({}, event)).counts.checked).toBe(1);
+  expect((await run({}, event)).counts.checked).toBe(0);
+  expect((await run({}, { bot: { reference: 'Bot/two' } })).counts.checked).toBe(1);
+  expect(progressKey('Bot/one', 'https://a.example.org', AUTHORITY)).not.toBe(
+    progressKey('Bot/one', 'https://b.example.org', AUTHORITY),
+  );
 });
 
 test('many that cannot be helped keep no run from its end, and none is forgotten', async () => {
@@ -389,7 +408,11 @@ test('what there is no time for is done by the next run', async () => {
     now += slow && init?.method === 'DELETE' ? 2_500 : 0;
     return fetch(url, init);
   });
-  await expect(run({ ms: 31_000 })).rejects.toThrow('3 resources could not be synced');
+  expect((await run({ ms: 31_000 })).counts).toMatchObject({
+    leftover: 15,
+    postponed: 4,
+    failed: 0,
+  });
   slow = false;
   expect((await run()).counts.failed).toBe(0);
   expect(await there()).toEqual([]);
@@ -416,7 +439,7 @@ test('after other types were configured, everything is looked at, and what faile
   source.save({ resourceType: 'Organization', id: 'clinic' });
   await expect(run()).rejects.toThrow('1 resources could not be synced');
   now += hours(10);
-  vi.spyOn(configuration, 'syncConfig').mockReturnValue({ ...syncConfig({}), types: ['Organization'] });
+  vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig({ types: ['Organization'] }));
   source.before = (request) => {
     if (request.startsWith('GET Patient')) {
       throw new OperationOutcomeError(forbidden);
@@ -426,9 +449,15 @@ test('after other types were configured, everything is looked at, and what faile
 });
 
 test('the progress is a Basic of its own; one that a dying run left empty is filled', async () => {
-  const identifier = { system: 'urn:medplum-bots:reconcile-progress', value: 'hapi-reconcile-bot' };
+  const value = progressKey(undefined, external.baseUrl, AUTHORITY);
+  const identifier = { system: 'urn:medplum-bots:reconcile-progress', value };
   source.save({ resourceType: 'Basic', id: 'ours', code: {}, identifier: [identifier] } as never);
-  const theirs = { resourceType: 'Basic', id: 'theirs', code: {}, identifier: [{ system: 'urn:x', value: 'y' }] };
+  const theirs = {
+    resourceType: 'Basic',
+    id: 'theirs',
+    code: {},
+    identifier: [{ system: 'urn:x', value: 'y' }],
+  };
   source.save(theirs as never);
   save('p');
   now += hours(10);
@@ -446,17 +475,23 @@ test.each(['search', 'createResourceIfNoneExist', 'updateResource'] as const)(
       new OperationOutcomeError(serverError(new Error('Ada Lovelace 1815-12-10'))),
     );
     const error = await run().catch((thrown: Error) => thrown);
-    expect(error).toMatchObject({ message: expect.stringMatching(/^(GET|PUT) Basic \w+ Medplum: [a-z-]+$/) });
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/^(GET|PUT) Basic \w+ Medplum: [a-z-]+$/),
+    });
     expect(JSON.stringify([error, (error as Error).stack, lines])).not.toMatch(/Lovelace|1815/);
   },
 );
 
 test('a Medplum that hangs is left alone in time', async () => {
-  vi.mocked(clock.sleep).mockImplementation(async () => void (await new Promise((resolve) => setTimeout(resolve, 20))));
+  vi.mocked(clock.sleep).mockImplementation(
+    async () => void (await new Promise((resolve) => setTimeout(resolve, 20))),
+  );
   for (const hangs of ['search', 'updateResource'] as const) {
     vi.spyOn(source.medplum, hangs).mockImplementation(((...given: unknown[]) => {
       const { signal } = given.at(-1) as { signal: AbortSignal };
-      return new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
+      return new Promise((_, reject) =>
+        signal.addEventListener('abort', () => reject(new Error('aborted'))),
+      );
     }) as never);
     await expect(run()).rejects.toThrow(/^(GET|PUT) Basic \w+ Medplum: no-answer$/);
     vi.mocked(source.medplum[hangs]).mockRestore();
@@ -472,7 +507,9 @@ describe('references', () => {
     await put('stranger', { link });
     source.remove('Patient', 'b');
     await expect(run()).rejects.toThrow('1 resources could not be synced');
-    expect(lines).toContainEqual(expect.stringMatching(/^SYNC Patient\/b failed: HTTP 409 processing$/));
+    expect(lines).toContainEqual(
+      expect.stringMatching(/^SYNC Patient\/b failed: blocked HTTP 409 processing/),
+    );
     await put('stranger', {});
     now += hours(10);
     expect((await run()).counts.failed).toBe(0);
@@ -502,26 +539,21 @@ describe('full', () => {
     save('expunged');
     save('deleted-long-ago');
     await run();
-    await put('changed-there', { gender: 'female', identifier: [{ system: SYSTEM, value: 'changed-there' }] });
+    await put('changed-there', {
+      gender: 'female',
+      identifier: [{ system: SYSTEM, value: 'changed-there' }],
+    });
     await put('stranger', { identifier: [{ system: 'urn:x', value: 'p' }] });
     source.remove('Patient', 'deleted-long-ago');
     source.expunge('Patient', 'expunged');
     const result = await run({ mode: 'full' });
-    expect(result).toMatchObject({ mode: 'full', complete: true, counts: { differing: 1, unreadable: 1, failed: 0 } });
+    expect(result).toMatchObject({
+      mode: 'full',
+      complete: true,
+      counts: { differing: 1, unreadable: 1, failed: 0 },
+    });
     expect(await there()).toEqual(['changed-there male', 'expunged -', 'same male', 'stranger -']);
     expect(lines).toContainEqual('SYNC Patient/expunged failed: not-found');
-  });
-
-  test('of what cannot be read, no copy goes either: it may be the only one', async () => {
-    save('p');
-    await put('copy', { identifier: [{ system: SYSTEM, value: 'p' }] });
-    source.access = 'hidden';
-    expect((await run({ mode: 'full' })).counts).toMatchObject({ unreadable: 1, failed: 0 });
-    expect(await there()).toEqual(['copy -']);
-    source.access = 'full';
-    source.remove('Patient', 'p');
-    expect((await run({ mode: 'full' })).counts).toMatchObject({ unreadable: 0, failed: 0 });
-    expect(await there()).toEqual([]);
   });
 
   test('losing the right to read deletes nothing', async () => {
@@ -538,13 +570,18 @@ describe('full', () => {
     await run();
     save('missing');
     source.remove('Patient', 'deleted');
-    await put('copy', { identifier: [{ system: SYSTEM, value: 'same' }] });
     await put('orphan', { identifier: [{ system: SYSTEM, value: 'orphan' }] });
     const before = [await there(), source.requests.length];
-    const counts = { differing: 1, leftover: 2, duplicates: 1, failed: 0 };
-    expect(await run({ mode: 'full', dryRun: true })).toMatchObject({ dryRun: true, complete: true, counts });
+    const counts = { differing: 1, leftover: 2, failed: 0 };
+    expect(await run({ mode: 'full', dryRun: true })).toMatchObject({
+      dryRun: true,
+      complete: true,
+      counts,
+    });
     expect(await there()).toEqual(before[0]);
-    expect(source.requests.slice(before[1] as number).filter((request) => !request.startsWith('GET'))).toEqual([]);
+    expect(
+      source.requests.slice(before[1] as number).filter((request) => !request.startsWith('GET')),
+    ).toEqual([]);
   });
 
   test.each([
@@ -555,20 +592,226 @@ describe('full', () => {
       save(`p${n}`);
     }
     source.before = (request) => {
-      now += request.includes('_sort') ? TIME_BUDGET_MS - 10_000 : 0;
+      now += request.includes('_sort') ? TIME_BUDGET_MS - 9_000 : 0;
     };
     await run({ mode: 'full' });
     source.before = () => undefined;
-    expect(await run(input)).toMatchObject({ mode: 'full', complete: true, counts: { checked: 50 } });
+    expect(await run(input)).toMatchObject({
+      mode: 'full',
+      complete: true,
+      counts: { checked: 50 },
+    });
   });
 });
 
-test('medplum.config.json lets the bot read what is synced, and gives it time', () => {
+describe('one resource never stops the others', () => {
+  const POISON = 'poison';
+
+  /** A target that answers to whatever holds the poison; a batch is answered entry by entry. */
+  function poisoned(status: number): void {
+    const { fetch } = globalThis;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      const isBundle = String(url) === external.baseUrl;
+      const body = typeof init?.body === 'string' ? init.body : '';
+      if (!body.includes(POISON)) {
+        return fetch(url, init);
+      }
+      if (!isBundle || body.includes('"type":"transaction"')) {
+        return new Response('{}', { status });
+      }
+      const bundle = JSON.parse(body) as Bundle;
+      const healthy = bundle.entry?.filter((entry) => !JSON.stringify(entry).includes(POISON));
+      const answer = await fetch(url, {
+        ...init,
+        body: JSON.stringify({ ...bundle, entry: healthy }),
+      });
+      const { entry = [] } = (await answer.json()) as Bundle;
+      const all = bundle.entry?.map((entryOf) =>
+        JSON.stringify(entryOf).includes(POISON)
+          ? { response: { status: String(status) } }
+          : entry.shift(),
+      );
+      return Response.json({ resourceType: 'Bundle', type: 'batch-response', entry: all });
+    });
+  }
+
+  test.each([500, 503, 400, 403, 409])(
+    'the target always answers %i to one of them',
+    async (status) => {
+      poisoned(status);
+      save('a');
+      save('b', { name: [{ text: POISON }] });
+      save('c');
+      await expect(run()).rejects.toThrow('1 resources could not be synced');
+      expect(await there()).toEqual(['a -', 'c -']);
+      save('d');
+      await expect(run()).rejects.toThrow('1 resources could not be synced');
+      expect(await there()).toEqual(['a -', 'c -', 'd -']);
+    },
+  );
+
+  test('however many of them there are: each run gets further', async () => {
+    poisoned(500);
+    for (let n = 0; n < 90; n++) {
+      save(`p${n}`, n < 40 ? { name: [{ text: POISON }] } : {});
+    }
+    for (let n = 0; n < 2; n++) {
+      await expect(run()).rejects.toThrow('could not be synced');
+    }
+    expect(await there()).toHaveLength(50);
+  });
+
+  test('a bug that one of them brings to light is its failure', async () => {
+    const inScope = ({ id }: { id?: string }): boolean => {
+      if (id === 'b') {
+        throw new TypeError('Cannot read properties of undefined');
+      }
+      return true;
+    };
+    vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig({ inScope }));
+    ['a', 'b', 'c'].forEach((id) => save(id));
+    const result = await run({ report: true });
+    expect(result).toMatchObject({ counts: { failed: 1 }, failures: { bug: 1 } });
+    expect(await there()).toEqual(['a -', 'c -']);
+  });
+
+  test('a url that belongs to Medplum, half an emoji, a reference to itself', async () => {
+    vi.spyOn(configuration, 'syncConfig').mockReturnValue(
+      testConfig({ types: ['Patient', 'Questionnaire'] }),
+    );
+    const url = 'https://medplum.com/questionnaires/1';
+    source.save({ resourceType: 'Questionnaire', id: 'q', status: 'active', url, title: 'Kept' });
+    save('half', { name: [{ text: '\ud83d' }] });
+    save('itself', { link: [{ other: { reference: 'Patient/itself' }, type: 'seealso' }] });
+    save('good');
+    await run({ report: true });
+    expect((await there()).map((patient) => patient.split(' ')[0])).toEqual(
+      expect.arrayContaining(['good', 'itself']),
+    );
+    expect(await (await fetch(`${external.baseUrl}/Questionnaire/q`)).json()).toMatchObject({
+      url,
+      title: 'Kept',
+    });
+  });
+
+  test('a type that is not supported keeps none of the others out', async () => {
+    const types = ['Provenance', 'Patient'] as unknown as ['Patient'];
+    vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig({ types }));
+    save('p');
+    expect(await run({ report: true })).toMatchObject({ complete: true, failures: { list: 1 } });
+    expect(await there()).toEqual(['p -']);
+  });
+
+  test('a list that the target refuses keeps none of the others out', async () => {
+    vi.spyOn(configuration, 'syncConfig').mockReturnValue(
+      testConfig({ types: ['Patient', 'Organization'] }),
+    );
+    save('p');
+    await run();
+    source.remove('Patient', 'p');
+    const { fetch } = globalThis;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) =>
+      String(url).includes('Organization?')
+        ? new Response('{}', { status: 400 })
+        : fetch(url, init),
+    );
+    expect(await run({ mode: 'full', report: true })).toMatchObject({
+      complete: true,
+      failures: { list: 2 },
+    });
+    expect(await there()).toEqual([]);
+  });
+
+  test('a target without history keeps none of the others out, only what is restored', async () => {
+    save('restored');
+    await run();
+    source.remove('Patient', 'restored');
+    await run();
+    save('restored');
+    save('new');
+    const { fetch } = globalThis;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+      if (String(url).includes('_history')) {
+        return new Response('', { status: 501 });
+      }
+      const answer = await fetch(url, init);
+      return answer.status === 410 ? new Response(await answer.text(), { status: 410 }) : answer;
+    });
+    expect(await run({ report: true })).toMatchObject({
+      complete: true,
+      failures: { unsupported: 1 },
+    });
+    expect(await there()).toEqual(['new -']);
+  });
+
+  test('a target that lies to searches is looked at resource by resource', async () => {
+    save('p', { gender: 'male' });
+    const { fetch } = globalThis;
+    const stranger = { resourceType: 'Patient', id: 'someone-else' };
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) =>
+      String(url).endsWith('/_search')
+        ? Response.json({
+            resourceType: 'Bundle',
+            type: 'searchset',
+            entry: [{ resource: stranger }],
+          })
+        : fetch(url, init),
+    );
+    expect((await run()).counts).toMatchObject({ checked: 1, failed: 0 });
+    expect(await there()).toEqual(['p male']);
+  });
+
+  test('a target that is down ends the run at once, and nothing is forgotten', async () => {
+    for (let n = 0; n < 60; n++) {
+      save(`p${n}`);
+    }
+    const { fetch } = globalThis;
+    const sent = vi
+      .spyOn(globalThis, 'fetch')
+      .mockRejectedValue(Object.assign(new TypeError(), { code: 'ECONNREFUSED' }));
+    await expect(run()).rejects.toMatchObject({ code: 'unavailable' });
+    expect(sent.mock.calls.length).toBeLessThan(15);
+    sent.mockImplementation(fetch);
+    expect((await run()).counts).toMatchObject({ checked: 60, failed: 0 });
+    expect(await there()).toHaveLength(60);
+  });
+});
+
+describe("Medplum's quota", () => {
+  test('when it is nearly spent, the run waits until it is there again', async () => {
+    save('p');
+    source.rateLimits = [{ name: 'fhirInteractions', remainingUnits: 100, secondsUntilReset: 30 }];
+    const began = now;
+    expect((await run()).complete).toBe(true);
+    expect(now - began).toBeGreaterThanOrEqual(30_000);
+  });
+
+  test('if there is no time to wait, the run ends, and the next one goes on', async () => {
+    save('p');
+    source.rateLimits = [{ name: 'fhirInteractions', remainingUnits: 100, secondsUntilReset: 50 }];
+    expect(await run({ ms: 40_000 })).toMatchObject({ complete: false, counts: { checked: 0 } });
+    source.rateLimits = [];
+    expect(await run()).toMatchObject({ complete: true, counts: { checked: 1 } });
+  });
+
+  test('when it is spent, the run ends at the first refusal: more requests would only prolong the block', async () => {
+    ['p', 'q'].forEach((id) => save(id));
+    source.before = (request) => {
+      if (request.startsWith('GET Patient?_id')) {
+        throw new OperationOutcomeError(tooManyRequests);
+      }
+    };
+    await expect(run()).rejects.toMatchObject({ code: 'throttled' });
+    expect(source.requests.filter((request) => request.startsWith('GET Patient?_id'))).toHaveLength(
+      1,
+    );
+  });
+});
+
+test('the bot has more time than a run takes', () => {
   const { bots } = JSON.parse(readFileSync('medplum.config.json', 'utf8')) as {
-    bots: { name: string; timeout: number; accessPolicy: { resourceType: string; criteria?: string }[] }[];
+    bots: { name: string; timeout: number }[];
   };
   const bot = bots.find(({ name }) => name === 'hapi-reconcile-bot');
-  const readable = bot?.accessPolicy.filter(({ criteria }) => !criteria).map(({ resourceType }) => resourceType);
-  expect(readable).toEqual(expect.arrayContaining([...syncConfig({}).types, 'Basic']));
   expect(TIME_BUDGET_MS).toBeLessThan((bot?.timeout ?? 10) * 1000);
 });

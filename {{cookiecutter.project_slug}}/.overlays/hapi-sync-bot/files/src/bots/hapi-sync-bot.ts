@@ -1,18 +1,16 @@
-// Keeps the external FHIR server in step with Medplum: whatever an event says, it brings one resource up to date.
+// Keeps the external FHIR server in sync with Medplum: whatever an event says, it brings one resource up to date.
 import type { BotEvent, MedplumClient } from '@medplum/core';
-import { connectExternalServer } from '../shared/external-server.ts';
 import { changeFrom } from '../shared/fhir-events.ts';
 import type { Change } from '../shared/fhir-events.ts';
-import { sync } from '../shared/fhir-sync.ts';
-import type { SyncResult } from '../shared/fhir-sync.ts';
 import { logExternalRequest } from '../shared/http-helpers.ts';
 import { clock } from '../shared/retry.ts';
-import { syncConfig } from '../shared/sync-config.ts';
+import { connectTarget, sync, syncConfig } from '../shared/sync/index.ts';
+import type { SyncResult } from '../shared/sync/index.ts';
 
-/** Five seconds less than the bot's timeout in medplum.config.json: time to say what went wrong. */
+/** Five seconds less than the bot's timeout in medplum.config.json: time to log what went wrong. */
 export const TIME_BUDGET_MS = 25_000;
 
-/** For the log: what the last request to the external server was. */
+/** For the log: the last request to the external server. */
 const VERBS = {
   created: 'PUT',
   updated: 'PUT',
@@ -26,10 +24,10 @@ const VERBS = {
 /**
  * Runs on each creation, update and deletion of a synced type (see `subscriptions` in medplum.config.json).
  *
- * @param medplum - Acts as this bot; it must be allowed to read the synced types, without criteria.
+ * @param medplum - Acts as this bot. It must be allowed to read the synced types, without criteria.
  * @param event - The event; `{ resourceType, id }` as input syncs that resource by hand (`npm run resync`).
  * @returns What was done.
- * @throws What stood in the way, after logging it. Medplum does not run a failed bot again: hapi-reconcile-bot repairs.
+ * @throws What went wrong, after logging it. Medplum does not run a failed bot again: hapi-reconcile-bot repairs.
  */
 export async function handler(medplum: MedplumClient, event: BotEvent): Promise<SyncResult> {
   const started = clock.now();
@@ -38,15 +36,15 @@ export async function handler(medplum: MedplumClient, event: BotEvent): Promise<
   try {
     change = changeFrom(event);
     const { kind, resourceType, id } = change;
-    const server = connectExternalServer(event.secrets, deadline);
-    const context = { medplum, server, config: syncConfig(event.secrets), deadline };
-    const result = await sync(context, resourceType, id, kind === 'delete');
+    const target = connectTarget(event.secrets, deadline);
+    const context = { medplum, target, config: syncConfig(event.secrets), deadline };
+    const result = await sync(context, resourceType, id, { isDeletionKnown: kind === 'delete' });
     const { action, version, attempts, leftOut } = result;
     const details = { version, attempt: attempts, leftOut, ms: clock.now() - started };
     logExternalRequest(`${VERBS[action]} ${resourceType}`, id, true, undefined, details);
     return result;
   } catch (error) {
-    const { resourceType, id = '' } = change ?? {};
+    const { resourceType = 'resource', id = '' } = change ?? {};
     logExternalRequest(`SYNC ${resourceType}`, id, false, error, { ms: clock.now() - started });
     throw error;
   }

@@ -1,15 +1,9 @@
-// The shortest sync: a conditional PUT for a patient that is there, look-up and delete for one that is not.
+// The shortest sync, for reading: a conditional PUT for a patient that exists, a DELETE for one that was deleted.
 //
-// It trusts its event, so it does not guard against: an older event that comes late (it overwrites newer data), events
-// in the wrong order, a write that is held up on its way (it brings a deleted patient back), parallel creates (they can
-// make two patients); and it leaves all references out. hapi-sync-bot guards against all of this.
+// It trusts its event, so events that come late or in the wrong order overwrite newer data, and parallel creates can
+// make two patients. It copies a few elements only. hapi-sync-bot has none of these limits.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Bundle, Patient } from '@medplum/fhirtypes';
-import { changeFrom } from '../shared/fhir-events.ts';
-import type { Change } from '../shared/fhir-events.ts';
-import { identifierQuery } from '../shared/fhir-identifier.ts';
-import { sanitize } from '../shared/fhir-sanitize.ts';
-import { isMerged } from '../shared/fhir-target.ts';
 import {
   HTTP_VERBS,
   logExternalRequest,
@@ -18,42 +12,87 @@ import {
 } from '../shared/http-helpers.ts';
 import { optionalSecret, requiredSecret } from '../shared/secrets.ts';
 
+/** The identifier that ties the two patients together: this system, with the id on Medplum as value. */
 const SYSTEM = 'https://medplum.com/patient-id';
-const VERBS = { upsert: HTTP_VERBS.PUT, delete: HTTP_VERBS.DELETE };
 
 /**
  * Runs on each creation, update and deletion of a Patient.
  *
- * @param _medplum - Not used: everything this bot knows is in the event.
- * @param event - The event.
- * @returns True when the external server took it.
- * @throws RequestFailure, after logging it.
+ * @param _medplum - Not used: everything this bot needs is in the event.
+ * @param event - Its input is the patient, or `{ deletedResource }` after a deletion.
+ * @returns True when the external server did it.
+ * @throws Error, after logging it.
  */
 export async function handler(_medplum: MedplumClient, event: BotEvent): Promise<boolean> {
-  let change: Change | undefined;
+  const { deletedResource, ...current } = event.input as Patient & { deletedResource?: Patient };
+  const {
+    id = '',
+    identifier = [],
+    active,
+    name,
+    telecom,
+    gender,
+    birthDate,
+    address,
+  } = deletedResource ?? current;
+  const operation = deletedResource ? 'DELETE Patient' : 'PUT Patient';
   try {
-    change = changeFrom(event);
-    const { kind, id, resource } = change;
     const baseUrl = requiredSecret(event.secrets, 'HAPI_BASE_URL').replace(/\/+$/, '');
     const token = optionalSecret(event.secrets, 'HAPI_BEARER_TOKEN');
     const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
-    const query = identifierQuery(SYSTEM, id);
-    if (kind === 'delete') {
-      // Never a conditional DELETE: look first, and delete by id.
-      const fresh = { ...headers, 'cache-control': 'no-cache' };
-      const found = await makeConditionalFhirRequest<Bundle<Patient>>(baseUrl, 'Patient', query, 'GET', null, fresh);
-      const patients = (found?.entry ?? []).flatMap((entry) => entry.resource ?? []);
-      for (const patient of patients.filter((one) => !isMerged(one, SYSTEM))) {
-        await makeExternalRequest(`${baseUrl}/Patient/${patient.id}`, HTTP_VERBS.DELETE, null, headers);
-      }
-    } else {
-      const { body } = sanitize(resource as Patient, { system: SYSTEM, value: id }, () => undefined);
-      await makeConditionalFhirRequest(baseUrl, 'Patient', query, HTTP_VERBS.PUT, body, headers);
+
+    // Look first: a server that ignores the identifier would overwrite or delete whatever it finds.
+    const query = `identifier=${SYSTEM}|${id}`;
+    const fresh = { ...headers, 'cache-control': 'no-cache' };
+    const found = await makeConditionalFhirRequest<Bundle>(
+      baseUrl,
+      'Patient',
+      query,
+      HTTP_VERBS.GET,
+      null,
+      fresh,
+    );
+    if (found?.resourceType !== 'Bundle') {
+      throw new Error('The external server did not answer with a search result');
     }
-    logExternalRequest(`${VERBS[kind]} Patient`, id, true);
+    const patients = found.entry?.map(({ resource }) => resource as Patient) ?? [];
+    const exact = patients.filter((patient) => carriesOnly(patient, id));
+
+    if (deletedResource) {
+      for (const patient of exact) {
+        const url = `${baseUrl}/Patient/${encodeURIComponent(patient.id ?? '')}`;
+        await makeExternalRequest(url, HTTP_VERBS.DELETE, null, headers);
+      }
+    } else if (exact.length < patients.length) {
+      throw new Error(
+        'The external server found a patient that does not carry exactly this identifier',
+      );
+    } else {
+      const others = identifier.filter(({ system }) => system !== SYSTEM);
+      const all = [...others, { system: SYSTEM, value: id }];
+      const copy: Patient = {
+        resourceType: 'Patient',
+        identifier: all,
+        active,
+        name,
+        telecom,
+        gender,
+        birthDate,
+        address,
+      };
+      await makeConditionalFhirRequest(baseUrl, 'Patient', query, HTTP_VERBS.PUT, copy, headers);
+    }
+    logExternalRequest(operation, id, true);
     return true;
   } catch (error) {
-    logExternalRequest(`${change ? VERBS[change.kind] : 'SYNC'} Patient`, change?.id ?? '', false, error);
+    logExternalRequest(operation, id, false, error);
     throw error;
   }
+}
+
+/** False also for a record that was merged there, with the identifiers of two patients. */
+function carriesOnly(patient: Patient, id: string): boolean {
+  const ours = patient.identifier?.filter(({ system }) => system === SYSTEM) ?? [];
+  const isPatient = patient.resourceType === 'Patient' && patient.id !== undefined;
+  return isPatient && ours.length > 0 && ours.every(({ value }) => value === id);
 }

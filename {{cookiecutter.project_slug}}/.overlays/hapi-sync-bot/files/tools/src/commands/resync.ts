@@ -1,5 +1,6 @@
-// `npm run resync`: syncs resources by hand, compares everything, or says what failed last.
+// `npm run resync`: syncs resources by hand, compares everything, or shows what failed last.
 import { Command } from 'commander';
+import { setTimeout } from 'node:timers/promises';
 import { green, red, table, yellow } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { loadConfig } from '../config/config.ts';
@@ -9,6 +10,12 @@ import { RequestError, connect } from '../deploy/server.ts';
 import type { Server } from '../deploy/server.ts';
 import { readEnvironment } from '../config/environment.ts';
 import { readRuns } from '../deploy/logs.ts';
+
+const REFERENCE = /^[A-Z][A-Za-z]+\/[A-Za-z0-9.-]{1,64}$/;
+/** The time of one step of a full comparison, in milliseconds: a gateway often ends a request after a minute. */
+const STEP_MS = 40_000;
+/** How long to wait after a step that could not look at anything, because Medplum's quota is nearly spent. */
+const QUOTA_PAUSE_MS = 15_000;
 
 const USAGE = 'Write: npm run resync -- Patient/<id> …, or --failed, or --full [--dry-run]';
 
@@ -32,74 +39,107 @@ export const command = new Command('resync')
   .addHelpText('after', '\nExample: npm run resync -- --full --env production')
   .action(resync);
 
-async function resync(references: string[], values: ResyncOptions): Promise<void> {
-  const wrong = references.find(
-    (reference) => !/^[A-Z][A-Za-z]+\/[A-Za-z0-9.-]{1,64}$/.test(reference),
-  );
-  if (wrong || [references.length > 0, values.failed, values.full].filter(Boolean).length !== 1) {
+async function resync(references: string[], options: ResyncOptions): Promise<void> {
+  const isWrong = references.some((reference) => !REFERENCE.test(reference));
+  const given = [references.length > 0, options.failed, options.full].filter(Boolean);
+  if (isWrong || given.length !== 1) {
     throw new UserError(USAGE);
   }
-  const environment = readEnvironment(values.env);
+  const environment = readEnvironment(options.env);
   const server = await connect(environment);
-  const own = ownBots(
-    (await readActual(server)).bots,
-    loadConfig().identifierSystem,
-    environment.name,
-  );
-  const idOf = (wanted: string): string => {
-    const found = own.find(({ name }) => name === wanted);
-    if (!found)
-      throw new UserError(
-        `${wanted} is not deployed to ${environment.name}. Deploy it: npm run setup:bots`,
-      );
+  const botId = await deployedBots(server, environment.name);
+  if (options.failed) {
+    await listFailed(server, [botId('hapi-sync-bot')]);
+  } else if (options.full) {
+    await compareAll(server, botId('hapi-reconcile-bot'), options.dryRun === true);
+  } else {
+    await syncEach(server, botId('hapi-sync-bot'), references);
+  }
+}
+
+/** Looks up the deployed bots of this repository; the function returned gives the id of one. */
+async function deployedBots(server: Server, environment: string): Promise<(name: string) => string> {
+  const { bots } = await readActual(server);
+  const own = ownBots(bots, loadConfig().identifierSystem, environment);
+  return (name) => {
+    const found = own.find((bot) => bot.name === name);
+    if (!found) {
+      throw new UserError(`${name} is not deployed to ${environment}. Deploy it: npm run setup:bots`);
+    }
     return found.bot.id;
   };
-  if (values.failed) return listFailed(server, [idOf('hapi-sync-bot')]);
-  if (values.full) return compareAll(server, idOf('hapi-reconcile-bot'), values.dryRun === true);
+}
+
+async function syncEach(server: Server, botId: string, references: string[]): Promise<void> {
   let failures = 0;
   for (const reference of references) {
     const [resourceType, id] = reference.split('/');
     try {
-      const { action } = await execute<{ action: string }>(server, idOf('hapi-sync-bot'), {
-        resourceType,
-        id,
-      });
+      const { action } = await execute<{ action: string }>(server, botId, { resourceType, id });
       console.log(`${green(action)}  ${reference}`);
     } catch (error) {
-      if (!(error instanceof UserError)) throw error;
+      if (!(error instanceof UserError)) {
+        throw error;
+      }
       failures++;
-      console.log(`${red('failed')}  ${reference}  What it says: npm run logs -- --failed`);
+      console.log(`${red('failed')}  ${reference}  See why: npm run logs -- --failed`);
     }
   }
   process.exitCode = failures > 0 ? 1 : 0;
 }
 
-/** Runs the reconcile bot until it has seen everything; each run shorter than a request may take. */
-async function compareAll(server: Server, id: string, dryRun: boolean): Promise<void> {
-  const sums = new Map<string, number>();
-  for (let complete = false; !complete;) {
-    const input = { mode: 'full', dryRun, ms: 90_000 };
-    const result = await execute<{ complete: boolean; counts: Record<string, number> }>(
-      server,
-      id,
-      input,
-    );
-    Object.entries(result.counts).forEach(([name, count]) =>
-      sums.set(name, (sums.get(name) ?? 0) + count),
-    );
-    if (!result.complete && dryRun) console.log(yellow('Its time was up: this is not everything.'));
-    complete = result.complete || dryRun;
+/** What hapi-reconcile-bot returns. */
+interface RunResult {
+  complete: boolean;
+  counts: Record<string, number>;
+  failures: Record<string, number>;
+}
+
+/** Runs the reconcile bot until it has looked at everything, and shows what it found, also if something failed. */
+async function compareAll(server: Server, botId: string, dryRun: boolean): Promise<void> {
+  const counts = new Map<string, number>();
+  const failures = new Map<string, number>();
+  let isComplete = false;
+  try {
+    while (!isComplete) {
+      const input = { mode: 'full', dryRun, ms: STEP_MS, report: true };
+      const result = await execute<RunResult>(server, botId, input);
+      addUp(counts, result.counts);
+      addUp(failures, result.failures);
+      if (!result.complete && dryRun) {
+        console.log(yellow('The time of one run was not enough: these are not all.'));
+      }
+      isComplete = result.complete || dryRun;
+      if (!isComplete && result.counts['checked'] === 0) {
+        await setTimeout(QUOTA_PAUSE_MS);
+      }
+    }
+  } finally {
+    if (counts.size > 0) {
+      console.log(table(['found', 'resources'], [...counts]));
+    }
+    if (failures.size > 0) {
+      console.log(table(['failed because', 'resources'], [...failures]));
+      console.log('See which: npm run logs -- hapi-reconcile-bot --failed, and docs/syncing.md for what the codes mean');
+    }
   }
-  console.log(table(['found', 'resources'], [...sums]));
+  process.exitCode = failures.size > 0 ? 1 : 0;
+}
+
+function addUp(sums: Map<string, number>, counts: Record<string, number>): void {
+  for (const [name, count] of Object.entries(counts)) {
+    sums.set(name, (sums.get(name) ?? 0) + count);
+  }
 }
 
 async function execute<T>(server: Server, id: string, input: unknown): Promise<T> {
   try {
     return await server.send<T>('POST', `Bot/${id}/$execute`, input);
   } catch (error) {
-    throw error instanceof RequestError
-      ? new UserError('The bot failed. What it says: npm run logs -- --failed')
-      : error;
+    if (error instanceof RequestError) {
+      throw new UserError('The bot failed. See why: npm run logs -- --failed');
+    }
+    throw error;
   }
 }
 

@@ -23,16 +23,26 @@ test.each([
 
 test('header names may have any case, and values may be lists', () => {
   const headers = { 'x-mEdPlUm-DELETED-resource': [`Patient/${ID}`] };
-  expect(changeFrom({ input: {}, headers })).toEqual({ kind: 'delete', resourceType: 'Patient', id: ID });
+  expect(changeFrom({ input: {}, headers })).toEqual({
+    kind: 'delete',
+    resourceType: 'Patient',
+    id: ID,
+  });
 });
 
 test('x-medplum-delete is not a header of Medplum: what carries it is no deletion', () => {
-  const event = { input: { resourceType: 'Patient', id: ID }, headers: { 'x-medplum-delete': 'true' } };
+  const event = {
+    input: { resourceType: 'Patient', id: ID },
+    headers: { 'x-medplum-delete': 'true' },
+  };
   expect(changeFrom(event).kind).toBe('upsert');
 });
 
 test('an interaction of delete is one, whatever else is there', () => {
-  const event = { input: { resourceType: 'Patient', id: ID }, headers: { 'X-Medplum-Interaction': 'delete' } };
+  const event = {
+    input: { resourceType: 'Patient', id: ID },
+    headers: { 'X-Medplum-Interaction': 'delete' },
+  };
   expect(changeFrom(event).kind).toBe('delete');
 });
 

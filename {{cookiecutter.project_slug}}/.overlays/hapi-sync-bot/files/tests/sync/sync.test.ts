@@ -1,17 +1,15 @@
 // The sync algorithm, against a server with HAPI's manners and faults, and a Medplum that changes at the worst moments.
 import { randomUUID } from 'node:crypto';
 import { OperationOutcomeError, unauthorized } from '@medplum/core';
-import type { OperationOutcome, Patient } from '@medplum/fhirtypes';
+import type { Patient } from '@medplum/fhirtypes';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { connectExternalServer } from '../src/shared/external-server.ts';
-import { sync } from '../src/shared/fhir-sync.ts';
-import type { SyncResult } from '../src/shared/fhir-sync.ts';
-import { clock } from '../src/shared/retry.ts';
-import { syncConfig } from '../src/shared/sync-config.ts';
-import type { SyncConfig } from '../src/shared/sync-config.ts';
-import { versionIn } from '../src/shared/fhir-target.ts';
-import { startFhirServer } from '../tools/src/fhir-server/server.ts';
-import type { FhirServer } from '../tools/src/fhir-server/server.ts';
+import { clock } from '../../src/shared/retry.ts';
+import { connectTarget, sync } from '../../src/shared/sync/index.ts';
+import type { SyncConfig, SyncResult } from '../../src/shared/sync/index.ts';
+import { versionInEtag } from '../../src/shared/sync/target.ts';
+import { startFhirServer } from '../../tools/src/fhir-server/server.ts';
+import type { FhirServer } from '../../tools/src/fhir-server/server.ts';
+import { testConfig } from './config.ts';
 import { memorySource } from './memory-source.ts';
 import type { MemorySource } from './memory-source.ts';
 
@@ -26,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => external.stop());
 beforeEach(() => {
   source = memorySource();
-  config = syncConfig({});
+  config = testConfig();
   id = randomUUID();
   // Waiting takes no time here; only the deadline of a request (which has a signal) is left to the real clock.
   const sleep = clock.sleep;
@@ -37,11 +35,12 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function syncs(patientId = id, deleted = false, ms = 2_000): Promise<SyncResult> {
+function syncs(patientId = id, isDeletionKnown = false, ms = 2_000): Promise<SyncResult> {
   const deadline = clock.now() + ms;
   const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: external.baseUrl } };
-  const server = connectExternalServer(secrets, deadline);
-  return sync({ medplum: source.medplum, server, config, deadline }, 'Patient', patientId, deleted);
+  const target = connectTarget(secrets, deadline);
+  const context = { medplum: source.medplum, target, config, deadline };
+  return sync(context, 'Patient', patientId, { isDeletionKnown });
 }
 
 function save(patient: Partial<Patient> = {}): void {
@@ -83,7 +82,9 @@ function verbs(): string[] {
 /** All patients there that carry the source identifier of this one. */
 async function copies(): Promise<Patient[]> {
   const query = `identifier=${encodeURIComponent(`https://medplum.com/patient-id|${id}`)}`;
-  const response = await fetch(`${external.baseUrl}/Patient?${query}`, { headers: { 'cache-control': 'no-cache' } });
+  const response = await fetch(`${external.baseUrl}/Patient?${query}`, {
+    headers: { 'cache-control': 'no-cache' },
+  });
   const { entry = [] } = (await response.json()) as { entry?: { resource: Patient }[] };
   return entry.map(({ resource }) => resource);
 }
@@ -110,30 +111,37 @@ describe('one resource', () => {
 
   test('a change costs two requests to the external server and two reads on Medplum', async () => {
     const sent = vi.spyOn(globalThis, 'fetch');
-    for (const change of [() => save(), () => save({ active: true }), () => source.remove('Patient', id)]) {
+    for (const change of [
+      () => save(),
+      () => save({ active: true }),
+      () => source.remove('Patient', id),
+    ]) {
       change();
       sent.mockClear();
       source.requests.length = 0;
       await syncs();
       expect(sent).toHaveBeenCalledTimes(2);
-      expect(source.requests).toEqual([`GET Patient/${id}`, `GET Patient?_id=${id}&_count=1&_elements=id`]);
+      expect(source.requests).toEqual([
+        `GET Patient/${id}`,
+        `GET Patient?_id=${id}&_count=1&_elements=id`,
+      ]);
     }
   });
 
   test('what Medplum refuses to be: only configured types, and ids', async () => {
-    const context = { medplum: source.medplum, server: undefined as never, config, deadline: 0 };
-    await expect(sync(context, 'Observation', id)).rejects.toThrow('not a type of');
+    const context = { medplum: source.medplum, target: undefined as never, config, deadline: 0 };
+    await expect(sync(context, 'Observation', id)).rejects.toThrow('not among the types');
     await expect(sync(context, 'Patient', 'undefined')).rejects.toThrow('not a FHIR id');
     await expect(sync(context, 'Patient', '')).rejects.toThrow('not a FHIR id');
     expect(source.requests).toEqual([]);
   });
 });
 
-test("the team's identifiers cross, and those that go on Medplum go there too; the id that was written back stays", async () => {
+test("the team's identifiers cross, and those that are removed on Medplum are removed there, too", async () => {
   const [ours, mrn, old] = [`https://medplum.com/patient-id ${id}`, 'urn:mrn 7', 'urn:old 1'];
   const named = (...texts: string[]): Patient['identifier'] =>
     texts.map((text) => ({ system: text.split(' ')[0] ?? '', value: text.split(' ')[1] ?? '' }));
-  save({ identifier: named(mrn, old, `${config.targetSystem} 1000`) });
+  save({ identifier: named(mrn, old) });
   await syncs();
   expect((await there())?.identifier).toEqual(named(mrn, old, ours));
   save({ identifier: named(mrn) });
@@ -155,7 +163,8 @@ test('a tag or label that goes on Medplum goes there too', async () => {
   await syncs();
   save({ meta: { tag: [{ code: 'b' }] } });
   await syncs();
-  expect((await there())?.meta).toMatchObject({ tag: [{ code: 'b' }] });
+  const tags = (await there())?.meta?.tag?.map(({ code }) => code).toSorted();
+  expect(tags).toEqual(['b', 'synced']);
   expect((await there())?.meta).not.toHaveProperty('security');
 });
 
@@ -169,15 +178,18 @@ describe('deleting', () => {
     expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
   });
 
-  test.each(['hidden', 'forbidden'] as const)('losing the right to read (%s) empties nothing', async (access) => {
-    save();
-    await syncs();
-    source.access = access;
-    source.requests.length = 0;
-    await expect(syncs()).rejects.toThrow(/not-found|forbidden/);
-    expect(source.requests, 'asking again would not help').toHaveLength(1);
-    expect(await there()).toBeDefined();
-  });
+  test.each(['hidden', 'forbidden'] as const)(
+    'losing the right to read (%s) empties nothing',
+    async (access) => {
+      save();
+      await syncs();
+      source.access = access;
+      source.requests.length = 0;
+      await expect(syncs()).rejects.toThrow(/not-found|forbidden/);
+      expect(source.requests, 'asking again would not help').toHaveLength(1);
+      expect(await there()).toBeDefined();
+    },
+  );
 
   test.each([true, false])(
     'what Medplum still reads from its cache goes, whether the event says so: %s',
@@ -211,7 +223,9 @@ describe('deleting', () => {
     await syncs(id, true);
     save();
     late();
-    late({ resource: { resourceType: 'Patient', id, meta: { lastUpdated: '2000-01-01T00:00:00Z' } } });
+    late({
+      resource: { resourceType: 'Patient', id, meta: { lastUpdated: '2000-01-01T00:00:00Z' } },
+    });
     expect(await syncs(id, true)).toMatchObject({ action: 'created', attempts: 2 });
     expect(await there()).toBeDefined();
   });
@@ -238,16 +252,19 @@ describe('deleting', () => {
     expect(new Set(verbs())).toEqual(new Set(['GET']));
   });
 
-  test('a record that stands for two of ours, because it was merged there, stays', async () => {
-    const second = { system: 'https://medplum.com/patient-id', value: 'the-other' };
-    save({ identifier: [second] });
+  test('a source identifier that came with imported data does not cross, and does not keep the copy', async () => {
+    const foreign = { system: 'https://medplum.com/patient-id', value: 'another-project' };
+    save({ identifier: [foreign] });
     await syncs();
+    expect((await there())?.identifier).toEqual([{ ...foreign, value: id }]);
+    await putThere({ identifier: [foreign, { ...foreign, value: id }] }); // as an older version wrote it
     source.remove('Patient', id);
-    expect(await syncs(id, true)).toMatchObject({ action: 'merged' });
-    expect(await there()).toBeDefined();
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+    expect(await there()).toBeUndefined();
   });
 
-  test('one that was merged there stays merged through an update, and so is not deleted afterwards', async () => {
+  test('a record that was merged there stays merged through an update, and stays as long as the other patient lives', async () => {
+    source.save({ resourceType: 'Patient', id: 'the-other' });
     save();
     await syncs();
     const second = { system: 'https://medplum.com/patient-id', value: 'the-other' };
@@ -259,6 +276,26 @@ describe('deleting', () => {
     source.remove('Patient', id);
     expect(await syncs(id, true)).toMatchObject({ action: 'merged' });
     expect((await there())?.active).toBe(true);
+    source.remove('Patient', 'the-other');
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+  });
+
+  test('a copy whose identifier or whose tag was removed there still goes', async () => {
+    for (const removed of [{ identifier: [] }, { meta: {} }]) {
+      save();
+      await syncs();
+      await putThere({ ...(await there()), ...removed });
+      source.remove('Patient', id);
+      expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+    }
+  });
+
+  test('a resource with the same id that this sync did not write is not deleted, and that is an error', async () => {
+    await putThere({ gender: 'female' });
+    save();
+    source.remove('Patient', id);
+    await expect(syncs(id, true)).rejects.toMatchObject({ code: 'not-ours' });
+    expect(await there()).toMatchObject({ gender: 'female' });
   });
 
   const linkTo = (other: string): Pick<Patient, 'link'> => ({
@@ -294,7 +331,7 @@ describe('deleting', () => {
       }
       return fetch(url, init);
     });
-    expect(await syncs(id, true)).toMatchObject({ action: 'deleted', attempts: 2 });
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
     expect(await there(other)).toMatchObject({ gender: 'female' });
   });
 
@@ -306,8 +343,11 @@ describe('deleting', () => {
     for (const each of [id, other]) {
       source.remove('Patient', each);
     }
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+    expect(await syncs(other, true), 'it went in the same transaction').toMatchObject({
+      action: 'absent',
+    });
     for (const each of [id, other]) {
-      expect(await syncs(each, true)).toMatchObject({ action: 'deleted' });
       expect(await there(each)).toBeUndefined();
     }
   });
@@ -318,7 +358,12 @@ describe('deleting', () => {
     const stranger = { id: randomUUID(), identifier: [{ system: 'urn:x', value: id }] };
     await putThere({ ...stranger, ...linkTo(id) });
     source.remove('Patient', id);
-    await expect(syncs(id, true, 1_000)).rejects.toMatchObject({ status: 409, method: 'DELETE' });
+    vi.spyOn(globalThis, 'fetch');
+    await expect(syncs(id, true)).rejects.toMatchObject({
+      code: 'blocked',
+      cause: { status: 409 },
+    });
+    expect(verbs(), 'it is reported at once').toEqual(['GET', 'DELETE', 'GET', 'DELETE', 'GET']);
     expect(await there(stranger.id)).toMatchObject(linkTo(id));
     await putThere(stranger);
     expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
@@ -348,7 +393,11 @@ describe('deleting', () => {
         await putThere({ active: true, gender: 'unknown' });
       }
     };
-    expect(await syncs(id, true)).toMatchObject({ action: 'deactivated', attempts: 2, version: '3' });
+    expect(await syncs(id, true)).toMatchObject({
+      action: 'deactivated',
+      attempts: 2,
+      version: '3',
+    });
     expect(await there()).toMatchObject({ active: false, gender: 'unknown' });
   });
 
@@ -399,7 +448,9 @@ describe('races and faults', () => {
 
   test('a create that is held up does not bring a patient back that was deleted meanwhile', async () => {
     save();
-    const release = holdFirst(({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined);
+    const release = holdFirst(
+      ({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined,
+    );
     expect(await syncs()).toMatchObject({ action: 'absent', attempts: 2 });
     expect(await release()).toBe(409);
     expect(await copies()).toEqual([]);
@@ -408,7 +459,9 @@ describe('races and faults', () => {
   test('with deactivate, what keeps it out is an inactive patient', async () => {
     config.onDelete = 'deactivate';
     save({ active: true });
-    const release = holdFirst(({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined);
+    const release = holdFirst(
+      ({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined,
+    );
     expect(await syncs()).toMatchObject({ action: 'absent' });
     expect(await release()).toBe(409);
     expect(await copies()).toMatchObject([{ id, active: false }]);
@@ -419,7 +472,7 @@ describe('races and faults', () => {
     save();
     holdFirst(({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined);
     external.faults.add({ kind: '503', method: 'DELETE' });
-    await expect(syncs(id, false, 500)).rejects.toMatchObject({ status: 503 });
+    await expect(syncs(id, false, 5_000)).rejects.toMatchObject({ cause: { status: 503 } });
     expect(await copies(), 'what was put there for its tombstone').toMatchObject([{ id }]);
   });
 
@@ -439,7 +492,9 @@ describe('races and faults', () => {
 
   test('a 412 is a conflict, too', async () => {
     save({ gender: 'male' });
-    vi.spyOn(globalThis, 'fetch').mockImplementationOnce(async () => new Response('{}', { status: 412 }));
+    vi.spyOn(globalThis, 'fetch').mockImplementationOnce(
+      async () => new Response('{}', { status: 412 }),
+    );
     expect(await syncs()).toMatchObject({ action: 'created', attempts: 2 });
   });
 
@@ -450,37 +505,46 @@ describe('races and faults', () => {
     const { fetch } = globalThis;
     const spy = vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
       const answer = await fetch(url, init);
-      return new Response(answer.status === 204 ? null : await answer.text(), { status: answer.status });
+      const headers = { 'content-location': `${String(url)}/_history/2` };
+      return new Response(await answer.text(), {
+        status: answer.status,
+        ...(init?.method === 'PUT' && { headers }),
+      });
     });
-    await syncs();
+    expect(await syncs()).toMatchObject({ action: 'updated', version: '2' });
     const headers = spy.mock.calls.find(([, init]) => init?.method === 'PUT')?.[1]?.headers;
     expect(headers).toMatchObject({ 'if-match': 'W/"1"' });
   });
 
-  test.each(['living', 'deleted'])('a server that tells no version of what is %s is not written to', async (state) => {
-    save();
-    await syncs();
-    if (state === 'deleted') {
-      source.remove('Patient', id);
-      await syncs(id, true);
-    }
-    save({ gender: 'female' });
-    const { fetch } = globalThis;
-    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
-      const answer = await fetch(url, init);
-      const text = (await answer.text()).replace(/"(versionId|etag)": ?"[^"]*(\\"[^"]*)*",?/g, '').replace(/,}/g, '}');
-      return new Response(text, { status: answer.status });
-    });
-    await expect(syncs()).rejects.toThrow('tells no versions');
-    expect(verbs()).not.toContain('PUT');
-  });
+  test.each(['living', 'deleted'])(
+    'a server that returns no version of what is %s is not written to',
+    async (state) => {
+      save();
+      await syncs();
+      if (state === 'deleted') {
+        source.remove('Patient', id);
+        await syncs(id, true);
+      }
+      save({ gender: 'female' });
+      const { fetch } = globalThis;
+      vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+        const answer = await fetch(url, init);
+        const text = (await answer.text())
+          .replace(/"(versionId|etag)": ?"[^"]*(\\"[^"]*)*",?/g, '')
+          .replace(/,}/g, '}');
+        return new Response(text, { status: answer.status });
+      });
+      await expect(syncs()).rejects.toMatchObject({ code: 'unsupported' });
+      expect(verbs()).not.toContain('PUT');
+    },
+  );
 
   test.each([
     ['W/"12"', '12'],
     ['3', '3'],
     [undefined, undefined],
   ])('the version in the ETag %s of a Bundle is %s', (etag, version) => {
-    expect(versionIn(etag)).toBe(version);
+    expect(versionInEtag(etag)).toBe(version);
   });
 
   test('a write of somebody else between looking and writing is not overwritten unseen', async () => {
@@ -498,6 +562,7 @@ describe('races and faults', () => {
   });
 
   test.each(['503', '429', 'html', 'reset', 'lost'] as const)('%s is survived', async (kind) => {
+    config.retryForMs = kind === '429' ? 5_000 : config.retryForMs; // it asks for a second each time
     external.faults.add({ kind, times: 1 }, { kind, times: 1, method: 'PUT' });
     save({ gender: 'female' });
     expect((await syncs()).attempts).toBeGreaterThan(1);
@@ -507,7 +572,7 @@ describe('races and faults', () => {
   test('a server that hangs is left alone after the deadline', async () => {
     external.faults.add({ kind: 'hang' });
     save();
-    await expect(syncs(id, false, 40)).rejects.toMatchObject({ status: 0, codes: ['timeout'] });
+    await expect(syncs(id, false, 40)).rejects.toMatchObject({ code: 'timeout' });
   });
 
   test('a Medplum that is busy is asked again', async () => {
@@ -521,37 +586,107 @@ describe('races and faults', () => {
     expect(await syncs()).toMatchObject({ action: 'created', attempts: 3 });
   });
 
-  test.each(['unauthorized', 'throttled'] as const)(
-    'Medplum answers %s: it is told, and asked again where that may help',
-    async (code) => {
+  test('a Medplum that refuses the credentials is not asked again', async () => {
+    save();
+    source.before = () => {
+      throw new OperationOutcomeError(unauthorized);
+    };
+    await expect(syncs()).rejects.toThrow(`GET Patient/${id} from Medplum: unauthorized`);
+    expect(source.requests).toHaveLength(1);
+  });
+
+  test.each([
+    ['in the diagnostics', 400],
+    ['in the diagnostics', 60_000],
+    ['in an extension', 1_000],
+    ['in an extension', 60_000],
+    ['nowhere', 60_000],
+  ])(
+    'a spent quota: waits as told %s (%i ms) if that fits, and never asks in between',
+    async (where, ms) => {
       save();
+      const url = 'https://medplum.com/fhir/StructureDefinition/rate-limit-reset';
       source.before = () => {
-        const busy: OperationOutcome = {
-          resourceType: 'OperationOutcome',
-          issue: [{ severity: 'error', code: 'throttled' }],
-        };
-        throw new OperationOutcomeError(code === 'throttled' ? busy : unauthorized);
+        if (source.requests.length === 1) {
+          const diagnostics =
+            where === 'in the diagnostics' ? JSON.stringify({ _msBeforeNext: ms }) : undefined;
+          const extension =
+            where === 'in an extension' ? [{ url, valueUnsignedInt: ms / 1000 }] : undefined;
+          throw new OperationOutcomeError({
+            resourceType: 'OperationOutcome',
+            id: 'too-many-requests',
+            issue: [{ severity: 'error', code: 'throttled', diagnostics }],
+            extension,
+          });
+        }
       };
-      await expect(syncs(id, false, 300)).rejects.toThrow(`GET Patient/${id} from Medplum: ${code}`);
-      expect(source.requests.length > 1).toBe(code === 'throttled');
+      if (ms < 60_000) {
+        expect(await syncs(id, false, 5_000)).toMatchObject({ action: 'created', attempts: 2 });
+        expect(
+          vi.mocked(clock.sleep).mock.calls.filter(([, signal]) => !signal)[0]?.[0],
+        ).toBeGreaterThanOrEqual(ms);
+      } else {
+        await expect(syncs(id, false, 25_000)).rejects.toMatchObject({ code: 'throttled' });
+        expect(source.requests).toHaveLength(1);
+      }
     },
   );
 
-  test('a Medplum that hangs is left alone after the deadline', async () => {
+  test('while the target is down, three tries are made within two seconds', async () => {
     save();
-    vi.spyOn(source.medplum, 'readResource').mockImplementation(
-      ((_type: string, _id: string, options: RequestInit) =>
-        new Promise((_resolve, reject) => {
-          options.signal?.addEventListener('abort', () => reject(new Error('aborted')));
-        })) as never,
+    for (const kind of ['503', 'reset'] as const) {
+      external.faults.add({ kind });
+      const sent = vi.spyOn(globalThis, 'fetch');
+      vi.mocked(clock.sleep).mockClear();
+      await expect(syncs(id, false, 25_000)).rejects.toMatchObject({ code: 'unavailable' });
+      expect(sent).toHaveBeenCalledTimes(3);
+      const waits = vi
+        .mocked(clock.sleep)
+        .mock.calls.flatMap(([ms, signal]) => (signal ? [] : [ms]));
+      expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeLessThan(2_000);
+      sent.mockRestore();
+      external.faults.clear();
+    }
+  });
+
+  test('a request that hangs is tried once more, not again and again', async () => {
+    external.faults.add({ kind: 'hang' });
+    save();
+    const sent = vi.spyOn(globalThis, 'fetch');
+    vi.mocked(clock.sleep).mockResolvedValue(undefined); // every time limit is over at once
+    await expect(syncs(id, false, 25_000)).rejects.toMatchObject({ code: 'timeout' });
+    expect(sent).toHaveBeenCalledTimes(2);
+  });
+
+  test('a Medplum that hangs is left alone when its time is up', async () => {
+    save();
+    let timeIsUp = (): void => undefined; // of the request that is under way
+    vi.mocked(clock.sleep).mockImplementation((_ms, signal) =>
+      signal ? new Promise((resolve) => (timeIsUp = resolve)) : Promise.resolve(),
     );
-    await expect(syncs(id, false, 40)).rejects.toThrow(`GET Patient/${id} from Medplum: no-answer`);
+    vi.spyOn(source.medplum, 'readResource').mockImplementation(((
+      _type: string,
+      _id: string,
+      options: RequestInit,
+    ) => {
+      timeIsUp();
+      return new Promise((_resolve, reject) => {
+        options.signal?.addEventListener('abort', () => reject(new Error('aborted')));
+      });
+    }) as never);
+    await expect(syncs()).rejects.toMatchObject({
+      code: 'timeout',
+      message: `GET Patient/${id} from Medplum: no-answer`,
+    });
+    expect(source.medplum.readResource).toHaveBeenCalledTimes(2);
   });
 
   test('what trying again cannot cure fails at once', async () => {
     save({ birthDate: 'not a date' });
-    const sent = vi.spyOn(globalThis, 'fetch').mockImplementation(async () => new Response('{}', { status: 403 }));
-    await expect(syncs()).rejects.toMatchObject({ status: 403 });
+    const sent = vi
+      .spyOn(globalThis, 'fetch')
+      .mockImplementation(async () => new Response('{}', { status: 403 }));
+    await expect(syncs()).rejects.toMatchObject({ code: 'denied', cause: { status: 403 } });
     expect(sent).toHaveBeenCalledTimes(1);
   });
 });
@@ -651,7 +786,9 @@ describe('references among synced types', () => {
     await syncs();
     source.save({ resourceType: 'Patient', id: fresh });
     save(linkTo(fresh));
-    const release = holdFirst(({ method }) => method === 'POST' && source.remove('Patient', fresh) !== undefined);
+    const release = holdFirst(
+      ({ method }) => method === 'POST' && source.remove('Patient', fresh) !== undefined,
+    );
     expect(await syncs()).toMatchObject({ action: 'unchanged', attempts: 2, leftOut: 1 });
     expect(await release()).toBe(409);
     expect(await there(fresh)).toBeUndefined();
@@ -663,7 +800,10 @@ describe('references among synced types', () => {
     vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) =>
       init?.method === 'GET' ? fetch(url, init) : new Response('{}', { status: 403 }),
     );
-    await expect(syncs()).rejects.toMatchObject({ status: 403, method: 'PUT' });
+    await expect(syncs()).rejects.toMatchObject({
+      code: 'denied',
+      cause: { status: 403, method: 'PUT' },
+    });
     expect(verbs()).toEqual(['GET', 'PUT']);
   });
 
@@ -674,139 +814,11 @@ describe('references among synced types', () => {
     source.remove('Patient', gone);
     source.save({ resourceType: 'Patient', id: out, active: false });
     source.save({ resourceType: 'Patient', id: good });
-    save({ ...linkTo(gone, out, unknown, good), managingOrganization: { reference: 'Organization/1' } });
+    save({
+      ...linkTo(gone, out, unknown, good),
+      managingOrganization: { reference: 'Organization/1' },
+    });
     expect(await syncs()).toMatchObject({ action: 'created', leftOut: 4 });
     expect((await there())?.link).toEqual(linkTo(good).link);
-  });
-});
-
-describe('identity: identifier', () => {
-  beforeEach(() => {
-    config.identity = 'identifier';
-  });
-
-  test('the server gives the id; it is written back once, and causes no loop', async () => {
-    save({ gender: 'female' });
-    expect(await syncs()).toMatchObject({ action: 'created' });
-    const [copy] = await copies();
-    expect(copy?.id).toMatch(/^\d+$/);
-    const written = source.current('Patient', id) as Patient;
-    expect(written.identifier).toEqual([{ system: config.targetSystem, value: copy?.id }]);
-    expect(await syncs()).toMatchObject({ action: 'unchanged' });
-    expect((source.current('Patient', id) as Patient).meta?.versionId).toBe(written.meta?.versionId);
-    source.save({ ...written, id, gender: 'male' });
-    expect(await syncs()).toMatchObject({ action: 'updated' });
-    source.remove('Patient', id);
-    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
-    expect(await copies()).toEqual([]);
-  });
-
-  test.each([0, 1])('an id of the server that is not true any more is replaced, at place %i', async (place) => {
-    const mrn = { system: 'urn:mrn', value: '7' };
-    const old = { system: config.targetSystem, value: 'old' };
-    save({ identifier: place === 0 ? [old, mrn] : [mrn, old] });
-    await syncs();
-    const [copy] = await copies();
-    const identifiers = (source.current('Patient', id) as Patient).identifier;
-    expect(identifiers?.[place]).toEqual({ ...old, value: copy?.id });
-    expect(identifiers).toHaveLength(2);
-  });
-
-  test('a write-back that Medplum refuses is an error that says so', async () => {
-    save();
-    source.before = (request) => {
-      if (request.startsWith('PATCH')) {
-        throw new OperationOutcomeError(unauthorized);
-      }
-    };
-    await expect(syncs(id, false, 300)).rejects.toThrow(`PATCH Patient/${id} on Medplum: unauthorized`);
-  });
-
-  test('a change of the patient during the write-back is not lost', async () => {
-    save({ gender: 'female', identifier: [{ system: 'urn:mrn', value: '1' }] });
-    source.before = (request) => {
-      if (request.startsWith('PATCH') && (source.current('Patient', id) as Patient).gender === 'female') {
-        save({ gender: 'male', identifier: [{ system: 'urn:mrn', value: '2' }] });
-      }
-    };
-    await syncs();
-    const written = source.current('Patient', id) as Patient;
-    expect(written.gender).toBe('male');
-    expect(written.identifier?.map(({ system }) => system)).toEqual(['urn:mrn', config.targetSystem]);
-    expect(await copies()).toMatchObject([{ gender: 'male' }]);
-  });
-
-  test('of the duplicates that parallel creates made, the lowest id is left; a merged record stays too', async () => {
-    save();
-    const identifier = { system: 'https://medplum.com/patient-id', value: id };
-    const body = { resourceType: 'Patient', identifier: [identifier] };
-    const merged = { ...body, identifier: [identifier, { ...identifier, value: 'another' }] };
-    const made: string[] = [];
-    for (const each of [body, body, body, merged]) {
-      const headers = { 'content-type': 'application/fhir+json' };
-      const answer = await fetch(`${external.baseUrl}/Patient`, {
-        method: 'POST',
-        headers,
-        body: JSON.stringify(each),
-      });
-      made.push(((await answer.json()) as Patient).id ?? '');
-    }
-    await syncs();
-    const left = (await copies()).map((patient) => patient.id);
-    expect(left).toHaveLength(2);
-    expect(left).toEqual(expect.arrayContaining([made[0], made[3]]));
-  });
-
-  test('with deactivate, duplicates are deactivated, once, and nothing is deleted', async () => {
-    config.onDelete = 'deactivate';
-    save({ active: true });
-    const identifier = [{ system: 'https://medplum.com/patient-id', value: id }];
-    const body = JSON.stringify({ resourceType: 'Patient', identifier, active: true });
-    for (let n = 0; n < 3; n++) {
-      const headers = { 'content-type': 'application/fhir+json' };
-      await fetch(`${external.baseUrl}/Patient`, { method: 'POST', headers, body });
-    }
-    await syncs();
-    const state = async (): Promise<unknown> => (await copies()).map(({ active, meta }) => [active, meta?.versionId]);
-    expect(await state()).toEqual([
-      [true, '1'],
-      [false, '2'],
-      [false, '2'],
-    ]);
-    await syncs();
-    expect(await state()).toHaveLength(3);
-    source.remove('Patient', id);
-    expect(await syncs(id, true)).toMatchObject({ action: 'deactivated' });
-    expect((await copies()).map(({ active }) => active)).toEqual([false, false, false]);
-  });
-
-  test('the lowest id is meant as a number, in whatever order the server lists them', async () => {
-    save();
-    const identifier = [{ system: 'https://medplum.com/patient-id', value: id }];
-    const [high, low] = [`${id.slice(0, 30)}-10`, `${id.slice(0, 30)}-9`];
-    for (const each of [high, low]) {
-      const body = JSON.stringify({ resourceType: 'Patient', id: each, identifier, active: false });
-      const headers = { 'content-type': 'application/fhir+json' };
-      await fetch(`${external.baseUrl}/Patient/${each}`, { method: 'PUT', headers, body });
-    }
-    await syncs();
-    expect((await copies()).map((patient) => patient.id)).toEqual([low]);
-  });
-
-  test('references become conditional, or go along in one transaction', async () => {
-    const second = randomUUID();
-    save({ link: [{ other: { reference: `Patient/${second}` }, type: 'seealso' }] });
-    source.save({
-      resourceType: 'Patient',
-      id: second,
-      link: [{ other: { reference: `Patient/${id}` }, type: 'seealso' }],
-    });
-    await syncs();
-    const [copy] = await copies();
-    const reference = copy?.link?.[0]?.other.reference;
-    expect(reference).toMatch(/^Patient\/\d+$/);
-    const partner = await there(reference?.split('/')[1]);
-    expect(partner?.link?.[0]?.other.reference).toBe(`Patient/${copy?.id}`);
-    expect(await syncs(second)).toMatchObject({ leftOut: 0 });
   });
 });

@@ -1,10 +1,21 @@
 // A Medplum of a few lines, for tests of the sync: resources with versions, tombstones, and the searches it makes.
-import { badRequest, forbidden, gone, notFound, OperationOutcomeError, preconditionFailed } from '@medplum/core';
+import {
+  forbidden,
+  gone,
+  notFound,
+  OperationOutcomeError,
+  preconditionFailed,
+} from '@medplum/core';
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Bundle, Resource } from '@medplum/fhirtypes';
 
 type Identified = Resource & { identifier?: { system?: string; value?: string }[] };
-type Stored = Identified & { id: string; meta: { lastUpdated: string }; deleted?: boolean; sequence: number };
+type Stored = Identified & {
+  id: string;
+  meta: { lastUpdated: string };
+  deleted?: boolean;
+  sequence: number;
+};
 
 export interface MemorySource {
   /** What a bot gets as `medplum`. */
@@ -22,6 +33,8 @@ export interface MemorySource {
   access: 'full' | 'hidden' | 'forbidden';
   /** Every request, e.g. `GET Patient/1`. */
   requests: string[];
+  /** What the RateLimit header of the last answer said. */
+  rateLimits: { name: string; remainingUnits: number; secondsUntilReset: number }[];
   /** Runs before each request is answered: to fail it, or to change something at the worst moment. */
   before: (request: string) => void | Promise<void>;
   current: (type: string, id: string) => Resource | undefined;
@@ -36,7 +49,11 @@ export function memorySource(now: () => number = Date.now): MemorySource {
   let versions = 0;
 
   function write(resource: Resource & { id: string }, deleted = false): Stored {
-    const meta = { ...resource.meta, versionId: `v${++versions}`, lastUpdated: new Date(source.now()).toISOString() };
+    const meta = {
+      ...resource.meta,
+      versionId: `v${++versions}`,
+      lastUpdated: new Date(source.now()).toISOString(),
+    };
     const copy = JSON.parse(JSON.stringify(resource)) as Resource;
     const written = { ...copy, meta, deleted, sequence: versions } as Stored;
     stale.delete(`${resource.resourceType}/${resource.id}`);
@@ -72,7 +89,10 @@ export function memorySource(now: () => number = Date.now): MemorySource {
       if (options?.cache !== 'reload' && known) {
         return known;
       }
-      cache.set(`${type}/${id}`, (source.access === 'full' && stale.get(`${type}/${id}`)) || living(type, id));
+      cache.set(
+        `${type}/${id}`,
+        (source.access === 'full' && stale.get(`${type}/${id}`)) || living(type, id),
+      );
       return cache.get(`${type}/${id}`);
     },
     async search(type: string, query: string, options?: { cache?: string }) {
@@ -86,10 +106,14 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     },
     async createResourceIfNoneExist(resource: Identified, query: string) {
       await request(`POST ${resource.resourceType}`);
-      const found = searchPage(resource.resourceType, new URLSearchParams(query)).entry?.[0]?.resource;
+      const found = searchPage(resource.resourceType, new URLSearchParams(query)).entry?.[0]
+        ?.resource;
       return found ?? asRead(write({ ...resource, id: `created-${versions}` }));
     },
-    async updateResource(resource: Resource & { id: string }, options?: { headers?: Record<string, string> }) {
+    async updateResource(
+      resource: Resource & { id: string },
+      options?: { headers?: Record<string, string> },
+    ) {
       await request(`PUT ${resource.resourceType}/${resource.id}`);
       const version = stored.get(`${resource.resourceType}/${resource.id}`)?.meta.versionId;
       if (![undefined, `W/"${version}"`].includes(options?.headers?.['if-match'])) {
@@ -97,21 +121,8 @@ export function memorySource(now: () => number = Date.now): MemorySource {
       }
       return asRead(write(resource));
     },
-    async patchResource(type: string, id: string, operations: { op: string; path: string; value: unknown }[]) {
-      await request(`PATCH ${type}/${id}`);
-      const resource = living(type, id);
-      for (const { op, path, value } of operations) {
-        if (op === 'test' && path === '/meta/versionId' && value !== resource.meta?.versionId) {
-          throw new OperationOutcomeError(badRequest('Test failed'));
-        }
-        if (op === 'add' && path === '/identifier') {
-          resource.identifier = value as NonNullable<Identified['identifier']>;
-        } else if (op === 'replace' && resource.identifier) {
-          resource.identifier[Number(path.split('/')[2])] = value as { system: string; value: string };
-        }
-      }
-      return asRead(write(resource));
-    },
+    fhirUrl: () => new URL('https://medplum.example.org/fhir/R4'),
+    rateLimitStatus: () => source.rateLimits,
   };
 
   function searchPage(type: string, query: URLSearchParams): Bundle {
@@ -128,14 +139,22 @@ export function memorySource(now: () => number = Date.now): MemorySource {
         one.meta.lastUpdated >= since &&
         one.sequence > after &&
         (!ids || ids.includes(one.id)) &&
-        (!system || one.identifier?.some((each) => each.system === system && each.value === value) === true),
+        (!system ||
+          one.identifier?.some((each) => each.system === system && each.value === value) === true),
     );
     const page = found.slice(0, count);
     const next = new URLSearchParams(query);
     next.set('_cursor', String(page.at(-1)?.sequence));
-    const link = [{ relation: 'next' as const, url: `https://medplum.example.org/fhir/R4/${type}?${next}` }];
+    const link = [
+      { relation: 'next' as const, url: `https://medplum.example.org/fhir/R4/${type}?${next}` },
+    ];
     const entry = page.map((one) => ({ resource: asRead(one) }));
-    return { resourceType: 'Bundle', type: 'searchset', entry, ...(found.length > count && { link }) };
+    return {
+      resourceType: 'Bundle',
+      type: 'searchset',
+      entry,
+      ...(found.length > count && { link }),
+    };
   }
 
   /** A copy, without what only this source knows of it. */
@@ -145,19 +164,26 @@ export function memorySource(now: () => number = Date.now): MemorySource {
 
   const source: MemorySource = {
     medplum: medplum as unknown as MedplumClient,
-    save: (resource) => ({ input: asRead(write(resource)), headers: { 'X-Medplum-Interaction': 'update' } }),
+    save: (resource) => ({
+      input: asRead(write(resource)),
+      headers: { 'X-Medplum-Interaction': 'update' },
+    }),
     remove: (type, id, stillRead = false) => {
       const last = stored.get(`${type}/${id}`) as Stored;
       const deletedResource = asRead(write(last, true));
       if (stillRead) {
         stale.set(`${type}/${id}`, asRead(last));
       }
-      const headers = { 'X-Medplum-Interaction': 'delete', 'X-Medplum-Deleted-Resource': `${type}/${id}` };
+      const headers = {
+        'X-Medplum-Interaction': 'delete',
+        'X-Medplum-Deleted-Resource': `${type}/${id}`,
+      };
       return { input: { deletedResource }, headers };
     },
     expunge: (type, id) => void stored.delete(`${type}/${id}`),
     access: 'full',
     requests: [],
+    rateLimits: [],
     before: () => undefined,
     current: (type, id) => {
       const found = stored.get(`${type}/${id}`);

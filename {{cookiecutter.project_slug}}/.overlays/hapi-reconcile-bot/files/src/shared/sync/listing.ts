@@ -1,0 +1,144 @@
+// What a reconciler's run looks at: searches on both sides, page by page.
+import type { Bundle, Resource } from '@medplum/fhirtypes';
+import { isTypeAndId } from '../fhir-events.ts';
+import { SyncError } from './errors.ts';
+import { isOurs, sourceSystem, syncTag } from './marks.ts';
+import { readMany, requestMedplum } from './source.ts';
+import { searchTarget } from './target.ts';
+import type { SyncContext } from './target.ts';
+import { inOrder, rulesOf } from './types.ts';
+import type { SyncedType } from './types.ts';
+
+/** From 20 on, Medplum's next links carry a cursor, which neither skips nor repeats what changes in the meantime. */
+const PAGE_SIZE = 400;
+/** How many ids go into one search. */
+const IDS_PER_SEARCH = 50;
+
+/** One page of a list: the ids to look at, and the query of the next page, which may be kept for the next run. */
+export interface ListPage {
+  ids: string[];
+  next: string | undefined;
+}
+
+/** One list of a run. */
+export interface List {
+  type: SyncedType;
+  /** The query of the first page. */
+  first: string;
+  read: (query: string) => Promise<ListPage>;
+}
+
+/**
+ * The lists of a run, in their order: what others refer to is written first, and deleted last.
+ *
+ * @param context - What the sync works with.
+ * @param mode - `changes`: what changed and what was deleted on Medplum. `full`: everything on Medplum, and everything
+ *   that this sync wrote to the target, among which is what should not be there any more.
+ * @param since - Only what changed since then (ISO time); everything, if undefined.
+ * @returns The lists.
+ */
+export function listsOf(
+  context: SyncContext,
+  mode: 'changes' | 'full',
+  since: string | undefined,
+): List[] {
+  const types = inOrder(context.config.types);
+  const changed = types.map((type) => listSource(context, type, since, ''));
+  const gone = types.toReversed().flatMap((type) => {
+    return mode === 'full'
+      ? listTarget(context, type)
+      : [listSource(context, type, since, '&_deleted=true')];
+  });
+  return [...changed, ...gone];
+}
+
+function listSource(
+  context: SyncContext,
+  type: SyncedType,
+  since: string | undefined,
+  query: string,
+): List {
+  const when = since ? `&_lastUpdated=ge${since}` : '';
+  return {
+    type,
+    first: `_sort=_lastUpdated&_elements=id&_count=${PAGE_SIZE}${when}${query}`,
+    read: async (page) => {
+      const { entry = [], link } = await requestMedplum(
+        context,
+        `GET ${type} from Medplum`,
+        (options) => context.medplum.search(type, page, { ...options, cache: 'reload' }),
+      );
+      return {
+        ids: entry.flatMap(({ resource }) => resource?.id ?? []),
+        next: nextQuery({ link }),
+      };
+    },
+  };
+}
+
+function nextQuery({ link }: Pick<Bundle, 'link'>): string | undefined {
+  return link?.find(({ relation }) => relation === 'next')?.url.split('?')[1];
+}
+
+/** What this sync wrote: by its tag, and by the source identifier, in case that the tag was removed there. */
+function listTarget(context: SyncContext, type: SyncedType): List[] {
+  const { config } = context;
+  const { system, code } = syncTag(config);
+  const hasTag = (resource: Resource): boolean =>
+    (resource.meta?.tag ?? []).some((tag) => tag.system === system && tag.code === code);
+  const byTag = `${type}?_tag=${encodeURIComponent(`${system}|${code}`)}&_elements=meta&_count=${PAGE_SIZE}`;
+  const lists = [listMissing(context, type, byTag, hasTag)];
+  if (rulesOf(type).identifier === 'list') {
+    const token = encodeURIComponent(`${sourceSystem(config, type)}|`);
+    const byIdentifier = `${type}?identifier=${token}&_elements=identifier,meta&_count=${PAGE_SIZE}`;
+    lists.push(
+      listMissing(
+        context,
+        type,
+        byIdentifier,
+        (resource) => !hasTag(resource) && isOurs(config, resource),
+      ),
+    );
+  }
+  return lists;
+}
+
+/** Of the resources that a search on the target finds, those that Medplum does not have, or does not let us read. */
+function listMissing(
+  context: SyncContext,
+  type: SyncedType,
+  first: string,
+  isListed: (resource: Resource) => boolean,
+): List {
+  async function read(query: string): Promise<ListPage> {
+    try {
+      const { resources, next } = await searchTarget(context.target, type, { path: query });
+      const ids = resources
+        .filter(isListed)
+        .flatMap(({ id }) => (id && isTypeAndId(type, id) ? [id] : []));
+      return { ids: await missingOnMedplum(context, type, [...new Set(ids)]), next };
+    } catch (error) {
+      const isForgotten =
+        error instanceof SyncError && [400, 404, 410].includes(error.cause?.status ?? 0);
+      if (isForgotten && query !== first) {
+        return read(first); // the target has forgotten this search: begin it again
+      }
+      throw error;
+    }
+  }
+  return { type, first, read };
+}
+
+async function missingOnMedplum(
+  context: SyncContext,
+  type: SyncedType,
+  ids: string[],
+): Promise<string[]> {
+  const missing: string[] = [];
+  for (let start = 0; start < ids.length; start += IDS_PER_SEARCH) {
+    const some = ids.slice(start, start + IDS_PER_SEARCH);
+    const found = await readMany(context, type, some, '&_elements=id');
+    missing.push(...some.filter((id) => !found.has(id)));
+  }
+  return missing;
+}

@@ -1,0 +1,11 @@
+// The door of the sync: what bots and tests import. The other modules of this folder are its inside.
+export { syncConfig } from './config.ts';
+export type { SyncConfig } from './config.ts';
+export { connectTarget } from './connection.ts';
+export type { TargetConnection } from './connection.ts';
+export { SyncError } from './errors.ts';
+export type { SyncErrorCode } from './errors.ts';
+export { sync } from './sync.ts';
+export type { SyncOptions, SyncResult } from './sync.ts';
+export type { SyncContext } from './target.ts';
+export type { SyncedType } from './types.ts';

@@ -1,0 +1,236 @@
+// The sync of one resource: look at both sides, and make the target equal to Medplum. See docs/syncing.md.
+import type { Resource } from '@medplum/fhirtypes';
+import { isTypeAndId } from '../fhir-events.ts';
+import { clock, retry, retryDelay } from '../retry.ts';
+import { deleteOrStartOver, removeFromTarget } from './delete.ts';
+import type { RemoveResult, RemoveScope } from './delete.ts';
+import { codeOfError, SyncError } from './errors.ts';
+import { sourceSystem, syncTag } from './marks.ts';
+import { readMany, readSource } from './source.ts';
+import { readTarget } from './target.ts';
+import type { SyncContext, TargetState } from './target.ts';
+import { isSupported, rulesOf } from './types.ts';
+import type { SyncedType } from './types.ts';
+import { isInScope, put, writeCopy } from './write.ts';
+import type { Written } from './write.ts';
+
+/** What a sync did. */
+export interface SyncResult {
+  /**
+   * `absent`: there was nothing to do. `merged`: kept, because the record on the target also stands for another resource
+   * that lives on Medplum.
+   */
+  action: Written['action'] | RemoveResult['action'];
+  /** The version on the target, if something was written. */
+  version?: string;
+  /** How many references were left out, because what they refer to is not on the target. */
+  leftOut: number;
+  /** How many attempts it took. */
+  attempts: number;
+}
+
+/** What the caller knows already. */
+export interface SyncOptions {
+  /** Whether an event said that the resource was deleted; only then Medplum's 404 counts as a deletion. */
+  isDeletionKnown?: boolean;
+  /** How many attempts were made before, whose writes may still be under way. */
+  priorAttempts?: number;
+  /** `Type/id` of resources that are being deleted: links to them go. */
+  deleted?: ReadonlySet<string>;
+}
+
+/**
+ * Makes one resource of the target equal to what Medplum holds now, whatever event led here.
+ *
+ * 1. Read the target: its version is the fence.
+ * 2. Read the source, afterwards.
+ * 3. Write behind the fence: a write that is late, or that comes after another client's, is refused.
+ * 4. Read the source's version from the database. If it changed, or if the write met a conflict: start over.
+ *
+ * So events may come late, twice, in any order, and at the same time: the run that ends last leaves Medplum's state.
+ *
+ * @param context - Medplum, the target, the configuration, the deadline.
+ * @param type - One of the configured types.
+ * @param id - The id, the same on both sides.
+ * @param options - What the caller knows already.
+ * @returns What was done.
+ * @throws SyncError; its code says what went wrong. After a conflict it is tried again until the deadline; while a server
+ *   is down, for `retryForMs` only.
+ * @example await sync(context, 'Patient', id); // { action: 'updated', version: '3', leftOut: 0, attempts: 1 }
+ */
+export async function sync(
+  context: SyncContext,
+  type: string,
+  id: string,
+  options: SyncOptions = {},
+): Promise<SyncResult> {
+  const { priorAttempts = 0, deleted = new Set<string>() } = options;
+  const syncedType = context.config.types.find((synced) => synced === type);
+  if (!syncedType || !isSupported(syncedType)) {
+    throw new SyncError(
+      'invalid',
+      'Refused: the type is not among the types of src/shared/sync/config.ts',
+    );
+  }
+  if (!isTypeAndId(type, id)) {
+    throw new SyncError('invalid', 'Refused: not a FHIR id');
+  }
+  const run: Run = {
+    context,
+    type: syncedType,
+    id,
+    deleted,
+    isDeletionKnown: options.isDeletionKnown ?? false,
+    alsoSent: new Set(),
+    refusedCreates: 0,
+  };
+  const result = await retry(
+    async (attempt) => ({
+      ...(await attemptSync(run, priorAttempts + attempt)),
+      attempts: attempt,
+    }),
+    context.deadline,
+    retryPolicy(context),
+  );
+  // What was sent in the same transaction may have changed since, and its own run may be over: sync each.
+  for (const reference of run.alsoSent) {
+    const [otherType = '', otherId = ''] = reference.split('/');
+    await sync(context, otherType, otherId, { priorAttempts: result.attempts });
+  }
+  return result;
+}
+
+/** What stays the same in all attempts. */
+interface Run {
+  context: SyncContext;
+  type: SyncedType;
+  id: string;
+  deleted: ReadonlySet<string>;
+  isDeletionKnown: boolean;
+  /** See WriteScope. */
+  alsoSent: Set<string>;
+  /** How often in a row the target refused to create what does not exist. */
+  refusedCreates: number;
+}
+
+type Attempt = Omit<SyncResult, 'attempts'>;
+
+async function attemptSync(run: Run, attempt: number): Promise<Attempt> {
+  const { context, type, id, isDeletionKnown } = run;
+  const state = await readTarget(context, type, id);
+  const wasDeleted = !state.resource && state.version !== '0';
+  const source = await readSource(context, type, id, {
+    isDeletionKnown,
+    askDatabase: isDeletionKnown || wasDeleted || attempt > 1,
+  });
+  const isWanted = source !== undefined && isInScope(context, source);
+  if (!isWanted && !state.resource) {
+    if (attempt > 1 && state.version === '0') {
+      await createTombstone(context, state);
+    }
+    return { action: 'absent', leftOut: 0 };
+  }
+  const done = isWanted
+    ? await write(run, state, source)
+    : await remove(run, state, state.resource as Resource);
+  await assertUnchanged(context, type, id, source);
+  return done;
+}
+
+async function write(run: Run, state: TargetState, source: Resource): Promise<Attempt> {
+  try {
+    return await writeCopy(run.context, state, source, run);
+  } catch (error) {
+    const isRefusedCreate = codeOfError(error) === 'conflict' && state.version === '0';
+    run.refusedCreates = isRefusedCreate ? run.refusedCreates + 1 : 0;
+    if (run.refusedCreates === 3) {
+      throw new SyncError(
+        'unsupported',
+        `The target refuses to create ${run.type}/${run.id} with If-Match: W/"0", so no create can be fenced`,
+      );
+    }
+    throw error;
+  }
+}
+
+async function remove(run: Run, state: TargetState, resource: Resource): Promise<Attempt> {
+  const { context, alsoSent } = run;
+  const syncReferrer: RemoveScope['syncReferrer'] = (type, id, deleted) =>
+    sync(context, type, id, { deleted });
+  const result = await removeFromTarget(context, state, resource, { syncReferrer, alsoSent });
+  return { ...result, leftOut: 0 };
+}
+
+/** The last look: if Medplum's database has another version than the one that was written, start over. */
+async function assertUnchanged(
+  context: SyncContext,
+  type: SyncedType,
+  id: string,
+  source: Resource | undefined,
+): Promise<void> {
+  const stored = (await readMany(context, type, [id], '&_elements=id')).get(id);
+  if (stored?.meta?.versionId !== source?.meta?.versionId) {
+    throw new SyncError('conflict', `${type}/${id} changed on Medplum in the meantime`);
+  }
+}
+
+/**
+ * Makes a tombstone of what never existed. A create of ours may still be under way, from an attempt that got no answer;
+ * its fence says "never existed", and would let it in after the deletion.
+ */
+async function createTombstone(context: SyncContext, state: TargetState): Promise<void> {
+  const { config } = context;
+  const { type, id } = state;
+  const identifier = [{ system: sourceSystem(config, type), value: id }];
+  // With its marks: if this bot dies in between, the reconciler finds the empty resource, and removes it.
+  const empty = {
+    resourceType: type,
+    id,
+    meta: { tag: [syncTag(config)] },
+    ...(rulesOf(type).identifier === 'list' ? { identifier } : {}),
+    ...(config.onDelete === 'deactivate' ? { active: false } : {}),
+  } as Resource;
+  const { version } = await put(context, state, empty);
+  if (config.onDelete === 'delete') {
+    await deleteOrStartOver(context, { ...state, version });
+  }
+}
+
+/** While a server is down, each wait is up to twice as long as the one before; 2 s allow three tries. */
+const FIRST_OUTAGE_DELAY_MS = 600;
+
+/** Decides after each error whether to try again, and when. Counts what was waited for, so a new one for each run. */
+function retryPolicy({
+  config,
+  deadline,
+}: SyncContext): (error: unknown, attempt: number) => number | undefined {
+  let outages = 0;
+  let waitedMs = 0;
+  let timeouts = 0;
+  return (error, attempt) => {
+    if (!(error instanceof SyncError)) {
+      return undefined;
+    }
+    switch (error.code) {
+      case 'conflict':
+        return retryDelay(attempt);
+      case 'unavailable': {
+        const limitMs = FIRST_OUTAGE_DELAY_MS * 2 ** outages;
+        const asked = error.cause?.retryAfter ? retryDelay(attempt, error.cause.retryAfter) : 0;
+        const delayMs = Math.max(asked, limitMs / 2 + (Math.random() * limitMs) / 2);
+        outages++;
+        waitedMs += delayMs;
+        return waitedMs <= config.retryForMs ? delayMs : undefined;
+      }
+      case 'timeout':
+        timeouts++;
+        return timeouts === 1 ? 0 : undefined;
+      case 'throttled': {
+        const delayMs = (error.waitMs ?? Infinity) + Math.random() * 1000;
+        return clock.now() + delayMs < deadline ? delayMs : undefined;
+      }
+      default:
+        return undefined;
+    }
+  };
+}

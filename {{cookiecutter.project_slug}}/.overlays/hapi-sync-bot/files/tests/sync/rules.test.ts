@@ -1,0 +1,335 @@
+// What of a Medplum resource goes to the target, and what is left of it there.
+import type { Patient, Resource } from '@medplum/fhirtypes';
+import { describe, expect, test } from 'vitest';
+import { copyOf, referencesOf } from '../../src/shared/sync/rules.ts';
+import type { Copy } from '../../src/shared/sync/rules.ts';
+import { syncTag } from '../../src/shared/sync/marks.ts';
+import { testConfig } from './config.ts';
+
+const CONFIG = testConfig({ types: ['Patient', 'Observation', 'Questionnaire'] });
+const SOURCE_URL = 'https://medplum.example.org/fhir/R4/';
+const SOURCE_ID = { system: 'https://medplum.com/patient-id', value: 'p1' };
+const TAG = syncTag(CONFIG);
+
+/** The copy of any resource; the target has everything that is synced, except what is named here. */
+function copy(resource: object, missing: string[] = [], existing?: Resource): Copy {
+  const source = { id: 'p1', ...resource } as unknown as Resource;
+  const before = JSON.stringify(source);
+  const canReferTo = (reference: string): boolean => !missing.includes(reference);
+  const result = copyOf(source, { config: CONFIG, sourceUrl: SOURCE_URL, existing, canReferTo });
+  expect(JSON.stringify(source), 'the source is not changed').toBe(before);
+  return result;
+}
+
+function copyPatient(patient: object, missing: string[] = []): { body: Patient; leftOut: number } {
+  return copy({ resourceType: 'Patient', ...patient }, missing) as {
+    body: Patient;
+    leftOut: number;
+  };
+}
+
+describe('meta', () => {
+  test('of meta, only security, tag and profile cross; the tag of the sync is added', () => {
+    const kept = { security: [{ code: 'R' }], profile: ['http://example.org/p'] };
+    const own = {
+      project: 'x',
+      author: { reference: 'Practitioner/1' },
+      account: { reference: 'Patient/9' },
+    };
+    const more = { versionId: '1', compartment: [{ reference: 'Patient/p1' }] };
+    const { body, leftOut } = copyPatient({
+      meta: { ...kept, tag: [{ code: 'vip' }], ...own, ...more },
+    });
+    expect(body.meta).toEqual({ ...kept, tag: [{ code: 'vip' }, TAG] });
+    expect(leftOut).toBe(0);
+    expect(copyPatient({ meta: more }).body.meta).toEqual({ tag: [TAG] });
+  });
+
+  test('a tag or a label without a code means nothing, and the tag of the sync is there once', () => {
+    const meta = { tag: [{ display: 'x' }, TAG, { code: 'a' }], security: [{ system: 'urn:s' }] };
+    expect(copyPatient({ meta }).body.meta).toEqual({ tag: [{ code: 'a' }, TAG] });
+  });
+});
+
+describe('identifiers', () => {
+  test("the source identifier is there once, beside the team's own; one of another id does not cross", () => {
+    const mrn = { system: 'urn:mrn', value: '7' };
+    expect(copyPatient({}).body.identifier).toEqual([SOURCE_ID]);
+    const foreign = { ...SOURCE_ID, value: 'another' };
+    const identifier = [SOURCE_ID, mrn, foreign, { ...SOURCE_ID }];
+    expect(copyPatient({ identifier }).body.identifier).toEqual([mrn, SOURCE_ID]);
+  });
+
+  test('what was merged on the target stays merged', () => {
+    const merged = { ...SOURCE_ID, value: 'another' };
+    const existing: Patient = {
+      resourceType: 'Patient',
+      id: 'p1',
+      identifier: [merged, SOURCE_ID, merged],
+    };
+    const { body } = copy({ resourceType: 'Patient' }, [], existing);
+    expect((body as Patient).identifier).toEqual([SOURCE_ID, merged]);
+  });
+
+  test('a type with one identifier keeps its own', () => {
+    const { body } = copy({ resourceType: 'Composition', identifier: { value: '1' } });
+    expect(body).toMatchObject({ identifier: { value: '1' }, meta: { tag: [TAG] } });
+  });
+});
+
+describe('references', () => {
+  test('one to something that is not synced becomes a logical reference; nothing else is lost', () => {
+    const { body, leftOut } = copyPatient({
+      managingOrganization: { reference: 'Organization/1', display: 'A clinic' },
+      generalPractitioner: [
+        { reference: 'Practitioner/1', identifier: { value: 'x' } },
+        { identifier: { value: 'y' } },
+      ],
+      contact: [{ organization: { reference: 'https://elsewhere.example.org/Organization/1' } }],
+    });
+    const identifier = { system: 'https://medplum.com/organization-id', value: '1' };
+    expect(body.managingOrganization).toEqual({
+      type: 'Organization',
+      identifier,
+      display: 'A clinic',
+    });
+    expect(body.generalPractitioner).toEqual([
+      { type: 'Practitioner', identifier: { value: 'x' } },
+      { identifier: { value: 'y' } },
+    ]);
+    const elsewhere = {
+      system: 'urn:ietf:rfc:3986',
+      value: 'https://elsewhere.example.org/Organization/1',
+    };
+    expect(body.contact?.[0]?.organization).toEqual({ identifier: elsewhere });
+    expect(leftOut).toBe(3);
+  });
+
+  test('so required members stay', () => {
+    const related = copy(
+      { resourceType: 'RelatedPerson', patient: { reference: 'Patient/gone' } },
+      ['Patient/gone'],
+    );
+    expect(related.body).toHaveProperty('patient.identifier.value', 'gone');
+    const location = [{ location: { reference: 'Location/1' } }];
+    expect(copy({ resourceType: 'Encounter', location }).body).toHaveProperty(
+      'location.0.location.type',
+      'Location',
+    );
+  });
+
+  test.each([
+    ['Patient/2', 'Patient/2', 0],
+    ['Patient/2/_history/31', 'Patient/2', 1],
+    [`${SOURCE_URL}Patient/2`, 'Patient/2', 0],
+    [`${SOURCE_URL}Patient/2/_history/31`, 'Patient/2', 1],
+    ['#contained', '#contained', 0],
+  ])('%s is written as %s', (reference, written, leftOut) => {
+    const result = copyPatient({ link: [{ other: { reference }, type: 'refer' }] });
+    expect(result.body.link?.[0]?.other).toEqual({ reference: written });
+    expect(result.leftOut).toBe(leftOut);
+  });
+
+  test.each([
+    'Patient/../../x',
+    'Patient/..',
+    'Patient/.',
+    'Patient/?_count=1000',
+    'Patient/2/other',
+    'Patient?identifier=x',
+    'patient/2',
+    '/Patient/2',
+    'https://elsewhere.example.org/Patient/2',
+    'urn:uuid:2',
+    '',
+  ])('%j is no reference that may be followed', (reference) => {
+    const subject = { reference };
+    expect(
+      referencesOf({ resourceType: 'Observation', subject } as Resource, CONFIG, SOURCE_URL),
+    ).toEqual([]);
+    const { body, leftOut } = copy({ resourceType: 'Observation', subject });
+    expect(body).not.toHaveProperty('subject.reference');
+    expect(leftOut).toBe(1);
+  });
+
+  test('a mere link goes with its other side', () => {
+    const link = [{ other: { reference: 'Patient/gone' } }, { other: { reference: 'Patient/2' } }];
+    const { body, leftOut } = copyPatient({ link }, ['Patient/gone']);
+    expect(body.link).toEqual([link[1]]);
+    expect(leftOut).toBe(1);
+    expect(copyPatient({ link: [link[0]] }, ['Patient/gone']).body).not.toHaveProperty('link');
+  });
+
+  test('a uri that is called reference is no reference', () => {
+    const education = [{ documentType: 'x', reference: 'Patient/2' }];
+    expect(copy({ resourceType: 'Immunization', education }).body).toMatchObject({ education });
+    const extension = [
+      { url: 'urn:x', valueExpression: { language: 'y', reference: 'http://z.example.org' } },
+    ];
+    expect(copyPatient({ extension })).toMatchObject({ body: { extension }, leftOut: 0 });
+  });
+
+  test('a resource refers to others by what it says, not by its meta; each counts once', () => {
+    const patient = {
+      resourceType: 'Patient',
+      meta: { compartment: [{ reference: 'Patient/9' }] },
+      link: [
+        { other: { reference: 'Patient/2' } },
+        { other: { reference: 'Patient/2/_history/1' } },
+      ],
+      extension: [{ url: 'urn:x', valueReference: { reference: 'Observation/3' } }],
+      managingOrganization: { reference: 'Organization/1' },
+    } as unknown as Patient;
+    expect(referencesOf(patient, CONFIG, SOURCE_URL).toSorted()).toEqual([
+      'Observation/3',
+      'Patient/2',
+    ]);
+  });
+});
+
+describe('canonicals', () => {
+  test('one that is written like a reference is one; an address is left alone', () => {
+    const response = { resourceType: 'QuestionnaireResponse' };
+    const kept = { ...response, questionnaire: 'Questionnaire/1|2' };
+    expect(copy(kept)).toMatchObject({ body: { questionnaire: 'Questionnaire/1|2' }, leftOut: 0 });
+    expect(referencesOf(kept as Resource, CONFIG, SOURCE_URL)).toEqual(['Questionnaire/1']);
+    const gone = copy(kept, ['Questionnaire/1']);
+    expect(gone.leftOut).toBe(1);
+    expect(gone.body).not.toHaveProperty('questionnaire');
+    const questionnaire = 'http://example.org/Questionnaire/1';
+    expect(copy({ ...response, questionnaire })).toMatchObject({
+      body: { questionnaire },
+      leftOut: 0,
+    });
+  });
+
+  test('in a list, the others keep their places beside their extensions', () => {
+    const task = {
+      resourceType: 'Procedure',
+      instantiatesCanonical: ['PlanDefinition/1', 'http://example.org/p'],
+    };
+    expect(copy(task).body).toMatchObject({ instantiatesCanonical: ['http://example.org/p'] });
+    const _instantiatesCanonical = [null, { id: 'x' }];
+    expect(copy({ ...task, _instantiatesCanonical }).body).toMatchObject({
+      instantiatesCanonical: [null, 'http://example.org/p'],
+      _instantiatesCanonical,
+    });
+  });
+
+  test('an element of another type that has the same name stays one', () => {
+    const derivedFrom = [{ reference: 'Observation/2' }];
+    expect(copy({ resourceType: 'Observation', derivedFrom }).body).toMatchObject({ derivedFrom });
+  });
+});
+
+describe('files', () => {
+  test.each([
+    'https://storage.medplum.com/binary/1?Expires=1&Key-Pair-Id=K&Signature=x',
+    'http://localhost:8103/storage/1?Signature=abc',
+    'https://bucket.s3.amazonaws.com/1?X-Amz-Signature=abc',
+    `${SOURCE_URL}Binary/1`,
+    'Binary/1',
+  ])('an address that only Medplum can serve does not cross: %s', (url) => {
+    const photo = [{ contentType: 'image/png', url }, { url: 'https://example.org/a.png?size=2' }];
+    expect(copyPatient({ photo }).body.photo).toEqual([{ contentType: 'image/png' }, photo[1]]);
+    const content = [{ attachment: { url, title: 'X' } }];
+    const document = copy({ resourceType: 'DocumentReference', content }).body;
+    expect(document).toMatchObject({ content: [{ attachment: { title: 'X' } }] });
+  });
+
+  test('an attachment that was nothing but an address says that it is withheld', () => {
+    const content = [{ attachment: { url: 'Binary/1' } }];
+    const { body } = copy({ resourceType: 'DocumentReference', content });
+    expect(body).toHaveProperty('content.0.attachment._url.extension.0.valueCode', 'masked');
+  });
+
+  test.each([
+    'https://lab.example.org/r/1?expires=never POSITIVE',
+    'https://x.example.org/?Signature=1',
+    'Binary/1',
+  ])('text is never touched: %s', (text) => {
+    const observation = { resourceType: 'Observation', valueString: text, note: [{ text }] };
+    expect(copy(observation).body).toMatchObject({ valueString: text, note: [{ text }] });
+    expect(
+      copyPatient({ name: [{ text }], telecom: [{ system: 'url', value: text }] }).body,
+    ).toMatchObject({
+      name: [{ text }],
+      telecom: [{ value: text }],
+    });
+  });
+});
+
+describe('extensions', () => {
+  const medplum = { url: 'https://medplum.com/fhir/StructureDefinition/x', valueString: 'y' };
+  const race = {
+    url: 'http://hl7.org/fhir/us/core/StructureDefinition/us-core-race',
+    valueString: 'z',
+  };
+
+  test("Medplum's stay with Medplum; others cross, at any depth", () => {
+    const { body } = copyPatient({
+      extension: [medplum, race],
+      name: [{ family: 'X', extension: [medplum] }],
+    });
+    expect(body.extension).toEqual([race]);
+    expect(body.name).toEqual([{ family: 'X' }]);
+  });
+
+  test('only in lists of extensions: a resource or an attachment with such a url is none', () => {
+    const url = 'https://medplum.com/questionnaires/1';
+    expect(copy({ resourceType: 'Questionnaire', url, title: 'Q' }).body).toMatchObject({
+      url,
+      title: 'Q',
+    });
+    expect(copyPatient({ photo: [{ url, title: 'P' }] }).body.photo).toEqual([{ url, title: 'P' }]);
+  });
+
+  test('names and street lines keep their places when an extension beside them goes', () => {
+    const name = {
+      given: ['Ada', 'B', 'C'],
+      _given: [{ extension: [medplum] }, { extension: [race] }, null],
+    };
+    expect(copyPatient({ name: [name] }).body.name).toEqual([
+      { given: ['Ada', 'B', 'C'], _given: [null, { extension: [race] }, null] },
+    ]);
+    const address = { line: ['1', null], _line: [{ extension: [medplum] }, null] };
+    expect(copyPatient({ address: [address] }).body.address).toEqual([{ line: ['1', null] }]);
+    expect(copyPatient({ _birthDate: { extension: [medplum] } }).body).not.toHaveProperty(
+      '_birthDate',
+    );
+  });
+
+  test('one without a value goes, because HAPI drops it; one whose reference was left out keeps the identifier', () => {
+    const nested = { url: 'urn:nested', extension: [{ url: 'a', valueString: 'b' }] };
+    const refers = { url: 'urn:refers', valueReference: { reference: 'Practitioner/1' } };
+    const canonical = { url: 'urn:canonical', valueCanonical: 'PlanDefinition/1' };
+    const extension = [
+      { url: 'urn:empty' },
+      nested,
+      refers,
+      canonical,
+      { url: 7, valueString: 'odd' },
+    ];
+    const { body } = copyPatient({ extension });
+    expect(body.extension).toMatchObject([
+      nested,
+      { url: 'urn:refers', valueReference: { identifier: {} } },
+      {},
+    ]);
+    expect(body.extension).toHaveLength(3);
+  });
+});
+
+test('contained resources keep their content and their profiles, and lose the rest of their meta', () => {
+  const contained = [
+    {
+      resourceType: 'Organization',
+      id: 'o',
+      name: 'O',
+      meta: { versionId: '1', profile: ['urn:p'] },
+    },
+  ];
+  const { body } = copyPatient({ contained, managingOrganization: { reference: '#o' } });
+  expect(body.contained).toEqual([{ ...contained[0], meta: { profile: ['urn:p'] } }]);
+  expect(body.managingOrganization).toEqual({ reference: '#o' });
+});
