@@ -1,6 +1,7 @@
 // One run of a bot in this thread: a client that acts as the bot, the sandbox, and a record of its requests.
 import { MedplumClient } from '@medplum/core';
 import nodeFetch from 'node-fetch';
+import { createPdf } from './create-pdf.ts';
 import { RequestRecorder } from './recorded-requests.ts';
 import type { RecordedRequest } from './recorded-requests.ts';
 import { runInSandbox } from './sandbox.ts';
@@ -64,6 +65,7 @@ function createClient(job: BotJob, recorder: RequestRecorder, send: typeof fetch
   const medplum = new MedplumClient({
     baseUrl: job.baseUrl,
     fetch: recorder.record(traced as never, true),
+    ...(job.runtime === 'awslambda' && { createPdf: createPdf as never }),
   });
   medplum.setAccessToken(job.accessToken);
   recorder.observe(medplum);
