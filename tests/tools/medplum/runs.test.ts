@@ -68,7 +68,9 @@ test('a run holds what the bot sent elsewhere too, and where its code did so', a
 });
 
 test('a run whose log has control characters is kept, and failed', async () => {
-  const bot = await desk.bot(`exports.handler = async () => { console.log('a\\u0000b'); return true; };`);
+  const bot = await desk.bot(
+    `exports.handler = async () => { console.log('a\\u0000b'); return true; };`,
+  );
   expect((await desk.execute(bot)).status).toBe(400);
   expect(await desk.audits(bot)).toEqual([]);
   const [run] = desk.server.runs.list();

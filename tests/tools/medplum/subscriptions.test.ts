@@ -159,7 +159,7 @@ describe('a subscription', () => {
     await settled();
     await told(id, 0);
     expect(warnings.join()).toContain('Bot alone did not run: it has no ProjectMembership');
-    expect(warnings.join()).toContain('is not there');
+    expect(warnings.join()).toContain('which does not exist');
   });
 
   it('does not run a bot again that throws', async () => {

@@ -1,40 +1,32 @@
-// $deploy, $execute and every other run of a bot: with its membership's rights, the project's secrets, an AuditEvent.
+// Runs of bots: with the rights of a membership, the project's secrets, and an AuditEvent.
 import type { WithId } from '@medplum/core';
 import * as core from '@medplum/core';
-import type { FhirRequest, FhirResponse } from '@medplum/fhir-router';
-import type {
-  AuditEvent,
-  Binary,
-  Bot,
-  OperationOutcome,
-  Project,
-  ProjectMembership,
-} from '@medplum/fhirtypes';
-import type { Reference, Resource, Subscription } from '@medplum/fhirtypes';
-import { randomUUID } from 'node:crypto';
-import { SYSTEM, actorOf, findMembership, issueToken } from './access.ts';
+import type { Bot, Project, ProjectMembership, Reference, Subscription } from '@medplum/fhirtypes';
+import { SYSTEM, findMembership } from './access.ts';
+import { createBotAuditEvent } from './audit-events.ts';
+import type { BotRuns, Run, RunCause } from './bot-runs.ts';
 import { LOCAL } from './local-project.ts';
 import { LocalRepository } from './repository.ts';
 import type { World } from './repository.ts';
-import type { BotRuns, Run, RunCause } from './bot-runs.ts';
-import type { BotRunner } from '../runtime/worker-pool.ts';
+import { issueToken } from './tokens.ts';
 import { describeThrown } from '../runtime/sandbox.ts';
 import type { BotEvent, SandboxError } from '../runtime/sandbox.ts';
+import type { BotRunner } from '../runtime/worker-pool.ts';
 
-const DEFAULT_TIMEOUT_SECONDS = 10;
-/** AuditEvents keep this much of a log's end, in characters. */
-const LOG_LENGTH = 10 * 1024;
-const NO_MEMBERSHIP = 'Could not find ProjectMembership for Bot';
+export type { Run } from './bot-runs.ts';
+
+export const DEFAULT_TIMEOUT_SECONDS = 10;
 
 export interface ExecuteRequest {
   bot: WithId<Bot>;
   cause: RunCause;
+  /** Whose rights the bot has. */
   runAs: WithId<ProjectMembership>;
   requester?: Reference | undefined;
   input: unknown;
   contentType: string;
   subscription?: WithId<Subscription> | undefined;
-  traceId: string;
+  traceId?: string | undefined;
   headers?: BotEvent['headers'];
 }
 
@@ -45,183 +37,97 @@ export interface ExecuteResult {
   value?: unknown;
   /** What the handler threw; its stack points into the deployed code. */
   error?: SandboxError | undefined;
+  /** The bot returned what cannot be sent, such as a function: `$execute` answers 500. */
+  unsendable?: boolean | undefined;
 }
 
-export type { Run } from './bot-runs.ts';
-
-export interface Bots {
-  /** POST Bot/[id]/$deploy */
-  deploy(request: FhirRequest, repo: LocalRepository): Promise<FhirResponse>;
-  execute(request: ExecuteRequest): Promise<ExecuteResult>;
-  /** Creates a bot as the admin endpoint does: with source code and membership. */
-  create(repo: LocalRepository, body: Record<string, unknown>): Promise<WithId<Bot>>;
-}
+export type ExecuteBot = (request: ExecuteRequest) => Promise<ExecuteResult>;
 
 /**
  * @param world - the server's resources
  * @param threads - where the code runs
  * @param runs - remembers every run
+ * @returns the function that runs a bot; it throws where the run's AuditEvent cannot be written
  */
-export function createBots(world: World, threads: BotRunner, runs: BotRuns): Bots {
+export function createBotExecution(world: World, threads: BotRunner, runs: BotRuns): ExecuteBot {
   const system = new LocalRepository(world, SYSTEM);
-  const { store } = world;
 
-  const storeCode = async (
-    repo: LocalRepository,
-    code: Buffer,
-    contentType: string,
-  ): Promise<string> => {
-    const binary = await repo.createResource<Binary>({ resourceType: 'Binary', contentType });
-    store.contents.set(binary.id, code);
-    return `Binary/${binary.id}`;
-  };
-
-  const codeOf = (bot: Bot): string | undefined => {
-    const url = bot.executableCode?.url;
-    if (!url) return undefined;
-    const content = store.contents.get(url.replace('Binary/', ''));
-    if (!content) throw new core.OperationOutcomeError(core.notFound);
-    return content.toString();
-  };
-
-  const run = async (
-    request: ExecuteRequest,
-    code: string | undefined,
-    started: Run,
-  ): Promise<ExecuteResult> => {
-    const { bot, runAs, requester, input, contentType, traceId, headers } = request;
-    const refuse = (log: string): ExecuteResult => ({ success: false, log });
-    const project = store.latest('Project', LOCAL.projectId)!.resource as Project;
-    const { runtimeVersion: runtime, timeout = DEFAULT_TIMEOUT_SECONDS } = bot;
-    if (!project.features?.includes('bots')) return refuse('Bots not enabled');
-    if (runtime !== 'vmcontext' && runtime !== 'awslambda')
-      return refuse('Unsupported bot runtime');
-    if (code === undefined) return refuse('No executable code');
-    const secrets = Object.fromEntries(
-      (project.secret ?? []).map((secret) => [secret.name, secret]),
-    );
-    const about = {
-      bot: core.createReference(bot),
-      requester,
-      input,
-      contentType,
-      secrets,
-      traceId,
-      headers,
-    };
-    const accessToken = issueToken(runAs, world.baseUrl, started.id);
-    const { baseUrl } = world;
-    const answer = await threads.run(
-      { code, runtime, timeout, baseUrl, accessToken, event: about },
-      { request: (sent, index) => runs.noteSent(started, sent, index) },
-    );
-    const value: unknown = answer.error ? answer.error.outcome : answer.result;
-    const success = !answer.error && !(core.isOperationOutcome(value) && !core.isOk(value));
-    return { success, log: answer.log.join('\n'), value, error: answer.error };
-  };
-
-  const execute = async (request: ExecuteRequest): Promise<ExecuteResult> => {
-    const code = codeOf(request.bot);
-    const started = runs.start(request, code);
-    const result = await run(request, code, started);
+  return async (request) => {
+    const code = codeOf(world, request.bot);
+    const run = runs.start(request, code);
+    const result = await runBot({ world, threads, runs }, request, run);
     try {
-      await recordAudit(system, request, result, started.startedAt);
+      await createBotAuditEvent(system, request, result, run.startedAt);
     } catch (error) {
-      // The real server refuses a log with control characters too: the run fails and leaves no AuditEvent.
-      runs.end(started, {
-        ...result,
-        success: false,
-        error: result.error ?? describeThrown(error),
-      });
+      // As on the real server, a log with control characters makes the run fail and leaves no AuditEvent.
+      const described = result.error ?? describeThrown(error);
+      runs.end(run, { ...result, success: false, error: described });
       throw error;
     }
-    runs.end(started, result);
+    runs.end(run, result);
     return result;
   };
+}
 
-  const deploy = async (
-    { params, body }: FhirRequest,
-    repo: LocalRepository,
-  ): Promise<FhirResponse> => {
-    await repo.readResource('Bot', params['id']!);
-    const bot = await system.readResource<WithId<Bot>>('Bot', params['id']!);
-    const { code, filename = 'index.js' } = body as { code?: unknown; filename?: string };
-    if (!code && !bot.executableCode?.url) return [core.badRequest('Bot missing executable code')];
-    if (code !== undefined && typeof code !== 'string') {
-      return [core.badRequest('The "iterable" argument must be an instance of Iterable')];
-    }
-    if (code) {
-      const url = await storeCode(repo, Buffer.from(code), core.ContentType.JAVASCRIPT);
-      const executableCode = { contentType: core.ContentType.JAVASCRIPT, url, title: filename };
-      await repo.updateResource<Bot>({ ...bot, executableCode });
-    } else {
-      codeOf(bot);
-    }
-    if (bot.runtimeVersion === 'awslambda' && bot.timeout === undefined) {
-      const latest = await system.readResource<Bot>('Bot', bot.id);
-      await repo.updateResource<Bot>({ ...latest, timeout: DEFAULT_TIMEOUT_SECONDS });
-    }
-    if (bot.runAsUser || findMembership(store, `Bot/${bot.id}`)) return [core.allOk];
-    const warning = {
-      severity: 'warning' as const,
-      code: 'business-rule' as const,
-      details: { text: NO_MEMBERSHIP },
-    };
-    return [{ ...core.allOk, issue: [...core.allOk.issue, warning] }];
+interface RunContext {
+  world: World;
+  threads: BotRunner;
+  runs: BotRuns;
+}
+
+async function runBot(
+  { world, threads, runs }: RunContext,
+  request: ExecuteRequest,
+  run: Run,
+): Promise<ExecuteResult> {
+  const { code } = run;
+  const { bot, runAs, requester, input, contentType, traceId, headers } = request;
+  const { store, baseUrl } = world;
+  const project = store.latest('Project', LOCAL.projectId)!.resource as Project;
+  const { runtimeVersion: runtime, timeout = DEFAULT_TIMEOUT_SECONDS } = bot;
+  if (!project.features?.includes('bots')) {
+    return { success: false, log: 'Bots not enabled' };
+  }
+  if (runtime !== 'vmcontext' && runtime !== 'awslambda') {
+    return { success: false, log: 'Unsupported bot runtime' };
+  }
+  if (code === undefined) {
+    return { success: false, log: 'No executable code' };
+  }
+  const secrets = Object.fromEntries((project.secret ?? []).map((secret) => [secret.name, secret]));
+  const event: BotEvent = {
+    bot: core.createReference(bot),
+    requester,
+    input,
+    contentType,
+    secrets,
+    traceId,
+    headers,
   };
+  const accessToken = issueToken(runAs, baseUrl, run.id);
+  const { result, error, log, unsendable } = await threads.run(
+    { code, runtime, timeout, baseUrl, accessToken, event },
+    { request: (sent, index) => runs.noteSent(run, sent, index) },
+  );
+  if (unsendable) {
+    return { success: true, log: log.join('\n'), error, unsendable };
+  }
+  const value: unknown = error ? error.outcome : result;
+  const success = !error && !(core.isOperationOutcome(value) && !core.isOk(value));
+  return { success, log: log.join('\n'), value, error };
+}
 
-  const create = async (
-    repo: LocalRepository,
-    body: Record<string, unknown>,
-  ): Promise<WithId<Bot>> => {
-    const {
-      name,
-      description,
-      runtimeVersion = 'vmcontext',
-      accessPolicy,
-    } = body as unknown as Bot & {
-      accessPolicy?: ProjectMembership['accessPolicy'];
-    };
-    const attachment = async (
-      given: Bot['sourceCode'],
-      type: string,
-      title: string,
-    ): Promise<Bot['sourceCode']> => {
-      if (given?.url) return given;
-      const contentType = given?.contentType ?? type;
-      const url = await storeCode(repo, Buffer.from(given?.data ?? '', 'base64'), contentType);
-      return { contentType, title: given?.title ?? title, url };
-    };
-    const given = body as {
-      sourceCode?: Bot['sourceCode'];
-      executableCode?: Bot['executableCode'];
-    };
-    const sourceCode = await attachment(given.sourceCode, core.ContentType.TYPESCRIPT, 'index.ts');
-    const executableCode =
-      given.executableCode &&
-      (await attachment(given.executableCode, core.ContentType.JAVASCRIPT, 'index.js'));
-    const fields = {
-      name,
-      description,
-      runtimeVersion,
-      sourceCode,
-      executableCode,
-    } as Partial<Bot>;
-    const bot = await repo.createResource<Bot>({ resourceType: 'Bot', ...fields } as Bot);
-    const reference = core.createReference(bot);
-    const project = { reference: `Project/${LOCAL.projectId}`, display: 'Local' };
-    const membership = {
-      resourceType: 'ProjectMembership',
-      project,
-      user: reference,
-      profile: reference,
-      accessPolicy,
-    };
-    await system.createResource(membership as ProjectMembership);
-    return bot;
-  };
-
-  return { deploy, execute, create };
+/** @returns the deployed code of a bot, undefined where it has none */
+export function codeOf({ store }: World, bot: Bot): string | undefined {
+  const url = bot.executableCode?.url;
+  if (!url) {
+    return undefined;
+  }
+  const content = store.contents.get(url.replace('Binary/', ''));
+  if (!content) {
+    throw new core.OperationOutcomeError(core.notFound);
+  }
+  return content.toString();
 }
 
 /**
@@ -233,61 +139,4 @@ export function runAsOf(
   caller?: string,
 ): WithId<ProjectMembership> | undefined {
   return findMembership(world.store, bot.runAsUser ? caller : `Bot/${bot.id}`);
-}
-
-async function recordAudit(
-  system: LocalRepository,
-  { bot, runAs, requester, input, subscription, traceId }: ExecuteRequest,
-  { success, log }: ExecuteResult,
-  startedAt: Date,
-): Promise<void> {
-  const {
-    auditEventTrigger: trigger = 'always',
-    auditEventDestination: destinations = ['resource'],
-  } = bot;
-  if (
-    trigger === 'never' ||
-    (trigger === 'on-error' && success) ||
-    (trigger === 'on-output' && !log)
-  )
-    return;
-  if (!destinations.includes('resource')) return;
-  const now = new Date().toISOString();
-  const concerned = [bot, input, subscription].filter(
-    (one) => core.isResource(one) && one.id,
-  ) as WithId<Resource>[];
-  await system.createResource({
-    resourceType: 'AuditEvent',
-    extension: [tracing(traceId)],
-    period: { start: startedAt.toISOString(), end: now },
-    recorded: now,
-    type: { system: 'https://medplum.com/CodeSystem/audit-event', code: 'execute' },
-    agent: [
-      { ...(requester ? { who: requester as Reference<Bot> } : {}), requestor: true },
-      { who: actorOf(system.world.store, runAs).author as Reference<Bot>, requestor: false },
-    ],
-    source: { observer: core.createReference(bot) },
-    entity: concerned.map((one) => ({ what: core.createReference(one), role: auditRole(one) })),
-    outcome: success ? '0' : '4',
-    ...(log ? { outcomeDesc: log.slice(-LOG_LENGTH) } : {}),
-  } as AuditEvent);
-}
-
-function auditRole({ resourceType }: Resource): { code: string; display: string } {
-  if (resourceType === 'Patient') return { code: '1', display: 'Patient' };
-  return resourceType === 'Subscription'
-    ? { code: '9', display: 'Subscriber' }
-    : { code: '4', display: 'Domain' };
-}
-
-/** What real servers put on each outcome and AuditEvent, to find a request in their logs. */
-export function tracing(traceId: string): NonNullable<OperationOutcome['extension']>[number] {
-  const url = 'https://medplum.com/fhir/StructureDefinition/tracing';
-  return {
-    url,
-    extension: [
-      { url: 'requestId', valueId: randomUUID() },
-      { url: 'traceId', valueId: traceId },
-    ],
-  };
 }

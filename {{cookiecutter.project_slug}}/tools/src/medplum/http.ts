@@ -1,80 +1,64 @@
-// Requests and answers of the local Medplum server in the real one's form: bodies, outcomes, ETags, signed addresses.
+// Answers of the local Medplum server in the real one's form: resources, outcomes, what bots return.
 import * as core from '@medplum/core';
-import type { OperationOutcome, Resource } from '@medplum/fhirtypes';
+import type { Binary, OperationOutcome, Resource } from '@medplum/fhirtypes';
 import type { Context } from 'hono';
 import { randomUUID } from 'node:crypto';
-import { signature } from './access.ts';
-import { tracing } from './bot-execution.ts';
+import { withSignedUrls } from './attachments.ts';
+import { tracing } from './audit-events.ts';
+import { statusOf } from './not-available.ts';
+import type { ExecuteResult } from './bot-execution.ts';
 import type { World } from './repository.ts';
+import { contentType } from './request-body.ts';
 
-/** Of JSON; Binary takes more. */
-const MAX_BODY_BYTES = 1024 * 1024;
-const PRESIGNED_SECONDS = 3600;
-
-/** JSON and text are read, an empty or unknown body is `{}`, as Express does it for the real server. */
-export async function readBody(c: Context, world: World): Promise<unknown> {
-  const type = c.req.header('content-type')?.split(';')[0] ?? '';
-  const tooLarge = new core.OperationOutcomeError(core.contentTooLarge('Request body too large'));
-  if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES) throw tooLarge;
-  const text = await c.req.text();
-  if (Buffer.byteLength(text) > MAX_BODY_BYTES) throw tooLarge;
-  if (text === '') return {};
-  if (type === 'text/plain' || type === core.ContentType.HL7_V2) return text;
-  if (type === 'application/x-www-form-urlencoded')
-    return Object.fromEntries(new URLSearchParams(text));
-  if (!/^application\/(.+\+)?json$/.test(type)) return {};
-  try {
-    const value: unknown = JSON.parse(text.replaceAll(storageUrls(world), '"$1":"Binary/$2"'));
-    if (typeof value === 'object' && value !== null) return value;
-  } catch {
-    // said below
+export function sendBotResult(c: Context, world: World, result: ExecuteResult): Response {
+  const { success, log, value, unsendable } = result;
+  if (unsendable) {
+    return sendError(c, undefined);
   }
-  throw new core.OperationOutcomeError(core.badRequest('Content could not be parsed'));
+  const outcome = success ? core.allOk : core.badRequest(log);
+  const answer = value === undefined ? outcome : value;
+  if (core.isOperationOutcome(answer) && !core.isOk(answer)) {
+    return sendOutcome(c, answer);
+  }
+  if (core.isResource(answer)) {
+    const resource = answer as Resource;
+    return resource.resourceType === 'Binary'
+      ? sendReturnedBinary(c, world, outcome, resource)
+      : sendResource(c, world, outcome, resource);
+  }
+  const mirrored = [core.ContentType.TEXT, core.ContentType.HL7_V2] as string[];
+  const asked = contentType(c);
+  const type = mirrored.includes(asked) ? asked : core.ContentType.JSON;
+  return send(c, botText(answer, world), core.getStatus(outcome), type);
 }
 
-/** Attachments go out with a signed address that differs at each read, and are stored as a reference again. */
-function storageUrls({ baseUrl }: World): RegExp {
-  return new RegExp(
-    `"(url|path)"\\s*:\\s*"${baseUrl}(?:storage|fhir/R4/Binary)/([0-9a-f-]{36})[^"]*"`,
-    'g',
-  );
+/** A string goes out without quotes, also as JSON; null as nothing. */
+function botText(value: unknown, world: World): string {
+  if (value === null) {
+    return '';
+  }
+  if (typeof value === 'string' || typeof value === 'number') {
+    return String(value);
+  }
+  return withSignedUrls(JSON.stringify(value), world);
 }
 
-export function presigned(json: string, { store, baseUrl }: World): string {
-  return json.replaceAll(
-    /"(url|path)":"Binary\/([0-9a-f-]{36})"/g,
-    (whole, key: string, id: string) => {
-      const latest = store.latest('Binary', id);
-      if (!latest || latest.deleted) return whole;
-      const version = latest.resource.meta!.versionId!;
-      const expires = `${Date.now() + PRESIGNED_SECONDS * 1000}.${Math.floor(Math.random() * 1e9)}`;
-      const proof = signature(`${id}/${version}/${expires}`);
-      return `"${key}":"${baseUrl}storage/${id}/${version}?Expires=${expires}&Signature=${proof}"`;
-    },
-  );
-}
-
-export function sendBotResult(
+/** A returned Binary goes out as its content; without any there is nothing to read. */
+function sendReturnedBinary(
   c: Context,
   world: World,
-  success: boolean,
-  value: unknown,
-  log: string,
+  outcome: OperationOutcome,
+  binary: Binary,
 ): Response {
-  const result = value === undefined ? (success ? core.allOk : core.badRequest(log)) : value;
-  const outcome = success ? core.allOk : core.badRequest(log);
-  if (core.isOperationOutcome(result) && !core.isOk(result)) return sendOutcome(c, result);
-  if (core.isResource(result)) return sendResource(c, world, outcome, result as Resource);
-  const asked = c.req.header('content-type') ?? '';
-  const type = ['text/plain', core.ContentType.HL7_V2].includes(asked)
-    ? asked
-    : core.ContentType.JSON;
-  // A string goes out without quotes, also as JSON; null as nothing.
-  const text =
-    typeof result === 'string' || result === null
-      ? (result ?? '')
-      : presigned(JSON.stringify(result), world);
-  return send(c, text, core.getStatus(outcome), type);
+  const stored = binary.id ? world.store.contents.get(binary.id) : undefined;
+  const content = binary.data ? Buffer.from(binary.data, 'base64') : stored;
+  if (!content) {
+    return world.version.atLeast('5.1.27')
+      ? sendOutcome(c, core.notFound)
+      : sendError(c, undefined);
+  }
+  resourceHeaders(c, world, outcome, binary);
+  return send(c, content, core.getStatus(outcome), binary.contentType);
 }
 
 export function sendResource(
@@ -82,45 +66,61 @@ export function sendResource(
   world: World,
   outcome: OperationOutcome,
   resource: Resource,
+  type: string = core.ContentType.FHIR_JSON,
 ): Response {
-  const { versionId, lastUpdated } = resource.meta ?? {};
-  if (versionId) c.header('ETag', `W/"${versionId}"`);
-  if (lastUpdated) c.header('Last-Modified', new Date(lastUpdated).toUTCString());
-  if (core.isCreated(outcome))
-    c.header('Location', `${world.baseUrl}fhir/R4/${resource.resourceType}/${resource.id}`);
-  return sendJson(c, world, core.getStatus(outcome), resource, core.ContentType.FHIR_JSON);
+  resourceHeaders(c, world, outcome, resource);
+  const status = core.getStatus(outcome);
+  if (c.req.header('prefer') === 'return=minimal') {
+    return send(c, '', status, type);
+  }
+  const pretty = c.req.query('_pretty') === 'true';
+  // FHIR has no empty lists and members; other JSON, such as a GraphQL result, keeps them.
+  const isFhir = type === core.ContentType.FHIR_JSON;
+  const text = isFhir ? core.stringify(resource, pretty) : JSON.stringify(resource);
+  return send(c, withSignedUrls(text, world), status, type);
+}
+
+export function resourceHeaders(
+  c: Context,
+  world: World,
+  outcome: OperationOutcome,
+  { resourceType, id, meta }: Resource,
+): void {
+  if (meta?.versionId) {
+    c.header('ETag', `W/"${meta.versionId}"`);
+  }
+  if (meta?.lastUpdated) {
+    c.header('Last-Modified', new Date(meta.lastUpdated).toUTCString());
+  }
+  if (core.isCreated(outcome)) {
+    c.header('Location', `${world.baseUrl}fhir/R4/${resourceType}/${id}`);
+  }
 }
 
 export function sendOutcome(c: Context, outcome: OperationOutcome): Response {
-  const extension = [
-    tracing(c.req.header('x-trace-id') ?? randomUUID()),
-    ...(outcome.extension ?? []),
-  ];
-  return send(
-    c,
-    JSON.stringify({ ...outcome, extension }),
-    core.getStatus(outcome),
-    core.ContentType.FHIR_JSON,
-  );
+  if (core.isAccepted(outcome) && outcome.issue[0]?.diagnostics) {
+    c.header('Content-Location', outcome.issue[0].diagnostics);
+  }
+  const trace = tracing(c.req.header('x-trace-id') ?? randomUUID());
+  const extension = [trace, ...(outcome.extension ?? [])];
+  const text = JSON.stringify({ ...outcome, extension });
+  return send(c, text, statusOf(outcome), core.ContentType.FHIR_JSON);
 }
 
 export function sendError(c: Context, error: unknown): Response {
-  if (error instanceof core.OperationOutcomeError) return sendOutcome(c, error.outcome);
+  if (error instanceof core.OperationOutcomeError) {
+    return sendOutcome(c, error.outcome);
+  }
   return c.json({ msg: 'Internal Server Error' }, 500);
 }
 
-export function sendJson(
-  c: Context,
-  world: World,
-  status: number,
-  body: unknown,
-  type = core.ContentType.JSON as string,
-): Response {
-  return send(c, presigned(JSON.stringify(body), world), status, type);
+export function sendJson(c: Context, world: World, status: number, body: unknown): Response {
+  return send(c, withSignedUrls(JSON.stringify(body), world), status, core.ContentType.JSON);
 }
 
 export function send(c: Context, body: string | Buffer, status: number, type: string): Response {
-  const contentType = /^text|json/.test(type) ? `${type}; charset=utf-8` : type;
+  const withCharset = /^text|json/.test(type) && !type.includes('charset');
   c.header('Cache-Control', 'no-store, no-cache, must-revalidate');
-  return c.body(body as never, status as never, { 'Content-Type': contentType });
+  const headers = { 'Content-Type': withCharset ? `${type}; charset=utf-8` : type };
+  return c.body(body as never, status as never, headers);
 }

@@ -2,7 +2,7 @@
 import type { ClientApplication, Project, ProjectMembership, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 
-/** Harmless, public, and the same on every desk: `.env.local` holds them too. */
+/** Public, and the same on every machine: `.env.local` holds them too. */
 export const LOCAL = {
   projectId: 'a0a0a0a0-0000-4000-8000-000000000001',
   clientId: 'a0a0a0a0-0000-4000-8000-000000000002',
@@ -11,43 +11,45 @@ export const LOCAL = {
   noAdminSecret: 'local-only-no-admin',
 };
 
-/** @returns the project with its two clients and their memberships, as the server stores them */
-export function initialResources(secrets: Record<string, string>): (Resource & { id: string })[] {
-  const project: Project & { id: string } = {
+export const PROJECT_REFERENCE = { reference: `Project/${LOCAL.projectId}`, display: 'Local' };
+
+type Stored<T extends Resource> = T & { id: string };
+
+/**
+ * @param features - of the project beside the ones it always has, such as `email`
+ * @returns the project with its two clients and their memberships, as the server stores them
+ */
+export function initialResources(
+  secrets: Record<string, string>,
+  features: string[] = [],
+): Stored<Resource>[] {
+  const project: Stored<Project> = {
     resourceType: 'Project',
     id: LOCAL.projectId,
     name: 'Local',
     strictMode: true,
-    features: ['bots', 'cron', 'websocket-subscriptions', 'graphql-introspection'],
+    features: ['bots', 'cron', ...features] as NonNullable<Project['features']>,
     setting: [{ name: 'preCommitSubscriptionsEnabled', valueBoolean: true }],
     secret: Object.entries(secrets).map(([name, valueString]) => ({ name, valueString })),
   };
-  const client = (id: string, secret: string, name: string): ClientApplication & { id: string } => {
-    return {
-      resourceType: 'ClientApplication',
-      id,
-      secret,
-      name,
-      description: `${name} of the local project`,
-    };
+  const admin = clientApplication(LOCAL.clientId, LOCAL.clientSecret, 'Local Admin Client');
+  const other = clientApplication(LOCAL.noAdminId, LOCAL.noAdminSecret, 'Local Client');
+  return [project, admin, other, membership(admin, true), membership(other, false)];
+}
+
+function clientApplication(id: string, secret: string, name: string): Stored<ClientApplication> {
+  const description = `${name} of the local project`;
+  return { resourceType: 'ClientApplication', id, secret, name, description };
+}
+
+function membership(client: Stored<ClientApplication>, admin: boolean): Stored<ProjectMembership> {
+  const profile = { reference: `ClientApplication/${client.id}`, display: client.name! };
+  const result: Stored<ProjectMembership> = {
+    resourceType: 'ProjectMembership',
+    id: randomUUID(),
+    project: PROJECT_REFERENCE,
+    user: profile,
+    profile,
   };
-  const admin = client(LOCAL.clientId, LOCAL.clientSecret, 'Local Admin Client');
-  const other = client(LOCAL.noAdminId, LOCAL.noAdminSecret, 'Local Client');
-  const member = (
-    { id, name }: ClientApplication,
-    isAdmin: boolean,
-  ): ProjectMembership & { id: string } => {
-    const profile = { reference: `ClientApplication/${id}`, display: name! };
-    const project = { reference: `Project/${LOCAL.projectId}`, display: 'Local' };
-    const rights = isAdmin ? { admin: true } : {};
-    return {
-      resourceType: 'ProjectMembership',
-      id: randomUUID(),
-      project,
-      user: profile,
-      profile,
-      ...rights,
-    };
-  };
-  return [project, admin, other, member(admin, true), member(other, false)];
+  return admin ? { ...result, admin } : result;
 }

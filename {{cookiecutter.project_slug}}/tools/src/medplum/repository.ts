@@ -1,8 +1,8 @@
 // The server's resources as one actor sees and changes them: rights, validation, versions, tombstones.
 import type { Operation, SearchRequest, WithId } from '@medplum/core';
 import * as core from '@medplum/core';
+import { FhirRepository } from '@medplum/fhir-router';
 import type { CreateResourceOptions, UpdateResourceOptions } from '@medplum/fhir-router';
-import { FhirRepository, getExtraEntries } from '@medplum/fhir-router';
 import type {
   Bundle,
   BundleEntry,
@@ -12,11 +12,25 @@ import type {
   Resource,
 } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
-import { demand, may, withProtected, withoutHidden } from './access.ts';
+import {
+  assertTypeAccess,
+  canAccess,
+  canWrite,
+  visibilityCondition,
+  withProtected,
+  withoutHidden,
+} from './access-policies.ts';
 import type { Actor } from './access.ts';
-import { resolveReferences, search } from './search.ts';
-import { stamped } from './store.ts';
-import type { Store } from './store.ts';
+import { resolveConditionalReferences } from './conditional-references.ts';
+import { stamped } from './meta.ts';
+import type { QuotaLimiter } from './quota.ts';
+import { filterCondition } from './search/filters.ts';
+import { search } from './search/search.ts';
+import type { SearchContext } from './search/search.ts';
+import type { ServerVersion } from './server-version.ts';
+import type { StaleReads } from './stale-reads.ts';
+import type { Store, Version } from './store.ts';
+import { assertKnownType, isKnownType, validateResource } from './validation.ts';
 
 export type Interaction = 'create' | 'update' | 'delete';
 
@@ -33,13 +47,24 @@ export interface World {
   store: Store;
   /** With a slash at the end. */
   baseUrl: string;
+  /** The server version to behave like. */
+  version: ServerVersion;
   /** Asks the pre-commit bots: they may refuse by throwing, or return another resource. */
   beforeCommit(change: Change): Promise<unknown>;
   /** Tells what was written. */
   committed(change: Change): void;
   /** The last of the writers that wait for each other, by resource type. */
   queues: Map<string, Promise<unknown>>;
+  /** Says something to the user, once however often it happens. */
+  warn(text: string): void;
+  /** Counts what each membership asks; absent where there is no quota. */
+  quota?: QuotaLimiter | undefined;
+  /** Imitates the read cache's fault; absent where that is not wanted. */
+  staleReads?: StaleReads | undefined;
 }
+
+/** Quota points of an interaction. */
+const COST = { read: 1, history: 10, search: 20, write: 100 };
 
 export class LocalRepository extends FhirRepository {
   readonly world: World;
@@ -67,6 +92,7 @@ export class LocalRepository extends FhirRepository {
     resource: T,
     options?: CreateResourceOptions,
   ): Promise<WithId<T>> {
+    this.charge('write');
     const id = options?.assignedId && resource.id ? resource.id : randomUUID();
     return this.write({ ...resource, id }, 'create');
   }
@@ -75,34 +101,39 @@ export class LocalRepository extends FhirRepository {
     resource: T,
     options?: UpdateResourceOptions,
   ): Promise<WithId<T>> {
+    this.charge('write');
     return this.write(resource as WithId<T>, 'update', options?.ifMatch);
   }
 
-  /** The real server looks at no If-Match here; a `test` on /meta/versionId is what guards a patch. */
+  /** Until 5.1.28 no If-Match counts here; a `test` on /meta/versionId guards a patch on all versions. */
   async patchResource<T extends Resource>(
     type: T['resourceType'],
     id: string,
     patch: Operation[] | Parameters,
+    options?: UpdateResourceOptions,
   ): Promise<WithId<T>> {
+    this.charge('write');
+    const ifMatch = this.world.version.atLeast('5.1.28') ? options?.ifMatch : undefined;
     return this.queued(type, async () => {
       const resource = structuredClone(this.read(type, id, 'read')) as WithId<T>;
       if (Array.isArray(patch)) {
-        const errors = core
-          .applyPatch(resource, patch, { implicitArrayCreation: true })
-          .filter((error) => error);
-        if (errors.length > 0)
-          fail(core.badRequest(errors.map((error) => (error as Error).message).join('\n')));
+        applyJsonPatch(resource, patch);
       } else {
         core.fhirpathPatchTypedValue(
           core.toTypedValue(resource),
           core.parseFhirPathPatchParameters(patch),
         );
       }
-      return this.write(resource, 'update');
+      return this.write(resource, 'update', ifMatch);
     });
   }
 
   async readResource<T extends Resource>(type: string, id: string): Promise<T> {
+    this.charge('read');
+    const stale = this.world.staleReads?.read(type, id);
+    if (stale) {
+      return this.show<T>(stale);
+    }
     return this.show<T>(this.read(type, id, 'read'));
   }
 
@@ -115,7 +146,9 @@ export class LocalRepository extends FhirRepository {
     references: readonly Reference<T>[],
   ): Promise<(T | Error)[]> {
     return Promise.all(
-      references.map((one) => this.readReference(one).catch((error: unknown) => error as Error)),
+      references.map((reference) =>
+        this.readReference(reference).catch((error: unknown) => error as Error),
+      ),
     );
   }
 
@@ -124,63 +157,82 @@ export class LocalRepository extends FhirRepository {
     id: string,
     options: Paging = {},
   ): Promise<Bundle<T>> {
+    this.charge('history');
     this.read(type, id, 'history', true);
+    const { offset = 0, limit = DEFAULT_HISTORY_COUNT } = options;
     const versions = this.world.store.versions(type, id).toReversed();
-    const { offset = 0, limit = 100 } = options;
-    const fullUrl = `${this.world.baseUrl}fhir/R4/${type}/${id}`;
+    const from = Math.max(0, offset);
+    const count = Math.min(Math.max(0, limit), MAX_HISTORY_COUNT);
     const entry = versions
-      .slice(offset, offset + limit)
-      .map(({ resource, deleted }): BundleEntry<T> => {
-        const { versionId, lastUpdated } = resource.meta!;
-        if (deleted) {
-          const details = { text: `Deleted on ${new Date(lastUpdated!)}` };
-          const response = {
-            status: '410',
-            outcome: { ...core.gone, issue: [{ ...core.gone.issue[0]!, details }] },
-          };
-          return { fullUrl, request: { method: 'DELETE', url: `${type}/${id}` }, response };
-        }
-        const request = { method: 'GET' as const, url: `${type}/${id}/_history/${versionId}` };
-        return {
-          fullUrl,
-          request,
-          response: { status: '200', outcome: core.allOk },
-          resource: this.show<T>(resource),
-        };
-      });
+      .slice(from, from + count)
+      .map((version) => this.historyEntry<T>(version));
     return { resourceType: 'Bundle', type: 'history', entry, total: versions.length };
   }
 
+  private historyEntry<T extends Resource>({ resource, deleted }: Version): BundleEntry<T> {
+    const { resourceType: type, id } = resource;
+    const { versionId, lastUpdated } = resource.meta!;
+    const fullUrl = `${this.world.baseUrl}fhir/R4/${type}/${id}`;
+    if (deleted) {
+      const details = { text: `Deleted on ${new Date(lastUpdated!)}` };
+      const outcome = { ...core.gone, issue: [{ ...core.gone.issue[0]!, details }] };
+      const request = { method: 'DELETE' as const, url: `${type}/${id}` };
+      return { fullUrl, request, response: { status: '410', outcome } };
+    }
+    return {
+      fullUrl,
+      request: { method: 'GET', url: `${type}/${id}/_history/${versionId}` },
+      response: { status: '200', outcome: core.allOk },
+      resource: this.show<T>(resource),
+    };
+  }
+
   async readVersion<T extends Resource>(type: string, id: string, versionId: string): Promise<T> {
+    this.charge('read');
     this.read(type, id, 'vread', true);
     const version = this.world.store
       .versions(type, id)
-      .find((one) => one.resource.meta?.versionId === versionId);
-    if (!version) fail(core.notFound);
-    if (version.deleted) fail(core.gone);
+      .find(({ resource }) => resource.meta?.versionId === versionId);
+    if (!version) {
+      fail(core.notFound);
+    }
+    if (version.deleted) {
+      fail(core.gone);
+    }
     return this.show<T>(version.resource);
   }
 
   async search<T extends Resource>(request: SearchRequest<T>): Promise<Bundle<WithId<T>>> {
-    for (const type of request.types ?? [request.resourceType]) {
-      core.validateResourceType(type);
-      if (type === 'Binary') fail(core.badRequest('Cannot search on Binary resource type'));
-      demand(this.actor, 'search', type);
-    }
-    const { store, baseUrl } = this.world;
-    const bundle = search(
+    this.charge('search');
+    return search(this.searchContext(), request);
+  }
+
+  /** What a search needs to know of this repository's actor. */
+  searchContext(): SearchContext {
+    const { policy } = this.actor;
+    const { store, baseUrl, warn } = this.world;
+    const context: SearchContext = {
       store,
-      request,
-      (resource) => may(this.actor, 'search', resource),
       baseUrl,
-    );
-    for (const entry of bundle.entry ?? []) entry.resource = this.show<T>(entry.resource!);
-    if ((request.include || request.revInclude) && bundle.entry) {
-      const fullUrl = (type: string, id: string): string => `${baseUrl}fhir/R4/${type}/${id}`;
-      const found = bundle.entry.map((entry) => entry.resource!);
-      await getExtraEntries(this, request, found, bundle.entry as BundleEntry[], { fullUrl });
-    }
-    return bundle;
+      demandSearch: (type) => {
+        assertKnownType(type);
+        assertTypeAccess(policy, 'search', type);
+      },
+      condition: (type, filter) => filterCondition(context, type, filter),
+      warn,
+      visible: (type) => visibilityCondition(context, policy, type),
+      read: (reference) => this.tryRead(reference),
+      show: (resource) => this.show(resource),
+    };
+    return context;
+  }
+
+  private tryRead(reference: string): WithId<Resource> | undefined {
+    const [type = '', id = ''] = reference.split('/');
+    const latest = this.world.store.latest(type, id);
+    const visible =
+      latest && !latest.deleted && canAccess(this.actor.policy, 'read', latest.resource);
+    return visible ? latest.resource : undefined;
   }
 
   async searchByReference<T extends Resource>(
@@ -196,11 +248,17 @@ export class LocalRepository extends FhirRepository {
   }
 
   async deleteResource(type: string, id: string): Promise<void> {
+    this.charge('write');
     const resource = this.read(type, id, 'read', true);
-    if (this.world.store.latest(type, id)!.deleted) return;
-    if (!may(this.actor, 'delete', resource)) fail(core.forbidden);
+    if (this.world.store.latest(type, id)!.deleted) {
+      return;
+    }
+    if (!canAccess(this.actor.policy, 'delete', resource)) {
+      fail(core.forbidden);
+    }
     await this.world.beforeCommit({ interaction: 'delete', resource, actor: this.actor });
-    this.world.store.bury(resource);
+    this.world.staleReads?.deleted(resource);
+    this.world.store.createTombstone(resource);
     this.world.committed({
       interaction: 'delete',
       resource,
@@ -209,9 +267,11 @@ export class LocalRepository extends FhirRepository {
     });
   }
 
-  /** Removes a resource without a trace and without telling anybody; for admins. */
+  /** Removes a resource with its history; no subscription is told. For admins. */
   expunge(type: string, id: string): void {
-    if (!this.actor.admin) fail(core.forbidden);
+    if (!this.actor.admin) {
+      fail(core.forbidden);
+    }
     this.world.store.expunge(type, id);
   }
 
@@ -224,7 +284,9 @@ export class LocalRepository extends FhirRepository {
   }
 
   private async queued<R>(name: string, run: (repo: this) => Promise<R>): Promise<R> {
-    if (this.inQueue) return run(this);
+    if (this.inQueue) {
+      return run(this);
+    }
     const repo = new LocalRepository(this.world, this.actor, this.extended) as this;
     repo.inQueue = true;
     const turn = (this.world.queues.get(name) ?? Promise.resolve()).then(() => run(repo));
@@ -235,57 +297,94 @@ export class LocalRepository extends FhirRepository {
     return turn;
   }
 
-  /** The current resource, or its tombstone if that is wanted; a policy hides both as if they had never been. */
+  private charge(interaction: keyof typeof COST): void {
+    const { membership } = this.actor;
+    if (membership) {
+      this.world.quota?.consume(membership.id, COST[interaction]);
+    }
+  }
+
+  /**
+   * @returns the current resource, or its tombstone if that is wanted too
+   * @throws OperationOutcomeError: what a policy hides is not found, deleted or not
+   */
   private read(
     type: string,
     id: string,
     interaction: Reading,
     tombstoneToo = false,
   ): WithId<Resource> {
-    if (!core.isUUID(id)) fail(core.notFound);
-    core.validateResourceType(type);
-    demand(this.actor, 'read', type);
+    if (!core.isUUID(id)) {
+      fail(core.notFound);
+    }
+    assertKnownType(type);
+    const { policy } = this.actor;
+    assertTypeAccess(policy, 'read', type);
     const latest = this.world.store.latest(type, id);
-    if (!latest || !may(this.actor, 'read', latest.resource)) fail(core.notFound);
-    if (latest.deleted && !tombstoneToo) fail(core.gone);
-    if (!latest.deleted && !may(this.actor, interaction, latest.resource)) fail(core.forbidden);
+    if (!latest || !canAccess(policy, 'read', latest.resource)) {
+      fail(core.notFound);
+    }
+    if (latest.deleted && !tombstoneToo) {
+      fail(core.gone);
+    }
+    if (!latest.deleted && !canAccess(policy, interaction, latest.resource)) {
+      fail(core.forbidden);
+    }
     return latest.resource;
   }
 
   private async write<T extends Resource>(
     given: WithId<T>,
-    how: 'create' | 'update',
+    interaction: 'create' | 'update',
     ifMatch?: string,
   ): Promise<WithId<T>> {
     const { resourceType: type, id } = given;
-    if (!id) fail(core.badRequest('Missing id'));
-    if (!core.isUUID(id)) fail(core.badRequest('Invalid id'));
-    demand(this.actor, how, type);
-    let wanted: WithId<Resource> = given;
-    const answer = await this.world.beforeCommit({
-      interaction: how,
-      resource: wanted,
-      actor: this.actor,
-    });
-    if (core.isResource(answer) && answer.resourceType === type && answer.id === id)
-      wanted = answer as typeof wanted;
-    const existing = how === 'create' ? undefined : this.existing(type, id);
-    if (existing && !may(this.actor, 'update', existing)) fail(core.forbidden);
-    if (existing && ifMatch && existing.meta?.versionId !== ifMatch) fail(core.preconditionFailed);
-    if (HAS_CONDITION.test(JSON.stringify(wanted))) wanted = await resolveReferences(wanted, this);
-    const resource = stamped(
-      withProtected(this.actor, wanted, existing),
-      existing,
-      this.actor.author,
-    );
-    if (!core.isResourceType(type)) fail(core.badRequest(`Unknown data type: ${type}`));
-    core.validateResource(resource);
-    if (existing && core.deepEquals(parsed(existing), parsed(resource)))
+    const { policy } = this.actor;
+    if (!id) {
+      fail(core.badRequest('Missing id'));
+    }
+    if (!core.isUUID(id)) {
+      fail(core.badRequest('Invalid id'));
+    }
+    assertTypeAccess(policy, interaction, type);
+    const asked = await this.askPreCommitBots(given, interaction);
+    const existing = interaction === 'create' ? undefined : this.existing(type, id);
+    if (existing && !canAccess(policy, 'update', existing)) {
+      fail(core.forbidden);
+    }
+    if (existing && ifMatch && existing.meta?.versionId !== ifMatch) {
+      fail(core.preconditionFailed);
+    }
+    const wanted = await resolveConditionalReferences(asked, this);
+    const resource = stamped(withProtected(policy, wanted, existing), existing, this.actor.author);
+    if (!isKnownType(type)) {
+      fail(core.badRequest(`Unknown data type: ${type}`));
+    }
+    validateResource(resource, this.world.store);
+    const stored = asStored(resource);
+    if (existing && core.deepEquals(existing, stored)) {
       return this.show<T>(existing);
-    if (!may(this.actor, how, resource)) fail(core.forbidden);
-    this.world.store.add(parsed(resource));
-    this.world.committed({ interaction: how, resource, previous: existing, actor: this.actor });
-    return this.show<T>(resource);
+    }
+    if (!canWrite(policy, interaction, existing, stored)) {
+      fail(core.forbidden);
+    }
+    this.world.store.add(stored);
+    this.world.staleReads?.written(stored);
+    this.world.committed({ interaction, resource: stored, previous: existing, actor: this.actor });
+    return this.show<T>(stored);
+  }
+
+  /** @returns the resource, or what a pre-commit bot returned in its place */
+  private async askPreCommitBots(
+    resource: WithId<Resource>,
+    interaction: Interaction,
+  ): Promise<WithId<Resource>> {
+    const answer = await this.world.beforeCommit({ interaction, resource, actor: this.actor });
+    const replaces =
+      core.isResource(answer) &&
+      answer.resourceType === resource.resourceType &&
+      answer.id === resource.id;
+    return replaces ? (answer as WithId<Resource>) : resource;
   }
 
   private existing(type: string, id: string): WithId<Resource> | undefined {
@@ -295,19 +394,36 @@ export class LocalRepository extends FhirRepository {
 
   /** Without what the policy hides and, unless asked for, without Medplum's own members of meta. */
   private show<T extends Resource>(resource: WithId<Resource>): WithId<T> {
-    const shown = withoutHidden(this.actor, resource);
-    const { author, project, compartment, account, accounts, ...meta } = resource.meta ?? {};
-    return (this.extended ? shown : { ...shown, meta }) as WithId<Resource> as WithId<T>;
+    const shown = withoutHidden(this.actor.policy, resource);
+    if (this.extended) {
+      return shown as WithId<Resource> as WithId<T>;
+    }
+    const { author, project, compartment, account, accounts, ...meta } = shown.meta ?? {};
+    return { ...shown, meta } as WithId<Resource> as WithId<T>;
   }
 }
 
-const HAS_CONDITION = /"reference":"[A-Z][A-Za-z]+\?/;
+const DEFAULT_HISTORY_COUNT = 100;
+const MAX_HISTORY_COUNT = 1000;
 
 type Reading = 'read' | 'vread' | 'history';
-type Paging = { offset?: number; limit?: number };
+
+interface Paging {
+  offset?: number;
+  limit?: number;
+}
+
+function applyJsonPatch(resource: Resource, patch: Operation[]): void {
+  const errors = core
+    .applyPatch(resource, patch, { implicitArrayCreation: true })
+    .filter((error) => error !== null);
+  if (errors.length > 0) {
+    fail(core.badRequest(errors.map(({ message }) => message).join('\n')));
+  }
+}
 
 /** As it looks after a trip through JSON, empty values left out. */
-function parsed<T>(resource: T): T {
+function asStored<T>(resource: T): T {
   return JSON.parse(core.stringify(resource)) as T;
 }
 

@@ -1,37 +1,58 @@
-// A Medplum server in memory, over HTTP on loopback: what deployments and bots meet of Medplum 5.1.26.
+// A Medplum server in memory, over HTTP on loopback: what deployments and bots meet of Medplum.
 import { serve } from '@hono/node-server';
 import type { WithId } from '@medplum/core';
-import type { Binary, Bot } from '@medplum/fhirtypes';
+import type { Bot } from '@medplum/fhirtypes';
 import { Hono } from 'hono';
 import type { Context, MiddlewareHandler } from 'hono';
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import * as access from './access.ts';
-import { initialResources } from './local-project.ts';
-import { createBots } from './bot-execution.ts';
+import { SYSTEM } from './access.ts';
+import { withSignedUrls } from './attachments.ts';
+import { createBotExecution } from './bot-execution.ts';
 import { BotRuns } from './bot-runs.ts';
 import type { Run } from './bot-runs.ts';
-import { addRoutes } from './routes.ts';
-import { presigned, send, sendError } from './http.ts';
+import { loadDefinitions } from './definitions.ts';
+import { sendError } from './http.ts';
+import { initialResources } from './local-project.ts';
+import { Outbox } from './outbox.ts';
+import { QuotaLimiter } from './quota.ts';
 import { LocalRepository } from './repository.ts';
 import type { Change, World } from './repository.ts';
+import { addAdminRoutes } from './routes/admin.ts';
+import { addBinaryRoutes } from './routes/binary.ts';
+import { addBotRoutes } from './routes/bots.ts';
+import { addEmailRoutes } from './routes/email.ts';
+import { addFhirRoutes } from './routes/fhir.ts';
+import { addPublicRoutes } from './routes/public.ts';
+import { DEFAULT_VERSION, ServerVersion } from './server-version.ts';
+import { StaleReads } from './stale-reads.ts';
+import { Store } from './store.ts';
+import { runIdOf } from './tokens.ts';
+import { createPreCommit } from './triggers/pre-commit.ts';
+import { createScheduleTriggers } from './triggers/schedules.ts';
+import { createSubscriptionTriggers } from './triggers/subscriptions.ts';
 import { WorkerPool } from '../runtime/worker-pool.ts';
 import type { BotRunner } from '../runtime/worker-pool.ts';
-import { loadDefinitions } from './search.ts';
-import { Store } from './store.ts';
-import { createTriggers } from './subscriptions.ts';
 
 export interface MedplumServerOptions {
-  /** 0: a free one. */
+  /** 0 takes a free one. */
   port?: number;
   /** The project's secrets at the start. */
   secrets?: Record<string, string>;
+  /** Features of the project beside `bots` and `cron`; `email` lets bots fill the outbox. */
+  features?: string[];
+  /** The Medplum version to behave like; 5.1.26 by default. */
+  version?: string;
+  /** FHIR quota points a minute for each membership; a real server has 50,000. No quota by default. */
+  quota?: number;
+  /** Imitate the fault of Medplum's read cache: deleted resources that come back when read by id. */
+  staleCache?: boolean;
   /** Where bots run; a pool of its own if left out, which ends with the server. */
   workers?: BotRunner;
   /** Whether bots with a schedule run when it is time; true if left out. */
   runSchedules?: boolean;
-  /** Adds routes of one's own before the server's. */
+  /** Adds routes before the server's own. */
   extend?(app: Hono, server: MedplumServer): void;
 }
 
@@ -47,10 +68,14 @@ export interface ServerEvents {
 export interface MedplumServer {
   /** With a slash at the end. */
   baseUrl: string;
+  /** The Medplum version that the server behaves like. */
+  version: string;
   /** All that is stored, seen by the server itself. */
   repository: LocalRepository;
   /** The bots' latest runs, with the requests that each sent to this server. */
   runs: BotRuns;
+  /** E-mails that bots sent. */
+  outbox: Outbox;
   events: EventEmitter<ServerEvents>;
   /** Runs a bot as its schedule would. */
   runCron(bot: WithId<Bot>): Promise<void>;
@@ -70,57 +95,93 @@ export async function startMedplumServer(
   const http = await listen(app, options.port ?? 0);
   const baseUrl = `http://localhost:${(http.address() as AddressInfo).port}/`;
   loadDefinitions();
-  const events: MedplumServer['events'] = new EventEmitter();
-  const store = new Store();
-  const world: World = {
-    store,
-    baseUrl,
-    queues: new Map(),
-    beforeCommit: async () => undefined,
-    committed: () => undefined,
-  };
-  const repository = new LocalRepository(world, access.SYSTEM);
-  for (const one of initialResources(options.secrets ?? {})) {
-    await repository.createResource(one, { assignedId: true });
+  const events = new EventEmitter<ServerEvents>();
+  const warn = once((text) => events.emit('warning', text));
+  const world = createWorld(baseUrl, options, warn);
+  const repository = new LocalRepository(world, SYSTEM);
+  for (const resource of initialResources(options.secrets ?? {}, options.features)) {
+    await repository.createResource(resource, { assignedId: true });
   }
   const ownWorkers = options.workers ? undefined : new WorkerPool();
   const runs = new BotRuns();
   runs.on('ended', (run) => events.emit('run', run));
-  const bots = createBots(world, options.workers ?? ownWorkers!, runs);
-  const present = <T>(value: T): T => JSON.parse(presigned(JSON.stringify(value), world)) as T;
-  const triggers = createTriggers(
-    world,
-    bots,
-    present,
-    (text) => events.emit('warning', text),
-    options.runSchedules ?? true,
-  );
-  world.beforeCommit = triggers.beforeCommit;
+  const outbox = new Outbox();
+  const execute = createBotExecution(world, options.workers ?? ownWorkers!, runs);
+  const present = <T>(value: T): T => JSON.parse(withSignedUrls(JSON.stringify(value), world)) as T;
+  const triggerContext = { world, execute, warn, present };
+  const subscriptions = createSubscriptionTriggers(triggerContext);
+  const schedules = createScheduleTriggers(triggerContext, options.runSchedules ?? true);
+  world.beforeCommit = createPreCommit(triggerContext);
   world.committed = (change) => {
-    triggers.committed(change);
+    if (change.resource.resourceType !== 'AuditEvent') {
+      schedules.committed(change);
+      subscriptions.committed(change);
+    }
     events.emit('change', change);
   };
   const server: MedplumServer = {
     baseUrl,
+    version: world.version.name,
     repository,
     runs,
+    outbox,
     events,
-    runCron: triggers.runCron,
-    settled: triggers.settled,
+    runCron: schedules.runCron,
+    settled: subscriptions.settled,
     stop: async () => {
-      triggers.stop();
+      schedules.stop();
+      subscriptions.stop();
       http.closeAllConnections();
       await Promise.all([ownWorkers?.stop(), new Promise((resolve) => http.close(resolve))]);
     },
   };
   app.use(sameOriginOnly);
+  app.use(withCharset);
   app.use(requestRecorder(runs));
   options.extend?.(app, server);
+  const context = { world, execute, outbox, warn };
   addPublicRoutes(app, world);
-  addRoutes(app, world, bots);
+  addAdminRoutes(app, context);
+  addEmailRoutes(app, context);
+  addBinaryRoutes(app, context);
+  addBotRoutes(app, context);
+  addFhirRoutes(app, context);
   app.notFound((c) => c.text(`Cannot ${c.req.method} ${c.req.path}`, 404));
   app.onError((error, c) => sendError(c, error));
   return server;
+}
+
+function createWorld(
+  baseUrl: string,
+  { version: name = DEFAULT_VERSION, quota, staleCache }: MedplumServerOptions,
+  warn: (text: string) => void,
+): World {
+  const version = new ServerVersion(name);
+  return {
+    store: new Store(),
+    baseUrl,
+    version,
+    warn,
+    queues: new Map(),
+    quota: quota ? new QuotaLimiter(quota, !version.atLeast('5.1.28')) : undefined,
+    staleReads: staleCache ? new StaleReads() : undefined,
+    beforeCommit: async () => undefined,
+    committed: () => undefined,
+  };
+}
+
+/** How many different texts are remembered. */
+const TEXTS_KEPT = 1000;
+
+/** @returns a function that says each text once */
+function once(say: (text: string) => void): (text: string) => void {
+  const said = new Set<string>();
+  return (text) => {
+    if (!said.has(text) && said.size < TEXTS_KEPT) {
+      said.add(text);
+      say(text);
+    }
+  };
 }
 
 function listen(app: Hono, port: number): Promise<Server> {
@@ -143,12 +204,20 @@ async function sameOriginOnly(c: Context, next: () => Promise<void>): Promise<Re
   await next();
 }
 
+/** Express, which the real server is built on, names the charset of JSON. */
+async function withCharset(c: Context, next: () => Promise<void>): Promise<void> {
+  await next();
+  if (c.res.headers.get('content-type') === 'application/json') {
+    c.res.headers.set('content-type', 'application/json; charset=utf-8');
+  }
+}
+
 /** Notes each request of a bot with the run that sent it. */
 function requestRecorder(runs: BotRuns): MiddlewareHandler {
   return async (c, next) => {
     const startedAt = new Date();
     await next();
-    const runId = access.runIdOf(c.req.header('authorization'));
+    const runId = runIdOf(c.req.header('authorization'));
     if (runId) {
       const { pathname, search } = new URL(c.req.url);
       runs.addRequest(runId, {
@@ -160,63 +229,4 @@ function requestRecorder(runs: BotRuns): MiddlewareHandler {
       });
     }
   };
-}
-
-function addPublicRoutes(app: Hono, world: World): void {
-  const { store, baseUrl } = world;
-  app.get('/healthcheck', (c) =>
-    c.json({ ok: true, version: 'local', platform: process.platform, runtime: process.version }),
-  );
-  app.get('/storage/:id/:version', (c) => {
-    const { id, version } = c.req.param();
-    const { Expires = '', Signature = '' } = c.req.query();
-    const proof = access.signature(`${id}/${version}/${Expires}`);
-    const content = store.contents.get(id);
-    if (!content || !access.sameSecret(proof, Signature) || Number(Expires) < Date.now())
-      return c.text('Unauthorized', 401);
-    return send(c, content, 200, (store.latest('Binary', id)!.resource as Binary).contentType);
-  });
-  app.post('/oauth2/token', async (c) => {
-    if (!c.req.header('content-type')?.startsWith('application/x-www-form-urlencoded')) {
-      return c.text('Unsupported content type', 400);
-    }
-    const form = new URLSearchParams(await c.req.text());
-    const [basicId, basicSecret] = access.basicCredentials(c.req.header('authorization'));
-    const id = basicId ?? form.get('client_id') ?? '';
-    const secret = basicSecret ?? form.get('client_secret') ?? '';
-    const refuse = (error_description: string): Response =>
-      c.json({ error: 'invalid_request', error_description }, 400);
-    if (!form.get('grant_type')) return refuse('Missing grant_type');
-    if (form.get('grant_type') !== 'client_credentials') return refuse('Unsupported grant_type');
-    if (!id) return refuse('Missing client_id');
-    if (!secret) return refuse('Missing client_secret');
-    if (store.latest('ClientApplication', id)?.deleted !== false) return refuse('Invalid client');
-    const membership = access.checkClient(store, id, secret);
-    if (!membership) return refuse('Invalid secret');
-    const token = access.issueToken(membership, baseUrl);
-    return c.json({
-      ...{
-        token_type: 'Bearer',
-        expires_in: access.TOKEN_SECONDS,
-        scope: 'openid',
-        id_token: token,
-        access_token: token,
-      },
-      ...{ project: membership.project, profile: membership.profile },
-      ...{
-        smart_style_url: `${baseUrl}fhir/R4/.well-known/smart-styles.json`,
-        need_patient_banner: false,
-      },
-    });
-  });
-  app.get('/fhir/R4/metadata', (c) => {
-    const software = { name: 'Medplum' };
-    return c.json({
-      resourceType: 'CapabilityStatement',
-      status: 'active',
-      kind: 'instance',
-      fhirVersion: '4.0.1',
-      software,
-    });
-  });
 }

@@ -43,10 +43,12 @@ export interface SandboxOptions {
 }
 
 export interface SandboxResult {
-  /** What the handler returned, as JSON carries it. */
+  /** What the handler returned, as JSON carries it; a number as it is. */
   result: unknown;
   log: string[];
   error?: SandboxError;
+  /** The handler threw nothing, but returned what JSON cannot carry: `error` says so. */
+  unsendable?: boolean;
 }
 
 /** What the handler threw, whatever it was. */
@@ -73,16 +75,34 @@ export async function runInSandbox(code: string, options: SandboxOptions): Promi
   const runHandler = options.runtime === 'vmcontext' ? runOnVmContext : runOnAwsLambda;
   try {
     const result = await runHandler(code, options, log);
-    if (typeof result === 'function') {
-      throw new core.OperationOutcomeError(core.serverError(new Error(RETURNED_A_FUNCTION)));
-    }
-    return { result: result === undefined ? undefined : JSON.parse(JSON.stringify(result)), log };
+    return { ...sendable(result), log };
   } catch (thrown) {
     if (options.runtime === 'vmcontext') {
       log.push(`Error ${core.normalizeErrorString(thrown)}`);
     }
     return { result: undefined, log, error: describeThrown(thrown) };
   }
+}
+
+/** What `$execute` can send of a handler's result. */
+function sendable(result: unknown): Pick<SandboxResult, 'result' | 'error' | 'unsendable'> {
+  if (result === undefined || typeof result === 'number') {
+    return { result };
+  }
+  if (typeof result === 'function') {
+    return unsendable(
+      new core.OperationOutcomeError(core.serverError(new Error(RETURNED_A_FUNCTION))),
+    );
+  }
+  try {
+    return { result: JSON.parse(JSON.stringify(result)) as unknown };
+  } catch (error) {
+    return unsendable(error); // a circular object, a BigInt
+  }
+}
+
+function unsendable(error: unknown): Pick<SandboxResult, 'result' | 'error' | 'unsendable'> {
+  return { result: undefined, error: describeThrown(error), unsendable: true };
 }
 
 /** @param thrown - may come from another realm, where it is no instance of our Error */

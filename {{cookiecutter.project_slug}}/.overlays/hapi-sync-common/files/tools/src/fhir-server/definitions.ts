@@ -3,7 +3,7 @@ import * as core from '@medplum/core';
 import type { SearchParameter } from '@medplum/fhirtypes';
 import requiredCodes from './required-codes.json' with { type: 'json' };
 
-export { loadDefinitions } from '../medplum/search.ts';
+export { loadDefinitions } from '../medplum/definitions.ts';
 
 /** One element as it stands in JSON: a choice such as `deceased[x]` is one element for each of its types. */
 export interface ElementDefinition {

@@ -1,0 +1,57 @@
+// What the routes of the local server share, and who is asking.
+import * as core from '@medplum/core';
+import type { WithId } from '@medplum/core';
+import type { Project } from '@medplum/fhirtypes';
+import type { Context } from 'hono';
+import { authenticate } from '../access.ts';
+import type { ExecuteBot } from '../bot-execution.ts';
+import { LOCAL } from '../local-project.ts';
+import type { Outbox } from '../outbox.ts';
+import { LocalRepository } from '../repository.ts';
+import type { World } from '../repository.ts';
+
+export interface RouteContext {
+  world: World;
+  execute: ExecuteBot;
+  outbox: Outbox;
+  /** Says something to the user, once however often it happens. */
+  warn(text: string): void;
+}
+
+/** @throws OperationOutcomeError (401) where it is not known who asks */
+export function login(c: Context, world: World): LocalRepository {
+  const header = c.req.header('authorization');
+  const actor = authenticate(world.store, header);
+  if (!actor) {
+    const scheme = header?.split(' ')[0] ?? 'Bearer';
+    c.header('WWW-Authenticate', `${scheme} realm="${world.baseUrl}"`);
+    throw new core.OperationOutcomeError(core.unauthorized);
+  }
+  return new LocalRepository(world, actor, c.req.header('x-medplum') === 'extended');
+}
+
+/** @throws OperationOutcomeError (401, 403) where it is not a project admin who asks */
+export function loginAsAdmin(c: Context, world: World): LocalRepository {
+  const repo = login(c, world);
+  if (!repo.actor.admin) {
+    throw new core.OperationOutcomeError(core.forbidden);
+  }
+  return repo;
+}
+
+export function currentProject({ store }: World): WithId<Project> {
+  return store.latest('Project', LOCAL.projectId)!.resource as WithId<Project>;
+}
+
+/** @returns the outcome with which the real server refuses a body that lacks members */
+export function invalidRequest(problems: Record<string, string>): Error {
+  return new core.OperationOutcomeError({
+    resourceType: 'OperationOutcome',
+    issue: Object.entries(problems).map(([name, text]) => ({
+      severity: 'error',
+      code: 'invalid',
+      expression: [name],
+      details: { text },
+    })),
+  });
+}

@@ -1,0 +1,15 @@
+// What the parts of a search share: the store, and the rights of the one who asks.
+import type { Filter } from '@medplum/core';
+import type { Store } from '../store.ts';
+import type { Condition } from './conditions.ts';
+
+/** What a filter may look at beside the resource itself. */
+export interface FilterContext {
+  store: Store;
+  /** @throws OperationOutcomeError where the one who asks may not search the type */
+  demandSearch(type: string): void;
+  /** @returns a filter on resources of a type as a condition; for filters within filters */
+  condition(type: string, filter: Filter): Condition;
+  /** Says something to the user, once however often it happens. */
+  warn(text: string): void;
+}
