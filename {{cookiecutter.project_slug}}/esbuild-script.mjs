@@ -3,7 +3,7 @@
 //   npm run build -- --production   and minifies
 import { Command } from 'commander';
 import { build } from 'esbuild';
-const { externalPackages } = await import('./tools/src/bundling/bot-layer.ts');
+const { externalPackages } = await import('./tools/src/config/bot-layer.ts');
 const { bundleBots } = await import('./tools/src/bundling/bundle-bots.ts');
 const { LOG_OVERRIDE } = await import('./tools/src/bundling/esbuild-messages.ts');
 const { TEXT_LOADERS } = await import('./tools/src/bundling/text-files.ts');

@@ -27,7 +27,6 @@ export default defineConfig({
     'unicorn/no-useless-spread': 'warn',
 
     // A request that nothing waits for may be lost when the handler returns.
-
     'typescript/no-floating-promises': 'error',
     'typescript/no-misused-promises': 'error',
 
@@ -67,6 +66,14 @@ export default defineConfig({
             ],
           },
         ],
+      },
+    },
+    {
+      files: ['**/*.test.ts', '**/*.spec.ts'],
+      rules: {
+        'no-restricted-imports': 'off',
+        'typescript/no-floating-promises': 'warn',
+        'typescript/no-misused-promises': 'warn',
       },
     },
     ...vmcontextOverrides(),

@@ -5,7 +5,7 @@ import { textFiles } from './tools/src/bundling/text-files.ts';
 export default defineConfig({
   plugins: [textFiles()],
   test: {
-    include: ['src/**/*.test.ts', 'tests/**/*.test.ts'],
+    include: ['{src,tests}/**/*.{test,spec}.?(c|m)ts'],
     maxWorkers: '100%', // of the processor's cores; vitest would leave one of two unused
     restoreMocks: true,
   },

@@ -191,7 +191,8 @@ def searchable(page: Path) -> str:
 def pages(baked: Callable[..., Path]) -> dict[bool, str]:
     """What can be looked up: always, and also with the sync bots."""
     docs = baked(example_bots="none") / "docs"
-    always = searchable(docs / "troubleshooting.md") + searchable(docs / "updating.md")
+    pages = ("troubleshooting.md", "updating.md", "adopting.md", "testing.md")
+    always = "".join(searchable(docs / page) for page in pages)
     return {False: always, True: always + searchable(baked() / "docs" / "syncing.md")}
 
 

@@ -29,6 +29,7 @@ BLOCK = re.compile(
 )
 DOCUMENTS = [
     "README.md",
+    "docs/adopting.md",
     "docs/code-sharing.md",
     "docs/deploying.md",
     "docs/runtimes.md",

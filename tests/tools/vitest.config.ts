@@ -2,5 +2,10 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  test: { include: ['tooling-tests/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 },
+  test: {
+    include: ['tooling-tests/**/*.test.ts'],
+    exclude: ['**/node_modules/**', 'tooling-tests/adopt/example/**'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
 });

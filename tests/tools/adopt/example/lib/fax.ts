@@ -1,0 +1,3 @@
+export function faxNumber(text: string): string {
+  return text.replace(/[^+\d]/g, '');
+}

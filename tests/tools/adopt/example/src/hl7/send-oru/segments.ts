@@ -1,0 +1,1 @@
+export const segment = (name: string, fields: any[]): string => [name, ...fields].join('|');

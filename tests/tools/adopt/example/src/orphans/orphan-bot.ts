@@ -1,0 +1,5 @@
+import { BotEvent, MedplumClient } from '@medplum/core';
+
+export async function handler(_medplum: MedplumClient, _event: BotEvent): Promise<any> {
+  return { ok: true };
+}

@@ -1,0 +1,5 @@
+import { firstName } from './names';
+
+test('a patient without a name', () => {
+  expect(firstName({ resourceType: 'Patient' })).toBe('friend');
+});

@@ -1,0 +1,5 @@
+process.env.TZ = 'UTC';
+
+beforeEach(() => {
+  vi.spyOn(console, 'log').mockImplementation(() => undefined);
+});
