@@ -1,4 +1,4 @@
-# On a machine with Python 3.10+, git and make, each target does its own set-up: Node 24 comes from PyPI into .venv.
+# Needs Python 3.10 or newer, git and make. Each target installs the rest: Node 24 comes from PyPI into .venv.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -6,43 +6,53 @@ READY := build/node/.ready
 export PATH := $(CURDIR)/build/node:$(CURDIR)/$(VENV)/bin:$(PATH)
 DEMO := build/demo/my-medplum-bots
 
-.PHONY: help demo test test-fast lint format bench pictures update clean
+.PHONY: help demo test test-fast lint format bench pictures update release clean
 
-help: ## Show what can be made
+help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-# A git repository of its own: this one ignores build/, and the linter would skip what git ignores.
-demo: $(READY) ## Generate a repository, build it, deploy it to local servers, watch a patient arrive
+# The repository gets git of its own: this one ignores build/, and the linter skips what git ignores.
+demo: $(READY) ## Generate a repository, build it and run its demo
 	rm -rf build/demo
-	$(PY) -m cookiecutter --no-input --default-config --output-dir build/demo . install_dependencies=no
+	$(PY) -m cookiecutter --no-input --default-config --output-dir build/demo . install_dependencies=no >build/demo.log
 	cd $(DEMO) && npm ci && npm run build && npm run demo
+	@echo
+	@echo 'To continue in this repository, with the same Node:'
+	@echo '  cd "$(CURDIR)/$(DEMO)" && export PATH="$(CURDIR)/build/node:$$PATH"'
+	@echo '  npm run dev'
 
 test: lint ## Everything CI runs
 	$(PY) -m pytest -n 2 --dist loadgroup
 
-test-fast: $(VENV)/.installed ## What needs neither Node nor Java
+test-fast: $(VENV)/.installed ## The tests that need neither Node nor Java
 	$(PY) -m pytest -n 2 --dist loadgroup --hypothesis-profile=fast tests/unit tests/bake
 
-lint: $(READY) ## Style and types of the template's Python
+lint: $(READY) ## Check the style and types of the template's Python
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-format: $(READY) ## Put the template's Python into shape
+format: $(READY) ## Format the template's Python
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
 bench: $(READY) ## Measure; see benchmarks/
 	$(PY) -m benchmarks
 
-pictures: $(READY) ## Take the README's pictures anew (needs chromium and chromium-driver)
+pictures: $(READY) ## Take the pictures of README.md again (needs chromium and chromium-driver)
 	$(PY) -m docs.pictures.make
 
-update: $(READY) ## Move every pin to the newest whole versions, then test
-	$(PY) -m tests.support.update_pins
+update: $(READY) ## Move every pin to its newest version that is a week old, then test
+	$(PY) -m maintenance.update_pins
 	$(MAKE) test
 
-clean: ## Remove everything that was made here
+release: $(READY) ## Test, tag a version and write its changelog: make release VERSION=1.2.0
+	@test -n "$(VERSION)" || { echo 'Error: name the version: make release VERSION=1.2.0' >&2; exit 1; }
+	$(PY) -m maintenance.release check "$(VERSION)"
+	$(MAKE) test
+	$(PY) -m maintenance.release prepare "$(VERSION)"
+
+clean: ## Remove everything that make created
 	rm -rf build $(VENV)
 
 $(VENV)/.installed: requirements.txt

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from template_extensions import VERSION
 from tests.support import template
 
 Baked = Callable[..., Path]
@@ -130,8 +129,3 @@ def test_github_actions_are_pinned_by_their_content() -> None:
                 )
                 used += 1
     assert used
-
-
-def test_the_template_has_one_version() -> None:
-    assert f'version = "{VERSION}"' in (template.ROOT / "pyproject.toml").read_text()
-    assert f"## {VERSION}" in (template.ROOT / "CHANGELOG.md").read_text()

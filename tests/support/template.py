@@ -166,6 +166,12 @@ def commit_all(repository: Path, message: str, tag: str | None = None) -> None:
         git("tag", tag, cwd=repository)
 
 
+def commit_all_tracked(repository: Path, message: str) -> None:
+    """Commit everything that git does not ignore, unlike commit_all."""
+    git("add", "--all", cwd=repository)
+    git("commit", "--quiet", "--message", message, cwd=repository)
+
+
 def load(path: Path, name: str) -> ModuleType:
     """Import a Python file from anywhere."""
     spec = importlib.util.spec_from_file_location(name, path)

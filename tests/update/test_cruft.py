@@ -1,4 +1,4 @@
-"""A repository follows the template for years: cruft's create, check, diff and update."""
+"""A repository follows the template: cruft's create, check, diff and update."""
 
 from __future__ import annotations
 
@@ -8,47 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import template
-
-
-def write(path: Path, text: str) -> None:
-    """With the line ends that the repository has, also on Windows: cruft's patches have them."""
-    path.write_text(text, encoding="utf-8", newline="\n")
-
-
-class World:
-    """A template with a history, and a repository that came from its first version."""
-
-    def __init__(self, folder: Path, **answers: object) -> None:
-        self.template = template.copy_template(folder / "medplum-bots")
-        template.commit_all(self.template, "First version", "v1")
-        given = json.dumps({**template.QUIET, **answers})
-        template.cruft("create", "--no-input", self.template, "--extra-context", given, cwd=folder)
-        self.project = folder / "my-medplum-bots"
-        template.commit_all(self.project, "From the template")
-
-    def publish(self, edits: dict[str, tuple[str, str]]) -> None:
-        """Make a new version of the template: in each file, replace the first text by the second."""
-        for path, (old, new) in edits.items():
-            file = self.template / path
-            text = file.read_text(encoding="utf-8")
-            assert old in text
-            write(file, text.replace(old, new, 1))
-        template.commit_all(self.template, "Next version", None)
-
-    def update(self, *arguments: str) -> str:
-        done = template.cruft("update", "--skip-apply-ask", *arguments, cwd=self.project)
-        return done.stdout + done.stderr
-
-    def text(self, path: str) -> str:
-        return (self.project / path).read_text(encoding="utf-8")
+from tests.support.updates import BASE, FollowedTemplate, write
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-BASE = "{{cookiecutter.project_slug}}"
+def followed(tmp_path: Path) -> FollowedTemplate:
+    return FollowedTemplate(tmp_path)
 
 
 def test_a_new_repository_is_left_to_its_owner_and_up_to_date(tmp_path: Path) -> None:
@@ -65,35 +30,37 @@ def test_a_new_repository_is_left_to_its_owner_and_up_to_date(tmp_path: Path) ->
     assert template.cruft("diff", cwd=project).stdout == ""
 
 
-def test_an_update_brings_the_templates_changes_and_keeps_local_ones(world: World) -> None:
-    write(world.project / "src" / "bots" / "mine.ts", "// mine\n")
+def test_an_update_brings_the_templates_changes_and_keeps_local_ones(
+    followed: FollowedTemplate,
+) -> None:
+    write(followed.project / "src" / "bots" / "mine.ts", "// mine\n")
     write(
-        world.project / "README.md",
-        world.text("README.md").replace("## Start", "Ours.\n\n## Start"),
+        followed.project / "README.md",
+        followed.text("README.md").replace("## Start", "Ours.\n\n## Start"),
     )
-    template.commit_all(world.project, "Ours")
-    world.publish(
+    template.commit_all(followed.project, "Ours")
+    followed.publish(
         {
             f"{BASE}/README.md": ("## Where things are", "## Where to find things"),
             f"{BASE}/.overlays/hapi-sync-bot/overlay.json": ('"timeout": 30', '"timeout": 45'),
         }
     )
-    assert template.cruft("check", cwd=world.project, check=False).returncode == 1
-    assert "npm ci" not in world.update(), "cruft's temporary folders are no place to go to"
-    readme = world.text("README.md")
+    assert template.cruft("check", cwd=followed.project, check=False).returncode == 1
+    assert "npm ci" not in followed.update(), "cruft's temporary folders are no place to go to"
+    readme = followed.text("README.md")
     assert "## Where to find things" in readme
     assert "Ours.\n" in readme
-    assert world.text("src/bots/mine.ts") == "// mine\n"
-    assert [bot["timeout"] for bot in json.loads(world.text("medplum.config.json"))["bots"]].count(
-        45
-    ) == 1
-    assert "up to date" in template.cruft("check", cwd=world.project).stdout
-    assert not list(world.project.rglob("*.rej"))
+    assert followed.text("src/bots/mine.ts") == "// mine\n"
+    assert [
+        bot["timeout"] for bot in json.loads(followed.text("medplum.config.json"))["bots"]
+    ].count(45) == 1
+    assert "up to date" in template.cruft("check", cwd=followed.project).stdout
+    assert not list(followed.project.rglob("*.rej"))
 
 
-def test_a_version_may_bring_new_filters(world: World) -> None:
+def test_a_version_may_bring_new_filters(followed: FollowedTemplate) -> None:
     """Both versions are rendered in one process: the second must not meet the first one's filters."""
-    world.publish(
+    followed.publish(
         {
             "template_extensions.py": ("json_text, markdown, ", "json_text, shout, markdown, "),
             f"{BASE}/README.md": (
@@ -102,7 +69,7 @@ def test_a_version_may_bring_new_filters(world: World) -> None:
             ),
         }
     )
-    world.publish(
+    followed.publish(
         {
             "template_extensions.py": (
                 "def markdown(",
@@ -110,64 +77,70 @@ def test_a_version_may_bring_new_filters(world: World) -> None:
             )
         }
     )
-    world.update()
-    assert world.text("README.md").startswith("# MY MEDPLUM BOTS\n")
+    followed.update()
+    assert followed.text("README.md").startswith("# MY MEDPLUM BOTS\n")
 
 
-def test_the_version_it_came_from_moves_along(world: World) -> None:
-    world.publish({"template_extensions.py": ('VERSION = "0.1.0"', 'VERSION = "9.9.9"')})
-    world.update()
-    assert json.loads(world.text("package.json"))["medplumBotsTemplate"] == "9.9.9"
-    assert "medplum-bots) 9.9.9." in world.text("README.md")
+def test_the_version_it_came_from_moves_along(followed: FollowedTemplate) -> None:
+    followed.publish({"template_extensions.py": ('VERSION = "0.1.0"', 'VERSION = "9.9.9"')})
+    followed.update()
+    assert json.loads(followed.text("package.json"))["medplumBotsTemplate"] == "9.9.9"
+    assert "medplum-bots) 9.9.9." in followed.text("README.md")
 
 
 def test_the_example_bots_can_be_added_later(tmp_path: Path) -> None:
-    world = World(tmp_path, example_bots="none")
-    assert [path.name for path in (world.project / "src" / "bots").iterdir()] == [
+    followed = FollowedTemplate(tmp_path, example_bots="none")
+    assert [path.name for path in (followed.project / "src" / "bots").iterdir()] == [
         "hello-patient-bot.ts"
     ]
-    write(world.project / "src" / "bots" / "mine.ts", "// mine\n")
-    config = world.text("medplum.config.json").replace('"maxBytes": 1000000', '"maxBytes": 900000')
-    write(world.project / "medplum.config.json", config)
-    template.commit_all(world.project, "Ours")
-    world.update("--variables-to-update", '{"example_bots": "hapi-sync"}')  # as README says
-    assert world.text("src/bots/mine.ts") == "// mine\n"
-    assert json.loads(world.text("medplum.config.json"))["maxBytes"] == 900_000
-    assert "src/bots/hapi-sync-bot.ts" in template.files(world.project)
-    assert "src/bots/hello-patient-bot.ts" not in template.files(world.project)
-    assert [bot["name"] for bot in json.loads(world.text("medplum.config.json"))["bots"]] == [
+    write(followed.project / "src" / "bots" / "mine.ts", "// mine\n")
+    config = followed.text("medplum.config.json").replace(
+        '"maxBytes": 1000000', '"maxBytes": 900000'
+    )
+    write(followed.project / "medplum.config.json", config)
+    template.commit_all(followed.project, "Ours")
+    followed.update("--variables-to-update", '{"example_bots": "hapi-sync"}')  # as README says
+    assert followed.text("src/bots/mine.ts") == "// mine\n"
+    assert json.loads(followed.text("medplum.config.json"))["maxBytes"] == 900_000
+    assert "src/bots/hapi-sync-bot.ts" in template.files(followed.project)
+    assert "src/bots/hello-patient-bot.ts" not in template.files(followed.project)
+    assert [bot["name"] for bot in json.loads(followed.text("medplum.config.json"))["bots"]] == [
         "hapi-sync-bot"
     ]
-    assert not list(world.project.rglob("*.rej"))
+    assert not list(followed.project.rglob("*.rej"))
     assert (
-        json.loads(world.text(".cruft.json"))["context"]["cookiecutter"]["example_bots"]
+        json.loads(followed.text(".cruft.json"))["context"]["cookiecutter"]["example_bots"]
         == "hapi-sync"
     )
 
 
-def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(world: World) -> None:
+def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(
+    followed: FollowedTemplate,
+) -> None:
     """Both sides moved a pin: take the template's side, as docs and README say; npm install adds one's own again."""
     pin = '"prettier": "3.10.1"'
     for path in ("package.json", "package-lock.json"):
-        write(world.project / path, world.text(path).replace(pin, '"prettier": "3.9.0"'))
-    template.commit_all(world.project, "Our pin")
-    world.publish(
+        write(followed.project / path, followed.text(path).replace(pin, '"prettier": "3.9.0"'))
+    template.commit_all(followed.project, "Our pin")
+    followed.publish(
         {
             f"{BASE}/{path}": (pin, '"prettier": "3.11.0"')
             for path in ("package.json", "package-lock.json")
         }
     )
-    world.update()
-    conflicted = template.git("diff", "--name-only", "--diff-filter=U", cwd=world.project).split()
+    followed.update()
+    conflicted = template.git(
+        "diff", "--name-only", "--diff-filter=U", cwd=followed.project
+    ).split()
     assert conflicted == ["package-lock.json", "package.json"]
-    template.git("checkout", "--theirs", "package.json", "package-lock.json", cwd=world.project)
-    template.git("add", "--all", cwd=world.project)
-    assert json.loads(world.text("package.json"))["devDependencies"]["prettier"] == "3.11.0"
-    assert '"prettier": "3.11.0"' in world.text("package-lock.json")
+    template.git("checkout", "--theirs", "package.json", "package-lock.json", cwd=followed.project)
+    template.git("add", "--all", cwd=followed.project)
+    assert json.loads(followed.text("package.json"))["devDependencies"]["prettier"] == "3.11.0"
+    assert '"prettier": "3.11.0"' in followed.text("package-lock.json")
 
 
-def test_diff_shows_local_edits_of_template_files(world: World) -> None:
-    write(world.project / ".nvmrc", "26\n")
-    shown = template.cruft("diff", cwd=world.project).stdout
+def test_diff_shows_local_edits_of_template_files(followed: FollowedTemplate) -> None:
+    write(followed.project / ".nvmrc", "26\n")
+    shown = template.cruft("diff", cwd=followed.project).stdout
     assert "-26" in shown
     assert "+24" in shown

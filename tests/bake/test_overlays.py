@@ -1,0 +1,145 @@
+"""Each overlay is described completely: what CONTRIBUTING.md asks for, step by step."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bake.test_matrix import OVERLAYS, OVERLAYS_OF, overlay_files
+from tests.support import template
+
+Baked = Callable[..., Path]
+KEYS = {"title", "chosen_by", "needs", "inactive_beside", "bots", "scripts"}
+DESCRIPTIONS: dict[str, dict[str, Any]] = {
+    path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted(OVERLAYS.glob("*/overlay.json"))
+}
+each_overlay = pytest.mark.parametrize("name", DESCRIPTIONS)
+
+
+def test_every_folder_has_a_description() -> None:
+    folders = {path.name for path in OVERLAYS.iterdir() if path.is_dir()}
+    assert folders == set(DESCRIPTIONS), "add overlay.json"
+
+
+@each_overlay
+def test_a_description_has_a_title_and_no_unknown_key(name: str) -> None:
+    unknown = set(DESCRIPTIONS[name]) - KEYS
+    assert not unknown, f"{name}/overlay.json: {unknown} is unknown; there are {KEYS}"
+    assert DESCRIPTIONS[name].get("title"), f"{name}/overlay.json: title is missing"
+
+
+@each_overlay
+def test_it_adds_files(name: str) -> None:
+    assert overlay_files(name), f"{name}/files/ is missing or empty"
+
+
+@each_overlay
+def test_it_is_chosen_by_answers_that_exist(name: str) -> None:
+    for question, choices in DESCRIPTIONS[name].get("chosen_by", {}).items():
+        known = template.QUESTIONS.get(question)
+        assert isinstance(known, list), f"{name}: chosen_by names {question}, which is no choice"
+        for choice in choices:
+            assert choice in known, f"{name}: chosen_by: {question} has no answer {choice!r}"
+
+
+@each_overlay
+def test_it_refers_to_overlays_that_exist(name: str) -> None:
+    for key in ("needs", "inactive_beside"):
+        for other in DESCRIPTIONS[name].get(key, []):
+            assert other in DESCRIPTIONS, f"{name}: {key} names {other}, which is no overlay"
+            assert other != name, f"{name}: {key} names the overlay itself"
+
+
+@each_overlay
+def test_what_it_needs_does_not_need_it(name: str) -> None:
+    seen: list[str] = []
+    waiting = list(DESCRIPTIONS[name].get("needs", []))
+    while waiting:
+        needed = waiting.pop()
+        assert needed != name, f"{name} needs itself through {seen}"
+        if needed not in seen:
+            seen.append(needed)
+            waiting += DESCRIPTIONS[needed].get("needs", [])
+
+
+@each_overlay
+def test_it_is_chosen_or_needed(name: str) -> None:
+    needed = {other for about in DESCRIPTIONS.values() for other in about.get("needs", [])}
+    assert DESCRIPTIONS[name].get("chosen_by") or name in needed, (
+        f"{name}: add chosen_by, or name it in needs of another overlay"
+    )
+
+
+@each_overlay
+def test_its_bots_have_their_files_and_a_test(name: str) -> None:
+    files = overlay_files(name)
+    for bot in DESCRIPTIONS[name].get("bots", []):
+        assert {"name", "description", "source", "dist"} <= set(bot), f"{name}: {bot}"
+        assert bot["source"] in files, f"{name}: {bot['source']} is not in files/"
+        test = f"tests/{bot['name']}.test.ts"
+        assert test in files, f"{name}: {test} is not in files/"
+
+
+@each_overlay
+def test_its_scripts_start_commands_that_exist(name: str) -> None:
+    commands = {path.stem for path in (template.SOURCE / "tools/src/commands").glob("*.ts")}
+    for overlay in DESCRIPTIONS:
+        paths = (Path(path) for path in overlay_files(overlay))
+        commands |= {path.stem for path in paths if path.parent.as_posix() == "tools/src/commands"}
+    for script, line in DESCRIPTIONS[name].get("scripts", {}).items():
+        found = re.match(r"node tools/bin/medplum-bots\.cjs ([\w-]+)", line)
+        assert found, f"{name}: the script {script} does not start medplum-bots"
+        assert found[1] in commands, f"{name}: there is no command {found[1]}"
+
+
+@pytest.mark.parametrize("choice", OVERLAYS_OF["example_bots"])
+def test_the_generated_readme_describes_each_bot(choice: str, baked: Baked) -> None:
+    readme = (baked(example_bots=choice) / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("\n## Bots\n")[2].partition("\n## ")[0]
+    described = set(re.findall(r"^- `([\w-]+)`", section, re.MULTILINE))
+    config = json.loads((baked(example_bots=choice) / "medplum.config.json").read_bytes())
+    assert described == {bot["name"] for bot in config["bots"]}
+
+
+def code_of(project: Path, source: str) -> str:
+    """Return the code of a bot and of the modules that it imports, without comments."""
+    code = ""
+    seen: set[Path] = set()
+    waiting = [project / source]
+    while waiting:
+        path = waiting.pop().resolve()
+        if path in seen:
+            continue
+        seen.add(path)
+        text = path.read_text(encoding="utf-8")
+        waiting += [path.parent / name for name in re.findall(r"from '(\.[^']+)'", text)]
+        code += re.sub(r"/\*.*?\*/|(?<!:)//[^\n]*", "", text, flags=re.DOTALL)
+    return code
+
+
+@pytest.mark.parametrize("choice", OVERLAYS_OF["example_bots"])
+def test_each_bot_is_given_exactly_the_secrets_that_its_code_reads(
+    choice: str, baked: Baked
+) -> None:
+    project = baked(example_bots=choice)
+    for bot in json.loads((project / "medplum.config.json").read_bytes())["bots"]:
+        read = set(re.findall(r"'(HAPI_[A-Z_]+)'", code_of(project, bot["source"])))
+        secrets = bot.get("secrets", [])
+        given = {secret if isinstance(secret, str) else secret["name"] for secret in secrets}
+        if bot["name"] == "hapi-sync-simple-bot":  # its modules could read more
+            assert given == {"HAPI_BASE_URL", "HAPI_BEARER_TOKEN"}
+            assert given <= read
+        else:
+            assert given == read, bot["name"]
+
+
+def test_every_choice_of_examples_is_built_and_tested() -> None:
+    from tests.project.test_project import ANSWERS
+
+    assert set(ANSWERS) == set(template.QUESTIONS["example_bots"])
