@@ -91,6 +91,15 @@ def candidates(
     return [*(version for version in usable if as_numbers(version) > as_numbers(pinned)), pinned]
 
 
+def newest_patch(wanted: str, published: Mapping[str, str], before: datetime) -> str:
+    """Return the version that npm installs for `1.2.3` or `~1.2.3`."""
+    oldest = wanted.lstrip("~")
+    if oldest == wanted:
+        return oldest
+    major, minor, _ = as_numbers(oldest)
+    return candidates("", oldest, published, f"{major}.{minor}.{sys.maxsize}", before)[0]
+
+
 def incomplete(packages: dict[str, Any]) -> set[str]:
     """Return the packages of a lock file that lack one of their optional dependencies."""
     return {
@@ -166,7 +175,7 @@ def update_npm(before: datetime) -> None:
     while True:
         for name, owner in COMES_WITH.items():
             wanted = npm_view(f"{owner}@{choices[owner][0]}", "dependencies")[name]
-            choices[name] = [wanted.lstrip("~^")]
+            choices[name] = [newest_patch(wanted, npm_view(name, "time"), before)]
         for path in files:
             for name in pins(path):
                 set_pin(path, name, choices[name][0])

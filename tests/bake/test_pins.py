@@ -95,6 +95,11 @@ def test_every_platforms_packages_are_there(lock: dict[str, Any]) -> None:
     assert {"linux", "darwin", "win32"} <= systems
 
 
+def test_no_package_of_the_tools_is_installed_twice(lock: dict[str, Any]) -> None:
+    """rolldown comes with vite, so its pin in tools/package.json has to be that version."""
+    assert not [path for path in lock if path.startswith("tools/node_modules/")]
+
+
 def test_every_package_has_its_hash_and_no_address(lock: dict[str, Any]) -> None:
     for path, package in lock.items():
         if path in ("", "tools", "tools/definitions") or package.get("link"):

@@ -39,6 +39,12 @@ def test_nothing_younger_than_seven_days_is_taken() -> None:
     assert update_pins.newest_allowed() <= datetime.now(tz=timezone.utc) - timedelta(days=7)
 
 
+def test_a_package_that_comes_with_another_has_the_same_version() -> None:
+    published = dict.fromkeys(["1.2.0", "1.2.1", "1.2.9", "1.3.0"], OLD) | {"1.2.10": YOUNG}
+    assert update_pins.newest_patch("1.2.1", published, BEFORE) == "1.2.1"
+    assert update_pins.newest_patch("~1.2.1", published, BEFORE) == "1.2.9"
+
+
 def test_a_pin_that_is_too_young_is_moved_back() -> None:
     times = {**PUBLISHED, "2.0.0": YOUNG}
     assert update_pins.candidates("x", "2.0.0", times, "2.0.0", BEFORE)[0] == "1.10.0"
