@@ -413,11 +413,17 @@ def test_a_registry_that_never_answers_does_not_stop_the_run_for_good(
     assert problem == "no npm packages: npm ci failed (stopped after 0.2 s); later: npm ci"
 
 
-@posix
-def test_programs_get_no_input(hook: ModuleType) -> None:
-    """git or npm would wait for an answer that the user cannot give."""
-    result = hook.run(sys.executable, "-c", "import sys; print(repr(sys.stdin.read()))")
-    assert result.output == "''"
+def test_programs_get_no_input(tmp_path: Path) -> None:
+    """git or npm would wait for an answer that the user cannot see the question of."""
+    code = (
+        "import runpy, sys\n"
+        "hook = runpy.run_path(sys.argv[1])\n"
+        "reader = 'import sys; print(repr(sys.stdin.read()))'\n"
+        "print(hook['run'](sys.executable, '-c', reader).output)"
+    )
+    hook = template.ROOT / "hooks" / "post_gen_project.py"
+    done = template.run(sys.executable, "-c", code, hook, cwd=tmp_path, given="typed")
+    assert done.stdout == "''\n"
 
 
 def test_the_supported_versions_of_node_are_those_of_the_package(hook: ModuleType) -> None:
