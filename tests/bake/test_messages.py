@@ -73,6 +73,9 @@ ELSEWHERE = {
         "the project has several access policies with the name",
         "this server has no Cron resources",
         "by a rollback",
+        "it is deployed by",
+        "have its url or identifier: delete all but one",
+        "which is not in medplum.config.json",
         "its rollback did not finish; run it again",
         "its last deployment did not finish",
         "another tool deployed",
@@ -82,7 +85,7 @@ ELSEWHERE = {
         "has this name, too. To adopt it instead",
         "starts it, too, and is not part of this repository",
     ],
-    "tools/src/commands/rollback.ts": ["no earlier version", "beginning with"],
+    "tools/src/deploy/rollback.ts": ["no earlier version", "beginning with"],
     "tools/src/commands/bot.ts": ["No Medplum answers at"],
     "tools/src/medplum/bot-execution.ts": [
         "Bots not enabled",
@@ -96,7 +99,7 @@ ELSEWHERE = {
     ],
     "tools/src/runtime/sandbox.ts": ["The bundle gave a function where a result was due"],
     "tools/src/commands/analyze.ts": ["in no bundle"],
-    "tools/src/commands/doctor.ts": ["the newest never fire. Remove some"],
+    "tools/src/deploy/doctor.ts": ["the newest never fire. Remove some"],
     ".overlays/hapi-sync-bot/files/src/shared/sync/source.ts": [" from Medplum"],
     ".overlays/hapi-sync-bot/files/src/shared/sync/sync.ts": [
         "the type is not among the types",

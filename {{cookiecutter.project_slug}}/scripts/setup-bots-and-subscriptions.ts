@@ -1,5 +1,5 @@
 // `npm run setup:bots`: deploys what dist/ holds to Medplum, bots and subscriptions, and says what it did and why.
-// Safe to run again at any time: it writes only what differs. What it is made of: tools/src/deploy/.
+// Safe to run again at any time: it writes only what differs. The parts are in tools/src/deploy/.
 import { Command } from 'commander';
 import { runCommandLine } from '../tools/src/command-line.ts';
 import { UserError } from '../tools/src/terminal/user-error.ts';
@@ -9,6 +9,7 @@ interface Options {
   only?: string;
   prune?: boolean;
   force?: boolean;
+  skipFailed?: boolean;
   yes?: boolean;
   concurrency: string;
 }
@@ -18,7 +19,8 @@ const command = new Command('setup:bots')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
   .option('--only <pattern>', 'only bots whose name matches; * stands for any characters')
   .option('--prune', 'remove from the server what medplum.config.json no longer has')
-  .option('--force', 'deploy the code again where it is unchanged')
+  .option('--force', 'deploy the code again, also if it is unchanged')
+  .option('--skip-failed', 'deploy the other bots if one lacks a secret or a usable bundle')
   .option('--yes', 'do not ask before writing')
   .option('--concurrency <number>', 'bots that are deployed at the same time', '8')
   .addHelpText('after', '\nExample: npm run setup:bots -- --env staging --only "hapi-*"')

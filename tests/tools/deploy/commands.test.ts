@@ -456,7 +456,7 @@ describe('npm run import', () => {
       await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'twin' });
     const root = writeRepository([]);
     expect((await call(root, IMPORT, 'twin')).stderr).toMatch(
-      /^Error: Several have this name\. Give an id: \S+, \S+\n$/,
+      /^Error: Several bots have this name\. Give an id: \S+, \S+\n$/,
     );
     expect((await call(root, IMPORT, 'nobody')).stderr).toContain(
       'no Bot with the name or id nobody',
@@ -466,7 +466,7 @@ describe('npm run import', () => {
 
 describe('npm run doctor', () => {
   it('finds nothing wrong after a deployment, and writes nothing', async () => {
-    const root = writeRepository([version(1)]);
+    const root = writeRepository([{ ...version(1), accessPolicy: [{ resourceType: 'Patient' }] }]);
     await run(world, root);
     const first = world.requests.length;
     const { code, stdout } = await call(root, DOCTOR);
@@ -507,7 +507,7 @@ describe('npm run doctor', () => {
     );
     expect(stdout).toMatch(
       new RegExp(
-        `^x Subscription/\\S+ never fires, as "Patiend" is no resource type: ${removal}`,
+        `^x Subscription/\\S+ never fires, as "Patiend" is not a resource type: ${removal}`,
         'm',
       ),
     );
@@ -551,7 +551,7 @@ describe('npm run doctor', () => {
       `✓ bots from elsewhere: Theirs (${theirs.id}); to adopt one: npm run import -- <id>`,
     );
     expect(stdout).toMatch(
-      /^x sync-bot failed 1 times in 24 hours, last at \S+: npm run logs -- sync-bot --failed$/m,
+      /^x sync-bot failed once in 24 hours, last at \S+: npm run logs -- sync-bot --failed$/m,
     );
     expect(stdout).toMatch(/^✓ secrets of the project: none$/m);
   });
@@ -648,7 +648,7 @@ describe('npm run logs', () => {
       const root = await failingBot(runtime, 'no server');
       const { code, stdout, stderr } = await call(root, LOGS, 'sync-bot', '--failed');
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(stdout).toMatch(/^\d{4}-\S+ {2}sync-bot {2}failed {2}[0-9a-f]{16}\n/);
+      expect(stdout).toMatch(/^\d{4}-\S+ {2}sync-bot {2}failed {2}[0-9a-f]{16} {2}Patient\/\S+\n/);
       expect(stdout).toContain('no server');
       expect(stdout).toMatch(/ at .*src\/shared\/fail\.ts:3:\d+/);
       expect(stdout).toMatch(/ at .*src\/bots\/sync-bot\.ts:4:\d+/);

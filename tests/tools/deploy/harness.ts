@@ -93,7 +93,7 @@ export interface Request {
 /** What the door does with a request: lets it pass, answers itself, or ends the connection before or after the server. */
 export type Verdict =
   | undefined
-  | { status: number; body?: unknown; headers?: Record<string, string> }
+  | { status: number; body?: unknown; text?: string; headers?: Record<string, string> }
   | 'cut before'
   | 'cut after';
 
@@ -142,7 +142,10 @@ export async function startWorld(place: 'here' | 'elsewhere' = 'here'): Promise<
         'Content-Type': 'application/fhir+json',
         ...verdict.headers,
       });
-      return void answer.end(JSON.stringify(verdict.body ?? {}));
+      const hasBody = verdict.status !== 204;
+      return void answer.end(
+        hasBody ? (verdict.text ?? JSON.stringify(verdict.body ?? {})) : undefined,
+      );
     }
     const {
       host: _,

@@ -133,8 +133,8 @@ async function everything(root: string): Promise<object> {
 describe('a process that is killed at any of its requests', () => {
   it.each<[string, () => Promise<string>, number, string, ...string[]]>([
     ['npm run setup:bots', prepareDeployment, 35, SETUP, '--prune', '--concurrency', '1'],
-    ['npm run rollback', prepareRollback, 7, ROLLBACK, 'code-bot'],
-    ['npm run rollback -- --release', prepareRelease, 4, ROLLBACK, 'code-bot', '--release'],
+    ['npm run rollback', prepareRollback, 6, ROLLBACK, 'code-bot'],
+    ['npm run rollback -- --release', prepareRelease, 3, ROLLBACK, 'code-bot', '--release'],
     ['npm run secrets', prepareSecrets, 4, SECRETS, 'push', '.env.local.secrets'],
     ['npm run import', prepareImport, 4, IMPORT, 'Legacy Sync'],
   ])(

@@ -7,6 +7,7 @@ interface PlanOptions {
   only?: string;
   prune?: boolean;
   force?: boolean;
+  skipFailed?: boolean;
   json?: boolean;
 }
 
@@ -16,6 +17,7 @@ export const command = new Command('plan')
   .option('--only <pattern>', 'only bots whose name matches; * stands for any characters')
   .option('--prune', 'remove from the server what medplum.config.json no longer has')
   .option('--force', 'deploy the code again, also if it is unchanged')
+  .option('--skip-failed', 'plan the other bots if one lacks a secret or a usable bundle')
   .option('--json', 'print the plan as JSON, with each reason as an object')
   .addHelpText(
     'after',

@@ -1,26 +1,39 @@
-// `npm run secrets -- push .env.staging.secrets`: adds and replaces single project secrets. Values are never printed.
+// `npm run secrets`: the secrets of the Medplum project. Values are never printed.
 import { Command } from 'commander';
-import type { Project } from '@medplum/fhirtypes';
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { parseEnv } from 'node:util';
-import { green, yellow } from '../terminal/output.ts';
-import { UserError } from '../terminal/user-error.ts';
+import { loadConfig } from '../config/config.ts';
 import { readEnvironment } from '../config/environment.ts';
-import { readProject } from '../deploy/actual.ts';
 import { confirm } from '../deploy/confirm.ts';
-import { ConflictError, patch } from '../deploy/write.ts';
+import {
+  compareSecrets,
+  deleteSecret,
+  listSecrets,
+  pushSecrets,
+  readSecrets,
+  readSecretsFile,
+  refuseDeployerCredentials,
+} from '../deploy/secrets.ts';
+import type { SecretChange } from '../deploy/secrets.ts';
 import { connect } from '../deploy/server.ts';
-import type { Server } from '../deploy/server.ts';
+import { green, red, table, yellow } from '../terminal/output.ts';
+import { UserError } from '../terminal/user-error.ts';
 
-interface PushOptions {
+interface Options {
   env?: string;
   yes?: boolean;
+  force?: boolean;
 }
 
 export const command = new Command('secrets').description(
-  'Write the secrets of the Medplum project',
+  'List, write and delete the secrets of the Medplum project',
 );
+
+command
+  .command('list')
+  .description('Names only: what the project has, which bots need it, and what is missing')
+  .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
+  .addHelpText('after', '\nExample: npm run secrets -- list --env staging')
+  .action(list);
 
 command
   .command('push')
@@ -29,74 +42,84 @@ command
   .option('--env <name>', "the environment (default: as in the file's name)")
   .option('--yes', 'do not ask before writing')
   .addHelpText('after', '\nExample: npm run secrets -- push .env.staging.secrets')
-  .action(pushFile);
+  .action(push);
 
-async function pushFile(file: string, values: PushOptions): Promise<void> {
-  const secrets = readSecrets(file);
-  // The file's own name says where it belongs.
-  const environment = readEnvironment(
-    values.env ?? /^\.env\.(.+)\.secrets$/.exec(basename(file))?.[1],
-  );
+command
+  .command('delete')
+  .description('Delete one secret')
+  .argument('<name>', 'of the secret')
+  .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
+  .option('--yes', 'do not ask before writing')
+  .option('--force', 'also if a bot of this repository needs it')
+  .addHelpText('after', '\nExample: npm run secrets -- delete OLD_TOKEN --env staging')
+  .action(deleteOne);
+
+async function list({ env }: Options): Promise<void> {
+  const environment = readEnvironment(env);
+  const { bots } = loadConfig(process.cwd(), environment.name);
+  const stored = await readSecrets(await connect(environment));
+  const secrets = listSecrets(stored, bots);
+  if (secrets.length === 0) {
+    console.log('The project has no secrets, and no bot needs one.');
+    return;
+  }
+  const rows = secrets.map(({ name, isStored, requiredBy, optionalFor }) => [
+    name,
+    isStored ? green('set') : describeMissing(requiredBy),
+    requiredBy.join(', '),
+    optionalFor.join(', '),
+  ]);
+  console.log(table(['secret', '', 'needed by', 'optional for'], rows));
+}
+
+function describeMissing(requiredBy: readonly string[]): string {
+  return requiredBy.length > 0 ? red('missing') : yellow('not set');
+}
+
+async function push(file: string, options: Options): Promise<void> {
+  const secrets = readSecretsFile(file);
+  // The name of the file says which environment it is for.
+  const named = /^\.env\.(.+)\.secrets$/.exec(basename(file))?.[1];
+  const environment = readEnvironment(options.env ?? named);
+  refuseDeployerCredentials(file, secrets, environment);
   const server = await connect(environment);
-  const { secret: there = [] } = await projectOf(server);
-  let changed = 0;
-  for (const [name, value] of secrets) {
-    const old = there.find((secret) => secret.name === name);
-    const isKept = old?.valueString === value;
-    if (!isKept) changed++;
-    console.log(
-      isKept
-        ? `  ${name}  unchanged`
-        : old
-          ? `${yellow('~')} ${name}  replaced`
-          : `${green('+')} ${name}  new`,
-    );
+  const changes = compareSecrets(await readSecrets(server), secrets);
+  changes.forEach((change, name) => console.log(describeChange(name, change)));
+  const count = [...changes.values()].filter((change) => change !== 'unchanged').length;
+  if (count === 0) {
+    console.log('Nothing to do.');
+    return;
   }
-  if (changed === 0) return console.log('Nothing to do.');
-  await confirm(values, server, `write ${changed} of the project's secrets`);
-  await push(server, secrets);
-  console.log(`${changed} written. Every bot of the project receives them at its next run.`);
+  await confirm(options, server, `write ${count} of the project's secrets`);
+  await pushSecrets(server, secrets);
+  console.log(`${count} written. Every bot of the project receives them at its next run.`);
 }
 
-function readSecrets(file: string): Map<string, string> {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch {
-    throw new UserError(`${file} cannot be read. Write one NAME=value a line into it.`);
+function describeChange(name: string, change: SecretChange): string {
+  switch (change) {
+    case 'unchanged':
+      return `  ${name}  unchanged`;
+    case 'replaced':
+      return `${yellow('~')} ${name}  replaced`;
+    case 'new':
+      return `${green('+')} ${name}  new`;
   }
-  const secrets = new Map(Object.entries(parseEnv(text) as Record<string, string>));
-  const empty = [...secrets].filter(([, value]) => !value).map(([name]) => name);
-  if (empty.length > 0)
+}
+
+async function deleteOne(name: string, options: Options): Promise<void> {
+  const environment = readEnvironment(options.env);
+  const { bots } = loadConfig(process.cwd(), environment.name);
+  const server = await connect(environment);
+  const secret = listSecrets(await readSecrets(server), bots).find((found) => found.name === name);
+  if (!secret?.isStored) {
+    throw new UserError(`The project has no secret ${name}.`);
+  }
+  if (secret.requiredBy.length > 0 && !options.force) {
     throw new UserError(
-      `${file}: ${empty.join(', ')} has no value. Give it one, or remove the line.`,
+      `${secret.requiredBy.join(', ')} needs ${name}. To delete it nevertheless, add: --force`,
     );
-  if (secrets.size === 0) throw new UserError(`${file} holds no NAME=value.`);
-  return secrets;
-}
-
-/** One PATCH, which is refused where the list is no longer as it was read: what another client adds is not lost. */
-async function push(server: Server, secrets: Map<string, string>, tries = 1): Promise<void> {
-  const project = await projectOf(server);
-  const kept = (project.secret ?? []).map((one) => {
-    const valueString = secrets.get(one.name!);
-    return valueString === undefined ? one : { name: one.name, valueString };
-  });
-  const added = [...secrets].filter(([name]) => !kept.some((one) => one.name === name));
-  const secret = [...kept, ...added.map(([name, valueString]) => ({ name, valueString }))];
-  try {
-    await patch(server, project, { secret });
-  } catch (error) {
-    if (!(error instanceof ConflictError) || tries === 5) throw error;
-    await push(server, secrets, tries + 1);
   }
-}
-
-async function projectOf(server: Server): Promise<Project & { id: string }> {
-  const project = await readProject(server);
-  if (!project)
-    throw new UserError(
-      'Only a project admin reads and writes secrets: these credentials are none.',
-    );
-  return project;
+  await confirm(options, server, `delete the secret ${name}`);
+  await deleteSecret(server, name);
+  console.log(`${name} is deleted. Bots receive it no longer.`);
 }

@@ -8,6 +8,8 @@ import type {
   Subscription,
 } from '@medplum/fhirtypes';
 import { UserError } from '../terminal/user-error.ts';
+import type { Desired } from './desired.ts';
+import { readResources } from './read-resources.ts';
 import { searchAll } from './search.ts';
 import { expectResource, RequestError } from './server.ts';
 import type { Server } from './server.ts';
@@ -27,6 +29,8 @@ export interface Actual {
   policies: Stored<AccessPolicy>[] | undefined;
   /** Undefined if the server has no such resources: they came with Medplum 5.2. */
   crons: Stored<Cron>[] | undefined;
+  /** What belongs to the files of resources/. */
+  resources: Stored[];
 }
 
 const CRONS = 'Cron?_count=1000&_sort=_lastUpdated';
@@ -35,24 +39,30 @@ const CRONS = 'Cron?_count=1000&_sort=_lastUpdated';
  * Reads the project's bots and what belongs to them. Everything is read and sorted here rather than searched for by
  * identifier: this also finds bots of the same name that come from elsewhere, and subscriptions that others made.
  *
+ * @param desired - whose resources/ are read, too; without it none are
  * @throws UserError if the credentials may not read bots or subscriptions
  */
-export async function readActual(server: Server): Promise<Actual> {
+export async function readActual(
+  server: Server,
+  desired?: Pick<Desired, 'resources' | 'hasResources' | 'system'>,
+): Promise<Actual> {
   const all = '_count=1000&_sort=_lastUpdated';
-  const [project, [bots, memberships, subscriptions, policies, crons]] = await Promise.all([
-    readProject(server),
-    searchAll(
-      server,
-      [
-        `Bot?${all}`,
-        `ProjectMembership?profile-type=Bot&${all}`,
-        `Subscription?${all}`,
-        `AccessPolicy?${all}`,
-        CRONS,
-      ],
-      (query) => query === CRONS,
-    ),
-  ]);
+  const [project, resources, [bots, memberships, subscriptions, policies, crons]] =
+    await Promise.all([
+      readProject(server),
+      desired?.hasResources ? readResources(server, desired.resources, desired.system) : [],
+      searchAll(
+        server,
+        [
+          `Bot?${all}`,
+          `ProjectMembership?profile-type=Bot&${all}`,
+          `Subscription?${all}`,
+          `AccessPolicy?${all}`,
+          CRONS,
+        ],
+        (query) => query === CRONS,
+      ),
+    ]);
   if (!bots || !subscriptions) {
     throw new UserError(
       'These credentials may not read bots or subscriptions. Allow both in their access policy.',
@@ -66,6 +76,7 @@ export async function readActual(server: Server): Promise<Actual> {
     subscriptions: subscriptions as Stored<Subscription>[],
     policies: policies as Stored<AccessPolicy>[] | undefined,
     crons: crons as Stored<Cron>[] | undefined,
+    resources,
   };
 }
 

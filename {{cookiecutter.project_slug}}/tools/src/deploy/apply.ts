@@ -1,9 +1,10 @@
 // Carries out the steps of one change. Each request can be repeated, and whatever an interrupted run has left is found
 // and finished by the next one.
-import type { Bot } from '@medplum/fhirtypes';
+import type { Bot, Coding } from '@medplum/fhirtypes';
 import { readBundle } from './bundle-code.ts';
 import type { Change, Step } from './change.ts';
 import { deployStored, uploadCode } from './deploy-code.ts';
+import { withTags } from './identity.ts';
 import { linkTo, resolveLinks } from './links.ts';
 import type { Server } from './server.ts';
 import type { Stored } from './stored.ts';
@@ -54,7 +55,8 @@ async function applyWrite(
   );
   const upload =
     code && (await uploadCode(server, system, existing as Bot, code, readBundle(code), commit));
-  const fields = { ...resolveLinks(step.fields, links), ...upload };
+  const marks = step.marksCommit ? commitMark(system, step, commit) : {};
+  const fields = { ...resolveLinks(step.fields, links), ...upload, ...marks };
   if (existing) {
     return patch(server, existing, fields);
   }
@@ -65,6 +67,13 @@ async function applyWrite(
     throw new ConflictError(resource);
   }
   return resource;
+}
+
+/** The resource's tags with the commit it is written from. */
+function commitMark(system: string, { existing, fields }: WriteStep, commit: string | undefined) {
+  const meta = { tag: (fields['meta.tag'] as Coding[] | undefined) ?? existing?.meta?.tag ?? [] };
+  const marked = { ...existing, meta } as Stored;
+  return commit ? { 'meta.tag': withTags(marked, `${system}/commit`, [commit]) } : {};
 }
 
 /** `profile=Bot/staging/sync-bot` -> `profile=Bot/<id>` */

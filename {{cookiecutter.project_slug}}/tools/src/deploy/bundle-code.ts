@@ -74,6 +74,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
 export function loadCode(root: string, bot: BotConfig, manifest: Manifest): Code {
   const { name, dist, source } = bot;
   const built = manifest.bots[name];
+  const [failure] = manifest.failed?.[name] ?? [];
+  if (failure !== undefined) {
+    throw new UserError(`${name} could not be built: ${failure}. Run: npm run build`);
+  }
   let text: string;
   try {
     text = readFileSync(join(root, dist), 'utf8');

@@ -1,5 +1,5 @@
 // What a plan consists of: changes, each with its reasons and its steps.
-import type { Bot, Resource } from '@medplum/fhirtypes';
+import type { Resource } from '@medplum/fhirtypes';
 import type { Code } from './bundle-code.ts';
 import type { DesiredBot } from './desired-bot.ts';
 import type { AnyReason, Problem, Warning } from './reasons.ts';
@@ -20,6 +20,8 @@ export type Step =
       createQuery: string | undefined;
       /** Of a Bot: the bundle that is uploaded with it. */
       code?: Code;
+      /** The resource is tagged with the git commit. */
+      marksCommit?: boolean;
     }
   /** `$deploy` of what the Bot holds, and the mark that it succeeded. */
   | { type: 'deploy'; order: number; link: string; sha256: string }
@@ -27,14 +29,16 @@ export type Step =
 
 export type Action = 'new' | 'change' | 'remove' | 'unchanged' | 'held' | 'blocked' | 'orphan';
 
-/** All that is done, or said, about one bot. */
+/** All that is done, or said, about one bot or one file of resources/. */
 export interface Change {
+  /** Of the bot, or the path of the file. */
   name: string;
   action: Action;
   reasons: AnyReason[];
   steps: Step[];
-  /** The Bot on the server. */
-  existing?: Stored<Bot> | undefined;
+  /** The Bot, or the resource of the file, on the server. */
+  existing?: Stored | undefined;
+  /** Of a bot. */
   desired?: DesiredBot | undefined;
 }
 

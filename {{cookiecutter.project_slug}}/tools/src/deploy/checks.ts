@@ -4,6 +4,7 @@ import type { Actual } from './actual.ts';
 import type { Desired } from './desired.ts';
 import type { DesiredBot } from './desired-bot.ts';
 import type { Change } from './change.ts';
+import type { PlanOptions } from './kinds/kind.ts';
 import type { Problem, Warning } from './reasons.ts';
 
 /** The server looks at no more active subscriptions of a project than this [Medplum 5.1, workers/subscription.ts]. */
@@ -17,8 +18,9 @@ export function findProblems(
   desired: Desired,
   actual: Actual,
   writes: readonly Change[],
+  { skipFailed }: PlanOptions,
 ): Problem[] {
-  const problems: Problem[] = findMissingSecrets(desired, actual.project);
+  const problems = skipFailed ? [] : findMissingSecrets(desired, actual.project);
   // Without the rights of an admin the project cannot be read.
   if (actual.project && !actual.project.features?.includes('bots')) {
     problems.push({ type: 'feature-missing', feature: 'bots' });

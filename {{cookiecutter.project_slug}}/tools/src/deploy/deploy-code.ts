@@ -1,15 +1,21 @@
 // Code on its way into a Bot: uploaded as a Binary, put in place by one PATCH of the Bot, deployed, and marked.
 import type { Binary, Bot, OperationOutcome } from '@medplum/fhirtypes';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { UserError } from '../terminal/user-error.ts';
 import { codeTags } from './bundle-code.ts';
 import type { Code } from './bundle-code.ts';
 import { withTags } from './identity.ts';
+import { RequestError } from './server.ts';
 import type { Server } from './server.ts';
 import type { Fields, Stored } from './stored.ts';
 import { ConflictError, patch } from './write.ts';
 
 /** The tags that describe the code of a Bot; their systems are identifierSystem, a slash and one of these. */
 const CODE_TAGS = ['shared', 'source', 'commit', 'deployed'];
+
+/** How often `$deploy` is tried while AWS is busy with the function, and the pause between, in milliseconds. */
+const DEPLOY_ATTEMPTS = 10;
+const DEPLOY_PAUSE = 3000;
 
 /** How often the mark is tried on top of other clients' edits. */
 const MARK_ATTEMPTS = 5;
@@ -58,8 +64,7 @@ export async function deployStored(
   bot: Stored<Bot>,
   sha256: string,
 ): Promise<void> {
-  const outcome = await server.send<OperationOutcome | null>('POST', `Bot/${bot.id}/$deploy`, {});
-  checkDeployOutcome(outcome);
+  checkDeployOutcome(await requestDeploy(server, bot));
   let current = bot;
   for (let attempt = 1; ; attempt++) {
     try {
@@ -77,6 +82,29 @@ export async function deployStored(
       }
     }
   }
+}
+
+/** Asks again while AWS still applies the previous change of the function. */
+async function requestDeploy(
+  server: Server,
+  bot: Stored<Bot>,
+): Promise<Partial<OperationOutcome> | null> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await server.send('POST', `Bot/${bot.id}/$deploy`, {});
+    } catch (error) {
+      const isBusy = error instanceof RequestError && isUpdateInProgress(error);
+      if (!isBusy || attempt === DEPLOY_ATTEMPTS) {
+        throw error;
+      }
+      await sleep(DEPLOY_PAUSE);
+    }
+  }
+}
+
+/** Medplum answers 400 with the text of AWS's ResourceConflictException, and with nothing else to tell it by. */
+function isUpdateInProgress({ status, reason }: RequestError): boolean {
+  return status === 400 && reason.includes('An update is in progress for resource');
 }
 
 /** @throws UserError unless the outcome has issues, all of which are informational */

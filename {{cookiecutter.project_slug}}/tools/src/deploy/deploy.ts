@@ -29,6 +29,8 @@ export interface DeployOptions {
   prune?: boolean;
   /** Deploy the code also if it is unchanged. */
   force?: boolean;
+  /** Deploy the other bots if one lacks a secret or a usable bundle; that one is in `failed`. */
+  skipFailed?: boolean;
   /** Do not ask before writing. */
   yes?: boolean;
   /** Bots deployed at the same time; 8 if left out. */
@@ -56,10 +58,12 @@ export async function prepare(
   options: DeployOptions,
 ): Promise<{ server: Server; desired: Desired; plan: Plan }> {
   const environment = options.target ?? readEnvironment(options.environment);
-  const desired = loadDesired(options.root ?? process.cwd(), environment.name, options.only);
+  const { force = false, prune = false, skipFailed = false, only } = options;
+  const root = options.root ?? process.cwd();
+  const desired = loadDesired(root, environment.name, { only, skipFailed });
   const server = await connect(environment);
-  const { force = false, prune = false } = options;
-  return { server, desired, plan: plan(desired, await readActual(server), { force, prune }) };
+  const planned = plan(desired, await readActual(server, desired), { force, prune, skipFailed });
+  return { server, desired, plan: planned };
 }
 
 /**
@@ -82,7 +86,7 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
     const what = writes.length === 1 ? 'this' : `these ${writes.length}`;
     const { yes = false } = options;
     await confirm({ yes, isSilent: options.log !== undefined }, server, `write ${what}`);
-    const failed = await applyAll(writes, options, server, desired);
+    const failed = await applyInOrder(writes, options, server, desired);
     failed.forEach((message, name) => failures.set(name, message));
     const left = await verify(options, server, desired);
     left
@@ -110,14 +114,38 @@ function blockedBots({ changes }: Plan, environment: string): Map<string, string
 
 /** Reads the server again. @returns what is still to be written */
 async function verify(options: DeployOptions, server: Server, desired: Desired): Promise<Change[]> {
-  const prune = options.prune ?? false;
-  const after = plan(desired, await readActual(server), { force: false, prune });
+  const { prune = false, skipFailed = false } = options;
+  const after = plan(desired, await readActual(server, desired), {
+    force: false,
+    prune,
+    skipFailed,
+  });
   return after.changes.filter(isWrite);
 }
 
 function notVerified(change: Change, environment: string): string {
   const reasons = describeChange(change, environment);
   return `is not as it should be after the deployment (${reasons}): run it again`;
+}
+
+/** Bots first, then the files of resources/, which may refer to bots that were just created. */
+async function applyInOrder(
+  writes: Change[],
+  options: DeployOptions,
+  server: Server,
+  desired: Desired,
+): Promise<Map<string, string>> {
+  const files = new Set(desired.resources.map(({ file }) => file));
+  const bots = writes.filter(({ name }) => !files.has(name));
+  const resources = writes.filter(({ name }) => files.has(name));
+  const failed = await applyAll(bots, options, server, desired);
+  if (resources.length === 0) {
+    return failed;
+  }
+  const hasNewBots = bots.some(({ action }) => action === 'new');
+  const current = hasNewBots ? await verify(options, server, desired) : resources;
+  const left = current.filter(({ name }) => files.has(name));
+  return new Map([...failed, ...(await applyAll(left, options, server, desired))]);
 }
 
 /**

@@ -140,6 +140,16 @@ export function describeReason(reason: AnyReason, environment: string): string {
       return `the project has several access policies with the name "${reason.policy}": rename all but one`;
     case 'cron-unsupported':
       return 'this server has no Cron resources: "cronJobs" needs Medplum 5.2';
+    case 'resource-changed':
+      return `${reason.resourceType} (${reason.members.join(', ')} changed)`;
+    case 'resource-not-in-repository':
+      return `${reason.resourceType} (its file is gone${pruneHint(reason.removed)})`;
+    case 'resource-ambiguous':
+      return `${reason.references.join(' and ')} have its url or identifier: delete all but one`;
+    case 'resource-of-other':
+      return `it is deployed by ${reason.owner} already: one repository and environment deploys a resource`;
+    case 'resource-bot-unknown':
+      return `it refers to Bot/${reason.bots.join(', Bot/')}, which is not in medplum.config.json`;
     case 'rollback-unfinished': {
       const version = reason.version.slice(0, SHORT);
       const command = commandFor(environment, 'rollback', reason.name, '--to', version);
@@ -157,6 +167,8 @@ export function describeReason(reason: AnyReason, environment: string): string {
       return `this project has no Bot/${reason.id}, which is its id in medplum.config.json`;
     case 'secrets-missing':
       return `the project has no secret ${reason.secrets.join(', ')}`;
+    case 'not-deployable':
+      return reason.message;
     case 'held': {
       const release = commandFor(environment, 'rollback', reason.name, '--release');
       const message = reason.message ? ` ("${reason.message}")` : '';

@@ -18,6 +18,9 @@ const MAX_TRIES_UNREACHABLE = 3;
 /** A write that lost against a parallel one, too many requests, a gateway without its server. */
 const PASSING_STATUS = [409, 429, 502, 503, 504];
 
+/** Of these, those that say that the server did nothing. */
+const REFUSED_STATUS = [429];
+
 /** The longest that a server can make us wait, in seconds: Medplum's quota is renewed after a minute. */
 const MAX_WAIT = 65;
 
@@ -37,6 +40,7 @@ class TooSlowError extends Error {}
  * Sends a request. Every request of the deployment may arrive twice without harm (conditional creates, patches that
  * test the version, `$deploy` of what is stored), so each is repeated on 409, 429, 502, 503, 504 and a lost connection.
  *
+ * @param isRepeatable - false for a request that must not arrive twice: only refused ones are repeated
  * @returns the last answer, whatever its status
  * @throws UserError if there is none, or if it is too large or too slow
  */
@@ -46,9 +50,11 @@ export async function exchange(
   body: unknown,
   headers: http.OutgoingHttpHeaders,
   limits: Limits,
+  isRepeatable = true,
 ): Promise<Answer> {
   const payload = toPayload(body);
   const options = { method, headers: { 'Content-Type': contentType(method, body), ...headers } };
+  const passing = isRepeatable ? PASSING_STATUS : REFUSED_STATUS;
   let remaining = limits.milliseconds;
   for (let tries = 1; ; tries++) {
     for (let waited: unknown; waited !== pause; await waited) {
@@ -61,8 +67,8 @@ export async function exchange(
     }).catch((error: Error) => error);
     remaining -= Date.now() - start;
     if (answer instanceof Error) {
-      throwIfFinal(answer, url, tries);
-    } else if (!PASSING_STATUS.includes(answer.status) || tries === MAX_TRIES) {
+      throwIfFinal(answer, url, isRepeatable ? tries : MAX_TRIES);
+    } else if (!passing.includes(answer.status) || tries === MAX_TRIES) {
       return answer;
     }
     const seconds = answer instanceof Error ? undefined : secondsToWait(answer.headers);
@@ -85,7 +91,7 @@ function throwIfFinal(error: Error, url: string, tries: number): void {
     throw new UserError(`${origin} ${error.message}. Check the address and the server.`);
   }
   const isRefused = ['ECONNREFUSED', 'ENOTFOUND'].includes(codeOf(error));
-  if (tries === (isRefused ? MAX_TRIES_UNREACHABLE : MAX_TRIES)) {
+  if (tries >= (isRefused ? MAX_TRIES_UNREACHABLE : MAX_TRIES)) {
     throw unreachable(url, error);
   }
 }

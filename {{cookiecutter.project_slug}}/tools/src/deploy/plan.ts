@@ -4,7 +4,7 @@ import type { Bot, Resource } from '@medplum/fhirtypes';
 import type { Actual } from './actual.ts';
 import { isWrite } from './change.ts';
 import type { Action, Change, Plan, Step } from './change.ts';
-import { findProblems, findWarnings } from './checks.ts';
+import { findProblems, findWarnings, missingSecrets } from './checks.ts';
 import type { Desired } from './desired.ts';
 import type { DesiredBot } from './desired-bot.ts';
 import { keyOf, ownBots, tagOf } from './identity.ts';
@@ -14,6 +14,7 @@ import { DEPLOY_ORDER, REMOVE_ORDER } from './kinds/kind.ts';
 import type { Kind, Pair, PlanOptions, Subject } from './kinds/kind.ts';
 import { linkTo } from './links.ts';
 import { planOrphans } from './plan-orphans.ts';
+import { planResources } from './plan-resources.ts';
 import type { Obstacle, Reason, Warning } from './reasons.ts';
 import type { Stored } from './stored.ts';
 
@@ -24,15 +25,21 @@ import type { Stored } from './stored.ts';
 export function plan(desired: Desired, actual: Actual, options: PlanOptions): Plan {
   const owners = botsByKey(desired, actual);
   const planned = desired.bots.map((bot) => planBot(bot, desired, actual, owners, options));
-  const changes = planned.map(({ change }) => change);
+  const unbuilt = desired.failed.map(notDeployable);
+  const changes = [...planned.map(({ change }) => change), ...unbuilt];
   // Of bots that --only leaves out, nothing is known.
   const orphans = desired.only === undefined ? planOrphans(desired, actual, changes, options) : [];
-  const all = [...changes, ...orphans];
+  const all = [...changes, ...orphans, ...planResources(desired, actual, options)];
   return {
     changes: all,
-    problems: findProblems(desired, actual, all.filter(isWrite)),
+    problems: findProblems(desired, actual, all.filter(isWrite), options),
     warnings: [...findWarnings(desired, actual), ...planned.flatMap(({ warnings }) => warnings)],
   };
+}
+
+/** A bot whose bundle cannot be deployed. Its name stays known, so it is not taken for one that was removed. */
+function notDeployable({ name, message }: { name: string; message: string }): Change {
+  return { name, action: 'blocked', reasons: [{ type: 'not-deployable', message }], steps: [] };
 }
 
 /** The Bots that carry an identifier of this repository, by its value. There should be one of each. */
@@ -92,7 +99,7 @@ function planBot(
       warnings: [],
     };
   }
-  const obstacle = findObstacle(bot, existing, actual);
+  const obstacle = findObstacle(bot, existing, actual, options);
   if (obstacle) {
     return blocked(bot, existing, obstacle);
   }
@@ -102,10 +109,12 @@ function planBot(
 
 /** What this server or these credentials cannot do for the bot. */
 function findObstacle(
-  { policy, cronJobs }: DesiredBot,
+  bot: DesiredBot,
   existing: Stored<Bot> | undefined,
-  { memberships, policies, crons }: Actual,
+  { memberships, policies, crons, project }: Actual,
+  { skipFailed }: PlanOptions,
 ): Obstacle | undefined {
+  const { policy, cronJobs } = bot;
   if (!existing && !memberships) {
     return { type: 'needs-admin' };
   }
@@ -115,6 +124,10 @@ function findObstacle(
       const type = count === 0 ? 'policy-unknown' : 'policy-ambiguous';
       return { type, policy: policy.name };
     }
+  }
+  const secrets = project && skipFailed ? missingSecrets(bot, project) : [];
+  if (secrets.length > 0) {
+    return { type: 'secrets-missing', secrets };
   }
   return cronJobs.length > 0 && !crons ? { type: 'cron-unsupported' } : undefined;
 }

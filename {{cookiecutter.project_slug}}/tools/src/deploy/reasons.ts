@@ -56,7 +56,10 @@ export type Reason =
   | { type: 'subscription-unwanted'; trigger: Trigger; removed: boolean }
   /** A Cron resource. */
   | { type: 'cron-new' | 'cron-changed'; job: string; members: string[] }
-  | { type: 'cron-unwanted'; job: string; removed: boolean };
+  | { type: 'cron-unwanted'; job: string; removed: boolean }
+  /** Of a file in resources/. */
+  | { type: 'resource-changed'; resourceType: string; members: string[] }
+  | { type: 'resource-not-in-repository'; resourceType: string; removed: boolean };
 
 /** Why a bot cannot be deployed. */
 export type Obstacle =
@@ -68,10 +71,18 @@ export type Obstacle =
   | { type: 'id-mismatch'; id: string; foundId: string; identifier: string }
   | { type: 'id-unknown'; id: string }
   | { type: 'secrets-missing'; secrets: string[] }
+  /** Its bundle is missing, out of date or broken. */
+  | { type: 'not-deployable'; message: string }
   /** The configuration names a policy that the project does not have, or has twice. */
   | { type: 'policy-unknown' | 'policy-ambiguous'; policy: string }
   /** The server is older than Medplum 5.2. */
-  | { type: 'cron-unsupported' };
+  | { type: 'cron-unsupported' }
+  /** Several resources have the url or identifier of a file. */
+  | { type: 'resource-ambiguous'; references: string[] }
+  /** Another repository or environment deploys this resource. */
+  | { type: 'resource-of-other'; owner: string }
+  /** The file refers to bots that medplum.config.json does not have. */
+  | { type: 'resource-bot-unknown'; file: string; bots: string[] };
 
 /** What keeps an orphan, a bot that is only on the server, from being removed. */
 export type Removal =

@@ -34,12 +34,26 @@ export async function searchAll(
   );
 }
 
-/** Runs one search to its last page. */
-export async function search(server: Server, query: string): Promise<Stored[]> {
-  return readPages(server, query, await server.send('GET', query));
+/**
+ * Runs one search to its last page.
+ *
+ * @param limit - stop when so many resources are found
+ */
+export async function search(
+  server: Server,
+  query: string,
+  limit: number = Number.POSITIVE_INFINITY,
+): Promise<Stored[]> {
+  const found = await readPages(server, query, await server.send('GET', query), limit);
+  return found.slice(0, limit);
 }
 
-async function readPages(server: Server, query: string, first: unknown): Promise<Stored[]> {
+async function readPages(
+  server: Server,
+  query: string,
+  first: unknown,
+  limit: number = Number.POSITIVE_INFINITY,
+): Promise<Stored[]> {
   const resourceType = query.split('?')[0] ?? '';
   // By id: a resource that changes between two pages can be on both.
   const found = new Map<string, Stored>();
@@ -51,7 +65,7 @@ async function readPages(server: Server, query: string, first: unknown): Promise
       found.set(resource.id, resource);
     }
     const next = nextPath(bundle);
-    if (next === undefined) {
+    if (next === undefined || found.size >= limit) {
       return [...found.values()];
     }
     seen.add(next);
@@ -81,7 +95,9 @@ function resourcesOf({ entry = [] }: Bundle, resourceType: string): Stored[] {
     if (!resource) {
       return [];
     }
-    if (resource.resourceType !== resourceType || typeof resource.id !== 'string') {
+    // A search over several types has none in its path.
+    const isExpected = resourceType === '' || resource.resourceType === resourceType;
+    if (!isExpected || typeof resource.id !== 'string') {
       throw new UserError(
         `GET ${resourceType} was answered with ${resource.resourceType ?? 'something'} among its results`,
       );

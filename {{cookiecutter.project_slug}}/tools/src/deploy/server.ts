@@ -1,6 +1,6 @@
 // Requests to Medplum, exactly one for each call. MedplumClient would answer from a cache, gather reads into batches and
 // repeat by rules of its own; a deployment has to know what was sent, and what of it arrived.
-import type { OperationOutcome, Resource } from '@medplum/fhirtypes';
+import type { ClientApplication, OperationOutcome, Resource } from '@medplum/fhirtypes';
 import { STATUS_CODES } from 'node:http';
 import type { Environment } from '../config/environment.ts';
 import { UserError } from '../terminal/user-error.ts';
@@ -27,6 +27,14 @@ export interface Server {
     body?: unknown,
     headers?: Record<string, string>,
   ): Promise<T>;
+  /**
+   * Runs a bot, once: a run has effects, so it is not repeated if its answer is lost. The answer can be of any kind.
+   *
+   * @throws RequestError for an answer that is not 2xx
+   */
+  execute(path: string, body: unknown, headers: Record<string, string>): Promise<void>;
+  /** Creates a ClientApplication with a membership, as only a project admin can. It is sent once. */
+  createClient(client: object): Promise<Partial<ClientApplication>>;
 }
 
 /** An answer that is not a success. The message names the request and the server's reason. */
@@ -51,13 +59,20 @@ export class RequestError extends UserError {
  * @throws UserError for an address that does not answer, credentials that are refused, another project
  */
 export async function connect(environment: Environment, limits: Limits = LIMITS): Promise<Server> {
-  const { baseUrl, name } = environment;
+  const { baseUrl } = environment;
+  const place = `${baseUrl} (.env.${environment.name})`;
   refuseUnencrypted(environment);
   let token = await signIn(environment, limits);
-  const send: Server['send'] = async (method, path, body, headers) => {
+  const request = async (
+    method: string,
+    path: string,
+    body: unknown,
+    headers: Record<string, string>,
+    { isRepeatable = true, root = 'fhir/R4/' } = {},
+  ): Promise<Answer> => {
     const attempt = (): Promise<Answer> => {
       const all = { Authorization: `Bearer ${token}`, ...headers };
-      return exchange(method, `${baseUrl}fhir/R4/${path}`, body, all, limits);
+      return exchange(method, `${baseUrl}${root}${path}`, body, all, limits, isRepeatable);
     };
     let answer = await attempt();
     if (answer.status === 401) {
@@ -66,16 +81,30 @@ export async function connect(environment: Environment, limits: Limits = LIMITS)
     }
     const { status, text } = answer;
     // Without the query, which can be long.
-    const request = `${method} ${path.split('?')[0] || 'batch'}`;
+    const name = `${method} ${path.split('?')[0] || 'batch'}`;
     if (status === 202) {
-      throw new RequestError(status, request, 'the server has only accepted it, not done it');
+      throw new RequestError(status, name, 'the server has only accepted it, not done it');
     }
     if (status < 200 || status >= 300) {
-      throw new RequestError(status, request, reasonOf(status, text));
+      throw new RequestError(status, name, reasonOf(status, text));
     }
-    return parse(text, `${baseUrl} (.env.${name})`);
+    return answer;
   };
-  return { environment, limits, send };
+  const send: Server['send'] = async (method, path, body, headers = {}) => {
+    const { text } = await request(method, path, body, headers);
+    return parse(text, place);
+  };
+  const execute: Server['execute'] = async (path, body, headers) => {
+    await request('POST', path, body, headers, { isRepeatable: false });
+  };
+  const createClient: Server['createClient'] = async (client) => {
+    const path = `projects/${environment.projectId}/client`;
+    const options = { isRepeatable: false, root: 'admin/' };
+    const headers = { 'Content-Type': 'application/json' };
+    const { text } = await request('POST', path, client, headers, options);
+    return parse(text, place) ?? {};
+  };
+  return { environment, limits, send, execute, createClient };
 }
 
 /** @throws UserError if the client secret would cross a network that others can read */

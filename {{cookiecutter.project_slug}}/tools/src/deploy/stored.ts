@@ -6,8 +6,8 @@ import { isDeepStrictEqual } from 'node:util';
 export type Stored<T extends Resource = Resource> = T & { id: string };
 
 /**
- * New values by member of a resource; undefined removes the member. `meta.tag` stands for the tags, the only part of
- * `meta` that a deployment writes.
+ * New values by member of a resource; undefined removes the member. `meta.tag`, `meta.profile` and `meta.security` are
+ * the parts of `meta` that a deployment writes.
  */
 export type Fields = Record<string, unknown>;
 
@@ -17,7 +17,12 @@ export type Fields = Record<string, unknown>;
  * @returns the wanted values that the resource does not have
  */
 export function differences(existing: Resource | undefined, wanted: Fields): Fields {
-  const stored: Fields = { ...existing, 'meta.tag': existing?.meta?.tag };
+  const stored: Fields = {
+    ...existing,
+    'meta.tag': existing?.meta?.tag,
+    'meta.profile': existing?.meta?.profile,
+    'meta.security': existing?.meta?.security,
+  };
   return Object.fromEntries(
     Object.entries(wanted).filter(([member, value]) => !isDeepStrictEqual(stored[member], value)),
   );
@@ -25,10 +30,20 @@ export function differences(existing: Resource | undefined, wanted: Fields): Fie
 
 /** A resource with these members, for a request that creates it. */
 export function toResource(resourceType: Resource['resourceType'], fields: Fields): Resource {
-  const { 'meta.tag': tag, ...members } = fields;
-  const resource: Fields = { resourceType, ...members };
-  if (tag !== undefined) {
-    resource['meta'] = { tag };
+  const resource: Fields = { resourceType };
+  const meta: Fields = {};
+  for (const [member, value] of Object.entries(fields)) {
+    if (value === undefined) {
+      continue;
+    }
+    if (member.startsWith('meta.')) {
+      meta[member.slice('meta.'.length)] = value;
+    } else {
+      resource[member] = value;
+    }
+  }
+  if (Object.keys(meta).length > 0) {
+    resource['meta'] = meta;
   }
   return resource as unknown as Resource;
 }

@@ -10,6 +10,8 @@ export interface PlanOptions {
   force: boolean;
   /** Remove what the configuration no longer has. */
   prune: boolean;
+  /** A bot that lacks a secret or a bundle is blocked; without this, nothing is deployed. */
+  skipFailed: boolean;
 }
 
 /** The bot whose resources are planned, and what is known about it. */

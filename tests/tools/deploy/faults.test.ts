@@ -1,0 +1,168 @@
+// Each request of a deployment meets each fault. Whatever happens, it is said in one line, what was not done is not called
+// done, and the next run completes it.
+import type { Questionnaire } from '@medplum/fhirtypes';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { UserError } from '../../tools/src/terminal/user-error.ts';
+import { all, run, snapshot, startWorld, state, writeRepository } from './harness.ts';
+import type { Request, Run, TestBot, Verdict, World } from './harness.ts';
+
+const policy = [{ resourceType: 'Patient', readonly: true }];
+
+const BEFORE: TestBot[] = [
+  {
+    name: 'changed-bot',
+    subscriptions: [{ criteria: 'Patient' }, { criteria: 'Task' }],
+    accessPolicy: policy,
+  },
+  { name: 'gone-bot', subscriptions: [{ criteria: 'Patient' }] },
+];
+
+/** New code, a new policy, a new subscription, a removed one, a new bot, a bot that is gone. */
+const AFTER: TestBot[] = [
+  {
+    name: 'changed-bot',
+    code: 'exports.handler = async () => 2;\n',
+    subscriptions: [{ criteria: 'Patient' }],
+    accessPolicy: [{ resourceType: 'Task' }],
+  },
+  { name: 'new-bot', subscriptions: [{ criteria: 'Encounter' }], accessPolicy: policy },
+];
+
+const REQUESTS: Record<string, (request: Request) => boolean> = {
+  'the sign-in': ({ path }) => path === 'oauth2/token',
+  'reading the project': ({ method, path }) => method === 'GET' && path.startsWith('Project/'),
+  'the searches': ({ method, path }) => method === 'POST' && path === '',
+  'finding a resource': ({ method, path }) => method === 'GET' && path.startsWith('Questionnaire'),
+  'the upload': ({ path }) => path === 'Binary',
+  'creating a policy': ({ method, path }) => method === 'POST' && path === 'AccessPolicy',
+  'changing a policy': ({ method, path }) => method === 'PATCH' && path.startsWith('AccessPolicy/'),
+  'creating a bot': ({ method, path }) => method === 'POST' && path === 'Bot',
+  'changing a bot': ({ method, path }) => method === 'PATCH' && path.startsWith('Bot/'),
+  'the membership': ({ method, path }) => method === 'POST' && path === 'ProjectMembership',
+  $deploy: ({ path }) => path.endsWith('/$deploy'),
+  'creating a subscription': ({ method, path }) => method === 'POST' && path === 'Subscription',
+  'switching a subscription off': ({ method, path }) =>
+    method === 'PATCH' && path.startsWith('Subscription/'),
+  'a removal': ({ method }) => method === 'DELETE',
+  'changing a resource': ({ method, path }) =>
+    method === 'PATCH' && path.startsWith('Questionnaire/'),
+};
+
+interface Fault {
+  verdict: Verdict;
+  /** How often; always, if left out. */
+  times?: number;
+}
+
+const SOON = { 'Retry-After': '0' };
+const outcome = {
+  resourceType: 'OperationOutcome',
+  issue: [{ severity: 'error', code: 'invalid', details: { text: 'No' } }],
+};
+
+const FAULTS: Record<string, Fault> = {
+  '400': { verdict: { status: 400, body: outcome } },
+  '403': { verdict: { status: 403, body: outcome } },
+  '500 with a page': { verdict: { status: 500, text: '<html>Internal error</html>' } },
+  '503 without end': { verdict: { status: 503, text: '', headers: SOON } },
+  '202': { verdict: { status: 202, body: outcome } },
+  '204': { verdict: { status: 204 } },
+  'a login page': { verdict: { status: 200, text: '<html>Sign in</html>' } },
+  'nothing at all': { verdict: { status: 200, text: 'null' } },
+  'an empty object': { verdict: { status: 200, text: '{}' } },
+  'another resource': { verdict: { status: 200, body: { resourceType: 'Patient', id: '1' } } },
+  '401 once': { verdict: { status: 401, body: outcome }, times: 1 },
+  '429 twice': { verdict: { status: 429, body: outcome, headers: SOON }, times: 2 },
+  'a line cut before': { verdict: 'cut before', times: 1 },
+  'a line cut after': { verdict: 'cut after', times: 1 },
+};
+
+/** Faults that pass must not be noticed. */
+const PASSING = ['401 once', '429 twice', 'a line cut before', 'a line cut after'];
+
+let world: World;
+let root: string;
+let reset: () => void;
+let wanted: unknown;
+
+/** What counts about a project: bots with all that belongs to them, and the resource. */
+async function everything(): Promise<unknown> {
+  const questionnaires = await all<Questionnaire>(world, 'Questionnaire');
+  return [await state(world), questionnaires.map(({ title, meta }) => [title, meta?.tag])];
+}
+
+function writeResource(title: string): void {
+  const resource = { resourceType: 'Questionnaire', status: 'active', url: 'urn:test:q', title };
+  mkdirSync(join(root, 'resources'), { recursive: true });
+  writeFileSync(join(root, 'resources/q.json'), JSON.stringify(resource));
+}
+
+/** A deployment with everything that is planned, one bot after the other. */
+const deployAll = (): Promise<Run> => run(world, root, { prune: true, concurrency: 1 });
+
+beforeAll(async () => {
+  world = await startWorld();
+  root = writeRepository(BEFORE);
+  writeResource('before');
+  expect((await run(world, root)).failed).toEqual([]);
+  writeRepository(AFTER, root);
+  writeResource('after');
+  reset = snapshot(world);
+  expect((await deployAll()).failed).toEqual([]);
+  wanted = await everything();
+});
+afterAll(() => world.stop());
+
+const CASES = Object.keys(REQUESTS).flatMap((request) =>
+  Object.keys(FAULTS).map((fault) => ({ request, fault })),
+);
+
+describe('the table of faults', () => {
+  it('has at least 120 cases', () => {
+    expect(CASES.length).toBeGreaterThanOrEqual(120);
+  });
+
+  it.each(CASES)('$fault at $request', { timeout: 120_000 }, async ({ request, fault }) => {
+    reset();
+    const { verdict, times = Number.POSITIVE_INFINITY } = FAULTS[fault]!;
+    let met = 0;
+    world.rule = (sent) => (REQUESTS[request]!(sent) && met++ < times ? verdict : undefined);
+    const messages = await deployAll().then(
+      ({ failed }) => failed.map(({ message }) => message),
+      (error: Error) => {
+        expect(error, error.stack).toBeInstanceOf(UserError);
+        return error.message.split('\n');
+      },
+    );
+    expect(met, 'the fault was met').toBeGreaterThan(0);
+    for (const message of messages) {
+      expect(message).toMatch(/^\S[^\n]{10,}$/);
+      expect(message).not.toMatch(/undefined|TypeError|Cannot read|\[object/);
+    }
+    if (messages.length === 0) {
+      expect(await everything(), 'what was called done').toEqual(wanted);
+    }
+    // A 401 at the sign-in is an answer: these credentials are wrong.
+    const isRefusal = fault === '401 once' && request === 'the sign-in';
+    if (PASSING.includes(fault) && !isRefusal) {
+      expect(messages).toEqual([]);
+    }
+    world.rule = () => undefined;
+    expect((await deployAll()).failed, 'the next run').toEqual([]);
+    expect(await everything()).toEqual(wanted);
+  });
+});
+
+describe('four deployments at the same time', () => {
+  it('end in the same state, or say that another one was there', async () => {
+    reset();
+    const runs = await Promise.all([deployAll(), deployAll(), deployAll(), deployAll()]);
+    for (const { message } of runs.flatMap(({ failed }) => failed)) {
+      expect(message).toMatch(/another client|not as it should be|was answered with 4/);
+    }
+    expect((await deployAll()).failed).toEqual([]);
+    expect(await everything()).toEqual(wanted);
+  });
+});

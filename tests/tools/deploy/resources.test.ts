@@ -1,0 +1,178 @@
+// The files of resources/: planned, deployed, rolled back and removed with the promises of bots.
+import type { OperationDefinition, Organization, Questionnaire } from '@medplum/fhirtypes';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadResources } from '../../tools/src/deploy/desired-resources.ts';
+import { ROLLBACK, all, command, run, startWorld, writeRepository } from './harness.ts';
+import type { World } from './harness.ts';
+
+const URL = 'https://example.com/Questionnaire/intake';
+const IMPLEMENTATION =
+  'https://medplum.com/fhir/StructureDefinition/operationDefinition-implementation';
+
+let world: World;
+let root: string;
+beforeEach(async () => {
+  world = await startWorld();
+  root = writeRepository([{ name: 'note-bot' }]);
+});
+afterEach(() => world.stop());
+
+function write(file: string, resource: object): void {
+  mkdirSync(dirname(join(root, file)), { recursive: true });
+  writeFileSync(join(root, file), JSON.stringify(resource));
+}
+const intake = (members: object = {}): object => ({
+  resourceType: 'Questionnaire',
+  status: 'active',
+  url: URL,
+  title: 'Intake',
+  ...members,
+});
+const questionnaire = async (): Promise<Questionnaire> => {
+  const found = await all<Questionnaire>(world, 'Questionnaire');
+  expect(found).toHaveLength(1);
+  return found[0]!;
+};
+
+describe('a file of resources/', () => {
+  it('becomes one resource, is changed in place, and then needs nothing', async () => {
+    write('resources/forms/intake.json', intake({ description: 'old' }));
+    const first = await run(world, root);
+    expect(first.changed).toEqual(['note-bot', 'resources/forms/intake.json']);
+    const { id } = await questionnaire();
+    expect((await run(world, root)).writes).toEqual([]);
+
+    write('resources/forms/intake.json', intake({ title: 'Welcome' }));
+    const second = await run(world, root);
+    expect(second.lines.join('\n')).toContain(
+      '~ resources/forms/intake.json  Questionnaire (description, title changed)',
+    );
+    const changed = await questionnaire();
+    expect(changed).toMatchObject({ id, title: 'Welcome' });
+    expect(changed).not.toHaveProperty('description');
+    expect((await run(world, root)).writes).toEqual([]);
+  });
+
+  it('adopts a resource that has the same url, and keeps tags that others gave it', async () => {
+    const tag = [{ system: 'urn:theirs', code: 'x' }];
+    await world.server.repository.createResource<Questionnaire>({
+      resourceType: 'Questionnaire',
+      status: 'draft',
+      url: URL,
+      meta: { tag },
+    });
+    write('resources/intake.json', intake());
+    expect((await run(world, root)).failed).toEqual([]);
+    const { status, meta } = await questionnaire();
+    expect(status).toBe('active');
+    expect(meta?.tag).toContainEqual(tag[0]);
+  });
+
+  it('is found by its identifier if it has no url', async () => {
+    const identifier = [{ system: 'urn:test', value: 'clinic,1' }];
+    write('resources/clinic.json', { resourceType: 'Organization', identifier, name: 'Clinic' });
+    expect((await run(world, root)).failed).toEqual([]);
+    expect((await run(world, root)).writes).toEqual([]);
+    expect(await all<Organization>(world, 'Organization')).toHaveLength(1);
+  });
+
+  it('refers to a bot by name, also to one that is created in the same run', async () => {
+    write('resources/note.json', {
+      resourceType: 'OperationDefinition',
+      status: 'active',
+      kind: 'operation',
+      name: 'note',
+      code: 'note',
+      url: 'https://example.com/OperationDefinition/note',
+      system: false,
+      type: true,
+      instance: false,
+      extension: [{ url: IMPLEMENTATION, valueReference: { reference: 'Bot/note-bot' } }],
+    });
+    expect((await run(world, root)).failed).toEqual([]);
+    const [bot] = await all(world, 'Bot');
+    const [operation] = await all<OperationDefinition>(world, 'OperationDefinition');
+    expect(operation?.extension?.[0]?.valueReference?.reference).toBe(`Bot/${bot?.id}`);
+    expect((await run(world, root)).writes).toEqual([]);
+  });
+
+  it('stops that file alone if it refers to a bot that is not there', async () => {
+    write('resources/intake.json', intake({ subjectType: ['Bot/no-bot'] }));
+    const { failed, changed } = await run(world, root);
+    expect(changed).toEqual(['note-bot']);
+    expect(failed).toEqual([
+      {
+        name: 'resources/intake.json',
+        message: 'it refers to Bot/no-bot, which is not in medplum.config.json',
+      },
+    ]);
+  });
+
+  it('belongs to one environment', async () => {
+    write('resources/intake.json', intake());
+    await run(world, root);
+    const { failed } = await run(world, root, { environment: 'staging' });
+    expect(failed.map(({ message }) => message)).toEqual([
+      expect.stringContaining('local/resources/intake.json already'),
+    ]);
+  });
+
+  it('is shown when the file is gone, and removed with --prune', async () => {
+    write('resources/intake.json', intake());
+    await run(world, root);
+    rmSync(join(root, 'resources/intake.json'));
+    const shown = await run(world, root);
+    expect(shown.lines.join('\n')).toContain(
+      'Questionnaire (its file is gone; --prune removes it)',
+    );
+    expect(shown.writes).toEqual([]);
+    expect((await run(world, root, { prune: true })).failed).toEqual([]);
+    expect(await all(world, 'Questionnaire')).toEqual([]);
+  });
+
+  it('is put back by rollback, held, and released', async () => {
+    write('resources/intake.json', intake());
+    await run(world, root);
+    write('resources/intake.json', intake({ title: 'Broken' }));
+    await run(world, root);
+    const call = (...args: string[]) =>
+      command(root, ROLLBACK, 'resources/intake.json', ...args).done;
+    expect((await call('--list')).stdout.trim().split('\n')).toHaveLength(3);
+    expect(await call('--message', 'typing error')).toMatchObject({ code: 0, stderr: '' });
+    expect((await questionnaire()).title).toBe('Intake');
+    const held = await run(world, root);
+    expect(held.lines.join('\n')).toContain('by a rollback ("typing error")');
+    expect(held.writes).toEqual([]);
+    expect(await call('--release')).toMatchObject({ code: 0 });
+    expect((await run(world, root)).changed).toEqual(['resources/intake.json']);
+    expect((await questionnaire()).title).toBe('Broken');
+  });
+});
+
+describe('a file that cannot be deployed', () => {
+  it.each<[string, unknown, string]>([
+    ['no JSON', '{', 'is not valid JSON'],
+    ['no resource', { a: 1 }, 'is not a FHIR resource'],
+    ['an unknown type', { resourceType: 'Questionaire' }, 'is not a FHIR resource'],
+    ['a list', [], 'is not a FHIR resource'],
+    ['a Bot', { resourceType: 'Bot', name: 'x' }, 'write it into medplum.config.json'],
+    ['a Bundle', { resourceType: 'Bundle' }, 'write one resource to a file'],
+    ['nothing to find it by', { resourceType: 'Questionnaire' }, 'needs "url", or an "identifier"'],
+  ])('is named before any request: %s', (_, value, message) => {
+    mkdirSync(join(root, 'resources'), { recursive: true });
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    writeFileSync(join(root, 'resources/x.json'), text);
+    expect(() => loadResources(root, 'resources')).toThrow(`resources/x.json`);
+    expect(() => loadResources(root, 'resources')).toThrow(message);
+  });
+
+  it('is the second one of a resource', () => {
+    write('resources/a.json', intake());
+    write('resources/b.json', intake());
+    expect(() => loadResources(root, 'resources')).toThrow(
+      'resources/b.json and resources/a.json are the same resource',
+    );
+  });
+});

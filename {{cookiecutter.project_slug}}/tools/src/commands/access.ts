@@ -1,0 +1,81 @@
+// `npx medplum-bots access`: clients for CI with fewer rights than a project admin.
+import { Argument, Command } from 'commander';
+import { existsSync, writeFileSync } from 'node:fs';
+import { loadConfig } from '../config/config.ts';
+import { readEnvironment } from '../config/environment.ts';
+import {
+  accessName,
+  accessRules,
+  createAccess,
+  ROLE_DESCRIPTIONS,
+  ROLES,
+} from '../deploy/access.ts';
+import type { Role } from '../deploy/access.ts';
+import { confirm } from '../deploy/confirm.ts';
+import { resourceTypesIn } from '../deploy/desired-resources.ts';
+import { connect } from '../deploy/server.ts';
+import { UserError } from '../terminal/user-error.ts';
+
+interface Options {
+  create?: boolean;
+  env?: string;
+  yes?: boolean;
+}
+
+export const command = new Command('access')
+  .description('Show, or create, a client that may only read, or only deploy existing bots')
+  .addArgument(
+    new Argument(
+      '<role>',
+      ROLES.map((role) => `${role}: ${ROLE_DESCRIPTIONS[role]}`).join('; '),
+    ).choices(ROLES),
+  )
+  .option('--create', 'create the access policy and the client; needs a project admin')
+  .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
+  .option('--yes', 'do not ask before writing')
+  .addHelpText(
+    'after',
+    '\nExample: npx medplum-bots access reader --create --env staging\nThe new credentials are written to .env.<name>-<role>, which git ignores.',
+  )
+  .action(access);
+
+async function access(role: Role, options: Options): Promise<void> {
+  const { identifierSystem: system, resources } = loadConfig();
+  const resourceTypes = resourceTypesIn(process.cwd(), resources);
+  if (!options.create) {
+    printPolicy(role, system, resourceTypes);
+    return;
+  }
+  const environment = readEnvironment(options.env);
+  const file = `.env.${environment.name}-${role}`;
+  if (existsSync(file)) {
+    throw new UserError(`${file} exists already: use that client, or remove the file.`);
+  }
+  const server = await connect(environment);
+  await confirm(options, server, `create the client "${accessName(role, system)}"`);
+  const created = await createAccess(server, system, role, resourceTypes);
+  const lines = [
+    `MEDPLUM_BASE_URL=${environment.baseUrl}`,
+    `MEDPLUM_PROJECT_ID=${environment.projectId}`,
+    `MEDPLUM_CLIENT_ID=${created.clientId}`,
+    `MEDPLUM_CLIENT_SECRET=${created.clientSecret}`,
+  ];
+  writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
+  console.log(`ClientApplication/${created.clientId} with AccessPolicy/${created.policyId}.`);
+  console.log(
+    `Its credentials are in ${file}. Copy them to your CI service, then delete the file.`,
+  );
+}
+
+function printPolicy(role: Role, system: string, resourceTypes: readonly string[]): void {
+  const name = accessName(role, system);
+  const policy = { resourceType: 'AccessPolicy', name, resource: accessRules(role, resourceTypes) };
+  console.log(JSON.stringify(policy, null, 2));
+  console.log(
+    [
+      '',
+      'In the Medplum app, as a project admin: create this AccessPolicy, then a client with it',
+      `(Project Admin, Clients). Or let this command do both: npx medplum-bots access ${role} --create`,
+    ].join('\n'),
+  );
+}

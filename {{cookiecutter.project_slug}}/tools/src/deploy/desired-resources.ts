@@ -1,0 +1,138 @@
+// Other FHIR resources kept as code: each JSON file in resources/ is one resource, checked before any request.
+import type { Resource } from '@medplum/fhirtypes';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { RESOURCE_TYPES } from '../config/resource-types.ts';
+import { UserError } from '../terminal/user-error.ts';
+import type { Fields } from './stored.ts';
+
+/** What medplum.config.json deploys, and what cannot be deployed as a file. */
+const EXCLUDED: Record<string, string> = {
+  Bot: 'write it into medplum.config.json',
+  Subscription: 'write it into medplum.config.json',
+  AccessPolicy: 'write it into medplum.config.json',
+  ProjectMembership: 'medplum.config.json creates the memberships of bots',
+  Cron: 'write it into medplum.config.json',
+  Bundle: 'write one resource to a file',
+  Binary: 'its content cannot be found again on the server',
+  AuditEvent: 'Medplum writes it',
+  Project: 'a super admin changes it',
+  User: 'create it in the Medplum app',
+  ClientApplication: 'create it in the Medplum app',
+  Login: 'Medplum writes it',
+};
+
+/** Members that belong to the server. */
+const SERVER_MEMBERS = ['id', 'meta'];
+
+export interface DesiredResource {
+  /** Its path in the repository, such as `resources/intake.json`. */
+  file: string;
+  resourceType: Resource['resourceType'];
+  /** The search that finds it: by `url`, or by the first identifier. */
+  query: string;
+  /** Its members without id and meta. References to bots are by name: `Bot/hapi-sync-bot`. */
+  fields: Fields;
+  /** Profiles, security labels and tags of the file. */
+  meta: { profile?: string[]; security?: unknown[]; tag?: { system?: string; code?: string }[] };
+}
+
+/**
+ * @param root - the repository's folder
+ * @param folder - of the resources; it need not exist
+ * @throws UserError with one line for each file that cannot be deployed
+ */
+export function loadResources(root: string, folder: string): DesiredResource[] {
+  const resources: DesiredResource[] = [];
+  const errors: string[] = [];
+  for (const file of resourceFiles(root, folder)) {
+    try {
+      resources.push(loadResource(root, file));
+    } catch (error) {
+      if (!(error instanceof UserError)) {
+        throw error;
+      }
+      errors.push(error.message);
+    }
+  }
+  errors.push(...findTwins(resources));
+  if (errors.length > 0) {
+    throw new UserError(errors.join('\n'));
+  }
+  return resources;
+}
+
+/** The types of all resources in the folder, each once. */
+export function resourceTypesIn(root: string, folder: string): string[] {
+  const types = loadResources(root, folder).map(({ resourceType }) => resourceType);
+  return [...new Set(types)].toSorted();
+}
+
+function resourceFiles(root: string, folder: string): string[] {
+  if (!existsSync(join(root, folder))) {
+    return [];
+  }
+  const files = globSync(`${folder}/**/*.json`, { cwd: root });
+  return files.map((file) => file.replaceAll('\\', '/')).toSorted();
+}
+
+function loadResource(root: string, file: string): DesiredResource {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(join(root, file), 'utf8').replace(/^\uFEFF/, ''));
+  } catch (error) {
+    throw new UserError(`${file} is not valid JSON: ${(error as Error).message}`);
+  }
+  const resource = value as Record<string, unknown> | null;
+  const resourceType = resource?.['resourceType'];
+  if (typeof resourceType !== 'string' || !RESOURCE_TYPES.includes(resourceType)) {
+    throw new UserError(`${file} is not a FHIR resource: "resourceType" has to be a known type.`);
+  }
+  const hint = EXCLUDED[resourceType];
+  if (hint !== undefined) {
+    throw new UserError(`${file}: a ${resourceType} is not deployed from a file: ${hint}.`);
+  }
+  const query = identifyingQuery(resource ?? {});
+  if (query === undefined) {
+    throw new UserError(
+      `${file} needs "url", or an "identifier" with system and value: by that it is found on the server.`,
+    );
+  }
+  const members = Object.entries(resource ?? {}).filter(
+    ([name]) => name !== 'resourceType' && !SERVER_MEMBERS.includes(name),
+  );
+  return {
+    file,
+    resourceType: resourceType as Resource['resourceType'],
+    query,
+    fields: Object.fromEntries(members),
+    meta: (resource?.['meta'] ?? {}) as DesiredResource['meta'],
+  };
+}
+
+function identifyingQuery(resource: Record<string, unknown>): string | undefined {
+  if (typeof resource['url'] === 'string' && resource['url'] !== '') {
+    return `url=${escapeValue(resource['url'])}`;
+  }
+  const [identifier] = [resource['identifier']].flat() as { system?: string; value?: string }[];
+  return identifier?.system && identifier.value
+    ? `identifier=${escapeValue(identifier.system)}|${escapeValue(identifier.value)}`
+    : undefined;
+}
+
+/** FHIR separates values by commas, and parts by bars: inside a value both are escaped. */
+function escapeValue(text: string): string {
+  return encodeURIComponent(text.replaceAll(/[\\,|]/g, String.raw`\$&`));
+}
+
+function findTwins(resources: readonly DesiredResource[]): string[] {
+  const files = new Map<string, string>();
+  return resources.flatMap(({ file, resourceType, query }) => {
+    const key = `${resourceType}?${query}`;
+    const first = files.get(key);
+    files.set(key, file);
+    return first
+      ? [`${file} and ${first} are the same resource: they have the same url or identifier.`]
+      : [];
+  });
+}
