@@ -76,18 +76,29 @@ def test_github_jobs_have_the_least_rights(baked: Baked) -> None:
             )
 
 
+def test_github_gives_secrets_only_to_the_step_that_needs_them(baked: Baked) -> None:
+    for path in workflows(baked()):
+        for job in load(path)["jobs"].values():
+            rest = {name: value for name, value in job.items() if name != "steps"}
+            assert "secrets." not in str(rest), path
+            for step in job["steps"]:
+                if "secrets." in str(step):
+                    assert re.search(r"plan|rollback|setup-bots", step["run"]), step
+
+
 def test_github_forks_get_no_credentials(baked: Baked) -> None:
     """Jobs that hold credentials run for nobody else's pull request, one at a time where they write."""
     jobs = load(baked() / ".github" / "workflows" / "ci.yml")["jobs"]
     holders = {name: job for name, job in jobs.items() if "secrets." in str(job)}
     assert set(holders) == {"plan", "deploy"}
+    assert holders["plan"]["needs"] == "test"
+    assert holders["deploy"]["needs"] == ["test", "plan"]
     fork = {
         "event_name": "pull_request",
         "event": {"pull_request": {"head": {"repo": {"full_name": "else/fork"}}}},
     }
     for job in holders.values():
         assert not expression(job["if"], {"github": {**fork, "repository": "us/bots"}})
-        assert job["needs"] == "test"
     rollback = load(baked() / ".github" / "workflows" / "rollback.yml")
     assert list(rollback["on"]) == ["workflow_dispatch"]
     for job in (holders["deploy"], *rollback["jobs"].values()):
@@ -103,12 +114,16 @@ def test_gitlab_guards_its_environments(baked: Baked) -> None:
         for name, job in pipeline.items()
         if isinstance(job, dict) and "environment" in job
     }
-    assert set(holders) == {"plan", "staging", "production", "rollback"}
+    readers = {"plan", "plan-production", "drift"}
+    assert set(holders) == {*readers, "staging", "production", "rollback"}
     for name, job in holders.items():
         (rule,) = job["rules"]
-        if name == "plan":
-            assert own in rule["if"]
+        if name in readers:
             assert job["environment"]["action"] == "verify"
+            assert job["environment"]["name"].endswith("-plan"), (
+                "the deploying client is not for plans"
+            )
+            assert own in rule["if"] or "merge_request" not in rule["if"]
         else:
             assert "merge_request" not in rule["if"]
             assert job["resource_group"] in (job["environment"]["name"], "$ROLLBACK_FROM")
@@ -124,8 +139,11 @@ def expression(text: str, context: Mapping[str, Any]) -> Any:
             value = value.get(part, "") if isinstance(value, Mapping) else ""
         return value
 
-    parts = re.findall(r"'[^']*'|&&|\|\||[!=]=|[\w.-]+", text)
+    text = re.sub(r"^\$\{\{(.*)\}\}$", r"\1", text)
+    parts = re.findall(r"'[^']*'|&&|\|\||[!=]=|!?\w+\(\)|[\w.-]+", text)
     words = {"&&": "and", "||": "or", "==": "==", "!=": "!="}
+    # The jobs before it went well.
+    words |= {"!failure()": "True", "!cancelled()": "True"}
     python = [
         words.get(part) or (part if part[0] == "'" else f"look_up({part!r})") for part in parts
     ]
@@ -205,7 +223,7 @@ def bench(new_project: Callable[..., Path], node_modules: tuple[Path, Path]) -> 
 
 def commit(project: Path, message: str) -> str:
     template.git("add", "--all", cwd=project)
-    template.git("commit", "--quiet", "--message", message, cwd=project)
+    template.git("commit", "--quiet", "--allow-empty", "--message", message, cwd=project)
     return template.git("rev-parse", "HEAD", cwd=project).strip()
 
 
@@ -253,12 +271,24 @@ def test_github_from_a_pull_request_to_a_rollback(
         code, printed, summary = github.run("ci.yml", "plan", **request)
         assert code == 0, printed
         assert "src/shared/retry.ts changed" in summary
+        release = {"github": {"event_name": "release"}}
+        code, printed, summary = github.run("ci.yml", "plan", **release)
+        assert (code, "### Plan for production" in summary) == (0, True), printed
+        code, printed, summary = github.run("drift.yml", "drift", matrix={"target": "staging"})
+        assert (code, "is not as it was deployed" in printed) == (2, True), printed
 
         code, printed, _ = github.run("ci.yml", "deploy", **push)
         assert (code, "src/shared/retry.ts changed" in printed) == (0, True), printed
         assert "esbuild" not in printed, "what was tested is what is deployed"
         code, printed, _ = github.run("ci.yml", "deploy", **push)
         assert (code, "Nothing to do." in printed) == (0, True), printed
+        code, printed, _ = github.run("drift.yml", "drift", matrix={"target": "staging"})
+        assert (code, "1 unchanged." in printed) == (0, True), printed
+
+        commit(project, "Another commit")
+        code, printed, _ = github.run("ci.yml", "deploy", **push)
+        assert (code, "built from another commit" in printed) == (1, True), printed
+        template.git("reset", "--quiet", "--hard", "HEAD~1", cwd=project)
 
         asked = {
             "environment": "staging",
@@ -283,6 +313,8 @@ def test_github_without_a_server(
     project = bench("github")
     github = GitHub(project, node_modules[0], tmp_path, artifacts={"dist": tmp_path / "dist"})
     (tmp_path / "dist").mkdir()
+    head = template.git("rev-parse", "HEAD", cwd=project)
+    (tmp_path / "dist" / "commit.txt").write_text(head, encoding="utf-8")
     code, printed, _ = github.run("ci.yml", "deploy", github={"event_name": "push"})
     assert (code, "::notice::" in printed) == (0, True), printed
     code, printed, _ = github.run("ci.yml", "deploy", github={"event_name": "release"})
@@ -314,13 +346,15 @@ def test_gitlab_from_a_change_to_a_rollback(
             shutil.copytree(here / "dist", dist)
         return done.returncode, done.stdout + done.stderr
 
+    code, printed = run("test")
+    assert code == 0, printed
     assert run("staging", **without_medplum())[0] == 0
+    nothing_planned = 3
+    assert run("plan", **without_medplum())[0] == nothing_planned
     code, printed = run("production", **without_medplum())
     assert (code, "Error: " in printed) == (1, True), printed
     with servers(project) as address:
         variables = {**VARIABLES, **address}
-        code, printed = run("test")
-        assert code == 0, printed
         code, printed = run("production", **variables)
         assert (code, "Done: hapi-sync-bot." in printed) == (0, True), printed
         change_a_shared_module(project)
