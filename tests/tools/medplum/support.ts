@@ -1,7 +1,7 @@
 // What the tests of the local Medplum server share: a running one, and requests to it.
 import { LOCAL } from '../../tools/src/medplum/local-project.ts';
 import { startMedplumServer } from '../../tools/src/medplum/server.ts';
-import type { MedplumServer } from '../../tools/src/medplum/server.ts';
+import type { MedplumServer, MedplumServerOptions } from '../../tools/src/medplum/server.ts';
 
 export const PROJECT = LOCAL.projectId;
 export const UNKNOWN_ID = '00000000-0000-4000-8000-00000000dead';
@@ -40,8 +40,8 @@ export interface Desk {
   >;
 }
 
-export async function openDesk(): Promise<Desk> {
-  const server = await startMedplumServer();
+export async function openDesk(options: MedplumServerOptions = {}): Promise<Desk> {
+  const server = await startMedplumServer(options);
   const as =
     (authorization?: string): Call =>
     async (method, path, body, headers = {}) => {

@@ -13,13 +13,16 @@ export function withBinaryReferences(json: string, { baseUrl }: World): string {
   return json.replaceAll(signed, '"$1":"Binary/$2"');
 }
 
-/** @returns the JSON with the references to Binaries that exist turned into signed addresses */
+/**
+ * @returns the JSON with the references to Binaries turned into signed addresses; those to a version also
+ *   where the Binary is deleted, as the real server does
+ */
 export function withSignedUrls(json: string, world: World): string {
   return json.replaceAll(
-    /"(url|path)":"Binary\/([0-9a-f-]{36})(?:\/_history\/[0-9a-f-]{36})?"/g,
-    (whole, key: string, id: string) => {
+    /"(url|path)":"Binary\/([0-9a-f-]{36})(\/_history\/[0-9a-f-]{36})?"/g,
+    (whole, key: string, id: string, version: string | undefined) => {
       const latest = world.store.latest('Binary', id);
-      if (!latest || latest.deleted) {
+      if (!latest || (latest.deleted && !version)) {
         return whole;
       }
       const url = signedUrl(world, id, latest.resource.meta!.versionId!);

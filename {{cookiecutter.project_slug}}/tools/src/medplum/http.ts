@@ -101,6 +101,9 @@ export function sendOutcome(c: Context, outcome: OperationOutcome): Response {
   if (core.isAccepted(outcome) && outcome.issue[0]?.diagnostics) {
     c.header('Content-Location', outcome.issue[0].diagnostics);
   }
+  if (c.req.header('prefer') === 'return=minimal') {
+    return send(c, '', statusOf(outcome), core.ContentType.FHIR_JSON);
+  }
   const trace = tracing(c.req.header('x-trace-id') ?? randomUUID());
   const extension = [trace, ...(outcome.extension ?? [])];
   const text = JSON.stringify({ ...outcome, extension });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { compileFunction } from 'node:vm';
 import { requireFromBotLayer } from './bot-layer.ts';
+import type { BotLog } from './bot-log.ts';
 import { shiftDate } from './clock.ts';
 import type { BotEvent, SandboxOptions } from './sandbox.ts';
 
@@ -24,7 +25,7 @@ type Handler = (medplum: unknown, event: unknown) => unknown;
 export async function runOnAwsLambda(
   code: string,
   options: SandboxOptions,
-  log: string[],
+  log: BotLog,
 ): Promise<unknown> {
   const { handler } = loadModule(code, options, log);
   // The event travels as JSON, and without the stream.
@@ -55,7 +56,7 @@ export async function runOnAwsLambda(
 function loadModule(
   code: string,
   { filename = join(process.cwd(), LAMBDA_FILE), clockOffset = 0 }: SandboxOptions,
-  log: string[],
+  log: BotLog,
 ): { handler?: Handler } {
   const module = { exports: {} as { handler?: Handler } };
   const scope = {
@@ -75,7 +76,7 @@ function loadModule(
   return module.exports;
 }
 
-function consoleThatKeeps(log: string[]): Console {
+function consoleThatKeeps(log: BotLog): Console {
   const stream = new Writable({
     write(chunk, _encoding, done) {
       log.push(String(chunk).replace(/\n$/, ''));

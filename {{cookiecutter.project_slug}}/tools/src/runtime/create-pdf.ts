@@ -64,7 +64,9 @@ function defaultFonts(require: (name: string) => unknown): Fonts {
 
 /** Lambda has these fonts as files; here they come out of pdfmake's own bundle for browsers. */
 function roboto(require: (name: string) => unknown): Record<string, unknown> {
-  const bundle = require('pdfmake/build/vfs_fonts') as { pdfMake?: { vfs: Record<string, string> } };
+  const bundle = require('pdfmake/build/vfs_fonts') as {
+    pdfMake?: { vfs: Record<string, string> };
+  };
   const files = bundle.pdfMake?.vfs ?? (bundle as unknown as Record<string, string>);
   const font = (name: string): Buffer => Buffer.from(files[`Roboto-${name}.ttf`] ?? '', 'base64');
   return {

@@ -3,6 +3,7 @@
 import * as core from '@medplum/core';
 import type { Bot, OperationOutcome, ProjectSetting, Reference } from '@medplum/fhirtypes';
 import { runOnAwsLambda } from './awslambda.ts';
+import { BotLog } from './bot-log.ts';
 import { runOnVmContext } from './vmcontext.ts';
 
 /** The value of `runtimeVersion` of a Bot. */
@@ -71,16 +72,16 @@ const RETURNED_A_FUNCTION =
  * @returns the result or the error, and the log; it does not throw for anything the bundle does
  */
 export async function runInSandbox(code: string, options: SandboxOptions): Promise<SandboxResult> {
-  const log: string[] = [];
+  const log = new BotLog();
   const runHandler = options.runtime === 'vmcontext' ? runOnVmContext : runOnAwsLambda;
   try {
     const result = await runHandler(code, options, log);
-    return { ...sendable(result), log };
+    return { ...sendable(result), log: log.toLines() };
   } catch (thrown) {
     if (options.runtime === 'vmcontext') {
       log.push(`Error ${core.normalizeErrorString(thrown)}`);
     }
-    return { result: undefined, log, error: describeThrown(thrown) };
+    return { result: undefined, log: log.toLines(), error: describeThrown(thrown) };
   }
 }
 

@@ -4,6 +4,7 @@ import { ContentType, Hl7Message, MedplumClient } from '@medplum/core';
 import nodeFetch from 'node-fetch';
 import { createContext, runInContext } from 'node:vm';
 import { requireFromBotLayer } from './bot-layer.ts';
+import type { BotLog } from './bot-log.ts';
 import { shiftDate } from './clock.ts';
 import type { SandboxOptions } from './sandbox.ts';
 
@@ -23,7 +24,7 @@ const DEFAULT_TIMEOUT_SECONDS = 10;
 export async function runOnVmContext(
   code: string,
   options: SandboxOptions,
-  log: string[],
+  log: BotLog,
 ): Promise<unknown> {
   const { medplum, event, filename, timeout = DEFAULT_TIMEOUT_SECONDS, clockOffset = 0 } = options;
   const context = createContext({
@@ -82,8 +83,8 @@ ${indentation}${code}
 
 /** The server's console for bots: `log` and nothing else; objects come out as "[object Object]". */
 class LogOnlyConsole {
-  readonly messages: string[];
-  constructor(messages: string[]) {
+  readonly messages: BotLog;
+  constructor(messages: BotLog) {
     this.messages = messages;
   }
   log(...values: unknown[]): void {

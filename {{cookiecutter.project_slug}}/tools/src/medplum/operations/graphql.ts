@@ -41,12 +41,12 @@ function graphqlWorker(): Worker {
 
 function startWorker(): Worker {
   const started = new Worker(new URL('graphql-worker.ts', import.meta.url), { stdin: false });
-  started.unref();
   started.on('message', ({ number, response }: GraphqlAnswer) => waiting.get(number)?.(response));
   started.on('error', () => {
     worker = undefined;
     const failed = core.serverError(new Error('GraphQL failed'));
     waiting.forEach((end) => end([failed]));
   });
+  started.unref();
   return started;
 }

@@ -30,19 +30,21 @@ async function writeBinary(c: Context, world: World): Promise<Response> {
   const contentType = c.req.header('content-type') ?? 'application/octet-stream';
   const bytes = Buffer.from(await c.req.arrayBuffer());
   const given = contentType === core.ContentType.FHIR_JSON ? binaryResource(bytes, id) : undefined;
-  const { data, ...fields } = given ?? { resourceType: 'Binary' as const, contentType };
-  const binary = create
+  const fields = given ?? { resourceType: 'Binary' as const, contentType };
+  const stored = create
     ? await repo.createResource<Binary>(fields)
     : await repo.updateResource<Binary>({ ...fields, id: id! });
+  // The data stay in the resource's history, but the answer does not repeat them.
+  const { data, ...binary } = stored;
   if (!given) {
     world.store.contents.set(binary.id, bytes);
     const url = signedUrl(world, binary.id, binary.meta!.versionId!);
-    return sendResource(c, world, outcome, { ...binary, url });
+    return sendResource(c, world, outcome, { ...binary, url } as Binary);
   }
   if (data) {
     world.store.contents.set(binary.id, Buffer.from(data, 'base64'));
   }
-  return sendResource(c, world, outcome, binary);
+  return sendResource(c, world, outcome, binary as Binary);
 }
 
 /** @returns the Binary resource in a body, undefined where the body is itself the content */

@@ -4,6 +4,7 @@ import type { Filter } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';
 import { isNegation, refuse, refuseSets } from './conditions.ts';
 import type { Condition } from './conditions.ts';
+import type { FilterContext } from './context.ts';
 import { compare } from './numbers.ts';
 import { columnValues } from './parameters.ts';
 import type { SearchColumn } from './parameters.ts';
@@ -12,9 +13,19 @@ import type { SearchColumn } from './parameters.ts';
 const SEARCH_DATE =
   /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])([T ]([01]\d|2[0-3])(:[0-5]\d(:([0-5]\d|60))?(\.\d{1,9})?)?)?(Z|[+-]((0\d|1[0-3]):[0-5]\d|14:00)?)?$/;
 
-export function dateCondition(column: SearchColumn, filter: Filter): Condition {
-  const { details } = column;
+export function dateCondition(
+  { warn }: FilterContext,
+  column: SearchColumn,
+  filter: Filter,
+): Condition {
+  const { details, param, resourceType } = column;
   const wholeDays = details.type === core.SearchParameterType.DATE;
+  const { operator, value } = filter;
+  if (!wholeDays && operator === core.Operator.EQUALS && /^\d{4}-\d\d-\d\d$/.test(value)) {
+    warn(
+      `${resourceType}?${param.code}=${value} finds only what is stored at midnight UTC of that day, here and on Medplum. For the whole day use ${param.code}=ge… and ${param.code}=lt… of the next day.`,
+    );
+  }
   const valuesOf = (resource: Resource): (string | number)[] =>
     columnValues(column, resource) as (string | number)[];
   return instantCondition(valuesOf, filter, wholeDays, details.array);

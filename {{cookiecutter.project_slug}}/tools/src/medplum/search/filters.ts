@@ -23,7 +23,7 @@ export function filterCondition(context: FilterContext, type: string, filter: Fi
   if (isChained(filter)) {
     return chainCondition(context, type, filter);
   }
-  return specialCondition(context, type, filter) ?? parameterCondition(type, filter);
+  return specialCondition(context, type, filter) ?? parameterCondition(context, type, filter);
 }
 
 function specialCondition(
@@ -101,7 +101,7 @@ function expressionCondition(
   return refuse('Unknown filter expression type');
 }
 
-function parameterCondition(type: string, filter: Filter): Condition {
+function parameterCondition(context: FilterContext, type: string, filter: Filter): Condition {
   const column = searchColumn(type, filter.code);
   if (filter.operator === core.Operator.IDENTIFIER) {
     const param = core.deriveIdentifierSearchParameter(column.param);
@@ -114,10 +114,10 @@ function parameterCondition(type: string, filter: Filter): Condition {
   if (column.strategy === 'words') {
     return wordsCondition(column, filter);
   }
-  return columnCondition(column, filter);
+  return columnCondition(context, column, filter);
 }
 
-function columnCondition(column: SearchColumn, filter: Filter): Condition {
+function columnCondition(context: FilterContext, column: SearchColumn, filter: Filter): Condition {
   const { operator, value } = filter;
   if (operator === core.Operator.MISSING || operator === core.Operator.PRESENT) {
     const wantsMissing = (value === 'true') === (operator === core.Operator.MISSING);
@@ -137,7 +137,7 @@ function columnCondition(column: SearchColumn, filter: Filter): Condition {
     case 'reference':
       return referenceCondition(column, filter);
     case 'date':
-      return dateCondition(column, filter);
+      return dateCondition(context, column, filter);
     case 'quantity':
       return quantityCondition(column, filter);
     case 'number':
