@@ -8,5 +8,8 @@ export default defineConfig({
     include: ['{src,tests}/**/*.{test,spec}.?(c|m)ts'],
     maxWorkers: '100%', // of the processor's cores; vitest would leave one of two unused
     restoreMocks: true,
+    // A local Medplum bundles the bots first, which may take a while on a busy machine.
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
   },
 });

@@ -12,11 +12,13 @@ const files = (project: Project) =>
     .concat(readdirSync(join(project.root, 'tests'), { recursive: true }))
     .toSorted();
 const project = () => projectForTest({ 'src/bots/first-bot.ts': BOT, 'tests/x.txt': 'x' });
+const TEMPLATES = ['subscription', 'cron', 'webhook', 'questionnaire', 'hl7', 'operation'];
 const configOf = ({ root }: Project) =>
   JSON.parse(readFileSync(join(root, 'medplum.config.json'), 'utf8'));
 
 test('bots for every occasion: linted, typed, bundled and tested as they are written', async () => {
   const repository = project();
+  repository.configure(['first-bot'], { accessPolicy: [{ resourceType: 'Patient' }] });
   const { bots: before, ...rest } = configOf(repository);
   const commands: [args: string[], runs: string][] = [
     [['greet-patient', '--on', 'Patient:create,update'], 'on create, update of a Patient'],
@@ -61,8 +63,12 @@ test('bots for every occasion: linted, typed, bundled and tested as they are wri
       subscriptions: [{ criteria: 'Task?status=ready', interactions: ['delete', 'update'] }],
       accessPolicy: [{ resourceType: 'Task', readonly: true }],
     },
-    { ...entry('nightly'), cron: '0 3 * * *' },
-    entry('when-called'),
+    {
+      ...entry('nightly'),
+      cron: '0 3 * * *',
+      accessPolicy: [{ resourceType: 'Bot', readonly: true }],
+    },
+    { ...entry('when-called'), accessPolicy: [patient] },
   ]);
 
   const checks = await repository.node('tools/bin/medplum-bots.cjs', 'build');
@@ -87,6 +93,39 @@ test('bots for every occasion: linted, typed, bundled and tested as they are wri
     numFailedTests: 0,
     numPendingTests: 0,
   });
+});
+
+test('--list shows the templates', async () => {
+  const { code, stdout } = await newBot(project(), '--list');
+  expect(code).toBe(0);
+  for (const template of TEMPLATES) {
+    expect(stdout).toMatch(new RegExp(`^${template} +\\w`, 'm'));
+  }
+});
+
+test('every template is a bot that is built without a warning, and passes its test', { timeout: 240_000 }, async () => {
+  const repository = projectForTest({});
+  for (const template of TEMPLATES) {
+    const outcome = await newBot(repository, `new-${template}`, '--template', template);
+    expect(outcome, outcome.stderr).toMatchObject({ code: 0, stderr: '' });
+  }
+  for (const bot of configOf(repository).bots) {
+    expect(bot.accessPolicy, bot.name).not.toHaveLength(0);
+    const event = join(repository.root, `tests/events/${bot.name}.json`);
+    expect(JSON.parse(readFileSync(event, 'utf8'))).toHaveProperty('input');
+  }
+  const build = await repository.node('tools/bin/medplum-bots.cjs', 'build');
+  expect(build, build.stderr).toMatchObject({ code: 0, stderr: '' });
+  const vitest = await repository.node('node_modules/vitest/vitest.mjs', 'run');
+  expect(vitest.code, vitest.stdout + vitest.stderr).toBe(0);
+  expect(vitest.stdout).toMatch(/Test Files +6 passed/);
+  const prettier = await repository.node(
+    'node_modules/prettier/bin/prettier.cjs',
+    '--check',
+    'src',
+    'tests',
+  );
+  expect(prettier).toMatchObject({ code: 0, stderr: '' });
 });
 
 test('its sample events have the shape of the real ones', async () => {
@@ -137,7 +176,12 @@ test('runs where the other bots run', async () => {
 
 describe('refused, and nothing is written:', () => {
   test.each([
-    [[], "missing required argument 'name'. See: npx medplum-bots new-bot --help"],
+    [[], 'Give the new bot a name: npm run new:bot -- <name>'],
+    [['x', '--template', 'webhok'], 'There is no template "webhok". Did you mean "webhook"?'],
+    [
+      ['x', '--template', 'cron', '--on', 'Patient'],
+      'A template brings its own --on and --cron: change them in medplum.config.json.',
+    ],
     [
       ['a', 'b'],
       "too many arguments for 'new-bot'. Expected 1 argument but got 2: a, b. See: npx medplum-bots new-bot --help",
@@ -145,9 +189,9 @@ describe('refused, and nothing is written:', () => {
     [['first-bot'], 'There is or was a bot called "first-bot": choose another name.'],
     [
       ['My Bot'],
-      expect.stringContaining('has to be letters, digits, single dashes and underscores'),
+      '"My Bot" cannot be the name of a bot: use letters, digits, single dashes and underscores, like "task-reminder".',
     ],
-    [['../x'], expect.stringContaining('has to be letters, digits, single dashes and underscores')],
+    [['../x'], expect.stringContaining('"../x" cannot be the name of a bot')],
     [
       ['x', '--on', 'Patiant'],
       expect.stringContaining(

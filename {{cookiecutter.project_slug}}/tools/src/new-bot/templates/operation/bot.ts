@@ -1,0 +1,26 @@
+// my-bot: counts the open Tasks of a patient. Call it with $execute, or give it an OperationDefinition to call it as $my-bot.
+import type { BotEvent, MedplumClient } from '@medplum/core';
+import { badRequest, OperationOutcomeError } from '@medplum/core';
+import type { Parameters } from '@medplum/fhirtypes';
+
+/**
+ * @param medplum - client for the project, with the rights of this bot
+ * @param event - `input` has the parameter `patient`, a reference
+ * @returns the parameter `open`
+ */
+export async function handler(
+  medplum: MedplumClient,
+  event: BotEvent<Parameters>,
+): Promise<Parameters> {
+  const given = event.input.parameter?.find(({ name }) => name === 'patient');
+  const patient = given?.valueReference?.reference;
+  if (!patient) {
+    throw new OperationOutcomeError(badRequest('The parameter "patient" is missing'));
+  }
+  const tasks = await medplum.searchResources(
+    'Task',
+    { patient, status: 'requested', _count: '1000' },
+    { cache: 'reload' },
+  );
+  return { resourceType: 'Parameters', parameter: [{ name: 'open', valueInteger: tasks.length }] };
+}
