@@ -1,7 +1,7 @@
 // The interactions with one resource: read, create, update and delete, plain or conditional.
 import type { WithId } from '@medplum/core';
 import type { OperationOutcome, Resource } from '@medplum/fhirtypes';
-import { FhirError, storageOutcome } from './errors.ts';
+import { FhirError, notAvailableLocally, storageOutcome } from './errors.ts';
 import { qualifyMatchUrl } from './match-url.ts';
 import { header, preferredReturn } from './messages.ts';
 import type { FhirRequest, FhirResponse } from './messages.ts';
@@ -39,11 +39,7 @@ export function parseBody(request: FhirRequest, type: string): JsonObject {
     throw new FhirError(400, 'HAPI-0448: No Content-Type header was provided in the request.');
   }
   if (XML_TYPES.has(mediaType.trim())) {
-    throw new FhirError(
-      415,
-      'XML is not available on the local FHIR server; send application/fhir+json.',
-      { code: 'not-supported' },
-    );
+    throw notAvailableLocally('XML');
   }
   if (!JSON_TYPES.has(mediaType.trim())) {
     throw new FhirError(

@@ -5,6 +5,7 @@ import { isResourceType } from './definitions.ts';
 import { FhirError, notAvailableLocally, RoutingError } from './errors.ts';
 import { HistoryService } from './history.ts';
 import { create, read, remove, update } from './interactions.ts';
+import { header } from './messages.ts';
 import type { FhirRequest, FhirResponse } from './messages.ts';
 import type { Repository } from './repository.ts';
 import { SearchService } from './search.ts';
@@ -112,6 +113,7 @@ export function createRouter(repository: Repository): Router {
 
   async function route(request: FhirRequest, url: string): Promise<FhirResponse> {
     const target = readTarget(url);
+    assertJson(request, target);
     const [type, id, part, version, ...rest] = target.segments;
     if (type === undefined) {
       return routeSystem(request, target);
@@ -150,6 +152,14 @@ export function createRouter(repository: Repository): Router {
     throw unknownOperation(request, target);
   }
   return route;
+}
+
+/** Responses are JSON only. */
+function assertJson(request: FhirRequest, { query }: Target): void {
+  const [accepted = ''] = (header(request, 'accept') ?? '').split(',');
+  if (/xml/.test(query.get('_format') ?? accepted) && !accepted.includes('html')) {
+    throw notAvailableLocally('XML');
+  }
 }
 
 function routeSystemPart({ method }: FhirRequest, name: 'metadata' | '_history'): FhirResponse {

@@ -3,6 +3,8 @@
 import type { SearchParameter } from '@medplum/fhirtypes';
 import { isResourceType, searchParametersOf } from './definitions.ts';
 import { FhirError, notAvailableLocally } from './errors.ts';
+import { readDateValue } from './search-dates.ts';
+import { readNumberValue, readQuantityValue } from './search-numbers.ts';
 
 /** One parameter that restricts a search. One of its values must match. */
 export interface Criterion {
@@ -36,7 +38,7 @@ export function isHas(criterion: SearchCriterion): criterion is HasCriterion {
 }
 
 /** Parameters that HAPI knows and this server does not. */
-const NOT_LOCAL = new Set(['_filter']);
+const NOT_LOCAL = new Set(['_filter', '_list']);
 
 /** Where an unknown parameter is refused with another number: in a search, or in a conditional URL. */
 type Purpose = 'search' | 'match';
@@ -78,7 +80,23 @@ export function readCriterion(
   if (modifier !== undefined && UNAVAILABLE_MODIFIERS.has(modifier)) {
     throw notAvailableLocally(`The search modifier :${modifier}`);
   }
+  if (modifier !== 'missing') {
+    assertValues(parameter, values);
+  }
   return { name: plainName, parameter, modifier, values };
+}
+
+/** HAPI refuses values that it cannot read before it looks at any resource. */
+function assertValues({ type }: SearchParameter, values: string[]): void {
+  if (type === 'date' && values.length > 1) {
+    throw new FhirError(400, 'HAPI-1930: DateRange parameter does not support OR queries');
+  }
+  const readers: Partial<Record<SearchParameter['type'], (text: string) => unknown>> = {
+    date: readDateValue,
+    number: readNumberValue,
+    quantity: readQuantityValue,
+  };
+  values.forEach((value) => readers[type]?.(value));
 }
 
 const UNAVAILABLE_MODIFIERS = new Set(['in', 'not-in', 'above', 'below']);

@@ -10,8 +10,11 @@ export interface TimeRange {
 
 export interface DateValue extends TimeRange {
   prefix: string;
+  /** A month or a year. */
+  isLong: boolean;
 }
 
+const DAY_MS = 86_400_000;
 const PREFIXES = new Set(['eq', 'ne', 'gt', 'ge', 'lt', 'le', 'sa', 'eb']);
 const DATE =
   /^(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:\d\d)?)?)?)?$/;
@@ -34,7 +37,7 @@ export function readDateValue(text: string): DateValue {
   if (!DATE.test(date)) {
     throw new FhirError(400, `HAPI-1882: Invalid date/time format: "${date}"`);
   }
-  return { prefix, ...rangeOfDate(date) };
+  return { prefix, isLong: date.length < 'YYYY-MM-DD'.length, ...rangeOfDate(date) };
 }
 
 /** @returns the time from the first to the last millisecond of a date; a date without a time zone is taken as UTC */
@@ -80,24 +83,64 @@ function endOf(parts: Parts): number {
   return startOf(next) - 1;
 }
 
-/** @returns whether a stored range matches a wanted date */
+/**
+ * A quirk of HAPI: `ge1980` compares with the last day of 1980, and `le1980` with the first.
+ *
+ * @returns whether a stored range matches a wanted date
+ */
 export function dateMatches({ low, high }: TimeRange, wanted: DateValue): boolean {
+  const firstDay = wanted.isLong ? wanted.low + DAY_MS - 1 : wanted.high;
+  const lastDay = wanted.isLong ? wanted.high - DAY_MS + 1 : wanted.low;
   switch (wanted.prefix) {
     case 'gt':
       return low > wanted.high || high > wanted.high;
     case 'sa':
       return low > wanted.high;
     case 'ge':
-      return low >= wanted.low || high >= wanted.low;
+      return low >= lastDay || high >= lastDay;
     case 'lt':
       return low < wanted.low || high < wanted.low;
     case 'eb':
       return high < wanted.low;
     case 'le':
-      return low <= wanted.high || high <= wanted.high;
+      return low <= firstDay || high <= firstDay;
     case 'ne':
       return low < wanted.low || high > wanted.high;
     default:
       return low >= wanted.low && high <= wanted.high;
   }
+}
+
+const LOWER_BOUNDS = new Set(['gt', 'ge', 'sa']);
+const UPPER_BOUNDS = new Set(['lt', 'le', 'eb']);
+
+/**
+ * Several values of one date parameter can only be a lower and an upper bound.
+ *
+ * @param values - the values of the parameter, each with its prefix
+ * @throws FhirError 400 HAPI-1922, HAPI-1923 or HAPI-1924
+ */
+export function assertBounds(values: DateValue[]): void {
+  let hasLower = false;
+  let hasUpper = false;
+  for (const { prefix } of values) {
+    const isLower = LOWER_BOUNDS.has(prefix);
+    const isUpper = UPPER_BOUNDS.has(prefix);
+    if (!isLower && !isUpper && (hasLower || hasUpper)) {
+      refuseBounds('1922', 'without a qualifier');
+    }
+    if (isLower && hasLower) {
+      refuseBounds('1923', 'that specify a lower bound');
+    }
+    if (isUpper && hasUpper) {
+      refuseBounds('1924', 'that specify an upper bound');
+    }
+    hasLower ||= !isUpper;
+    hasUpper ||= !isLower;
+  }
+}
+
+function refuseBounds(number: string, reason: string): never {
+  const text = `Can not have multiple date range parameters for the same param ${reason}`;
+  throw new FhirError(400, `HAPI-${number}: ${text}`);
 }

@@ -18,7 +18,6 @@ import type {
   Timing,
 } from '@medplum/fhirtypes';
 import { searchParametersOf } from './definitions.ts';
-import { FhirError } from './errors.ts';
 import { parseReference } from './references.ts';
 import { livingResourceOf } from './resource-store.ts';
 import type { ResourceRecord, ResourceStore } from './resource-store.ts';
@@ -26,6 +25,12 @@ import { isHas } from './search-criteria.ts';
 import type { Criterion, HasCriterion, SearchCriterion } from './search-criteria.ts';
 import { dateMatches, rangeOfDate, readDateValue } from './search-dates.ts';
 import type { TimeRange } from './search-dates.ts';
+import {
+  numberMatches,
+  quantityMatches,
+  readNumberValue,
+  readQuantityValue,
+} from './search-numbers.ts';
 import { searchValuesOf } from './search-values.ts';
 
 /**
@@ -299,13 +304,11 @@ function matchesReference(resource: Resource, { parameter, modifier, values }: C
 }
 
 function matchesDate(found: core.TypedValue[], { name, values }: Criterion): boolean {
-  if (values.length > 1 && name === '_lastUpdated') {
-    throw new FhirError(400, 'HAPI-1930: DateRange parameter does not support OR queries');
-  }
   const ranges = found.flatMap((one) => rangesOf(one));
-  return values
-    .map(readDateValue)
-    .some((wanted) => ranges.some((range) => dateMatches(range, wanted)));
+  return values.map(readDateValue).some((wanted) => {
+    const isLong = wanted.isLong && name !== '_lastUpdated';
+    return ranges.some((range) => dateMatches(range, { ...wanted, isLong }));
+  });
 }
 
 function rangesOf({ type, value }: core.TypedValue): TimeRange[] {
@@ -320,55 +323,16 @@ function rangesOf({ type, value }: core.TypedValue): TimeRange[] {
   return typeof value === 'string' ? [rangeOfDate(value)] : [];
 }
 
-const NUMBER = /^(eq|ne|gt|ge|lt|le|sa|eb|ap)?(-?\d+(?:\.\d+)?(?:e-?\d+)?)$/i;
-
 function matchesNumber(numbers: number[], values: string[]): boolean {
-  return values.some((value) => {
-    const [, prefix = 'eq', text = ''] = NUMBER.exec(value) ?? invalidNumber(value);
-    return numbers.some((number) => compareNumber(number, prefix, text));
+  return values.map(readNumberValue).some((wanted) => {
+    return numbers.some((number) => numberMatches(number, wanted));
   });
 }
 
-function invalidNumber(value: string): never {
-  throw new FhirError(400, `HAPI-1940: Invalid date/time/quantity format: "${value}"`);
-}
-
-function compareNumber(number: number, prefix: string, text: string): boolean {
-  const wanted = Number(text);
-  switch (prefix) {
-    case 'gt':
-    case 'sa':
-      return number > wanted;
-    case 'ge':
-      return number >= wanted;
-    case 'lt':
-    case 'eb':
-      return number < wanted;
-    case 'le':
-      return number <= wanted;
-    case 'ne':
-      return Math.abs(number - wanted) > 0;
-    default: {
-      const tolerance = prefix === 'ap' ? Math.abs(wanted) / 10 : 0;
-      return Math.abs(number - wanted) <= tolerance;
-    }
-  }
-}
-
 function matchesQuantity(found: core.TypedValue[], values: string[]): boolean {
-  return values.some((value) => {
-    const [numberText = '', system, code] = value.split('|');
-    const [, prefix = 'eq', text = ''] = NUMBER.exec(numberText) ?? invalidNumber(value);
-    return found.some((one) => {
-      return quantitiesOf(one).some((quantity) => {
-        return (
-          quantity.value !== undefined &&
-          compareNumber(quantity.value, prefix, text) &&
-          (!system || quantity.system === system) &&
-          (!code || quantity.code === code || quantity.unit === code)
-        );
-      });
-    });
+  const quantities = found.flatMap((one) => quantitiesOf(one));
+  return values.map(readQuantityValue).some((wanted) => {
+    return quantities.some((quantity) => quantityMatches(quantity, wanted));
   });
 }
 

@@ -6,7 +6,7 @@ import type { WithId } from '@medplum/core';
 import type { BundleEntry, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import { isResourceType, searchParametersOf } from './definitions.ts';
-import { FhirError } from './errors.ts';
+import { FhirError, RoutingError } from './errors.ts';
 import { header } from './messages.ts';
 import type { FhirRequest, FhirResponse } from './messages.ts';
 import type { Repository } from './repository.ts';
@@ -14,6 +14,8 @@ import { latestVersionOf, livingResourceOf } from './resource-store.ts';
 import type { ResourceRecord } from './resource-store.ts';
 import { isHas, readCriterion } from './search-criteria.ts';
 import type { SearchCriterion } from './search-criteria.ts';
+import { assertBounds, readDateValue } from './search-dates.ts';
+import type { DateValue } from './search-dates.ts';
 import { findRecords, referencesIn } from './search-matching.ts';
 import { sortRecords } from './search-sorting.ts';
 import { applySubset, readSubset, subsettedBundleMeta } from './subsetting.ts';
@@ -359,6 +361,10 @@ function refuseUnavailable(query: URLSearchParams): void {
     if (name === '_source' || name.startsWith('_source:')) {
       throw new FhirError(400, 'HAPI-1216: The _source parameter is disabled on this server');
     }
+    if (name === '_query') {
+      const text = `Invalid request: The FHIR endpoint on this server does not know how to handle GET operation with parameters [[_query]]`;
+      throw new RoutingError(400, text, { code: 'not-supported' });
+    }
     if (name === '_contained') {
       throw new FhirError(
         405,
@@ -370,7 +376,7 @@ function refuseUnavailable(query: URLSearchParams): void {
 
 /** An empty value restricts only strings: to resources that have one at all. */
 function readCriteria(type: string, query: URLSearchParams): SearchCriterion[] {
-  return [...query].flatMap(([name, text]) => {
+  const criteria = [...query].flatMap(([name, text]) => {
     const criterion = readCriterion(type, name, text, 'search');
     if (!criterion || isHas(criterion)) {
       return criterion ?? [];
@@ -378,4 +384,22 @@ function readCriteria(type: string, query: URLSearchParams): SearchCriterion[] {
     const isEmpty = text === '' && criterion.parameter.type !== 'string';
     return isEmpty ? [] : criterion;
   });
+  assertDateBounds(criteria);
+  return criteria;
+}
+
+function assertDateBounds(criteria: SearchCriterion[]): void {
+  const dates = new Map<string, DateValue[]>();
+  for (const criterion of criteria) {
+    if (
+      isHas(criterion) ||
+      criterion.parameter.type !== 'date' ||
+      criterion.modifier === 'missing'
+    ) {
+      continue;
+    }
+    const values = criterion.values.map(readDateValue);
+    dates.set(criterion.name, [...(dates.get(criterion.name) ?? []), ...values]);
+  }
+  dates.forEach(assertBounds);
 }
