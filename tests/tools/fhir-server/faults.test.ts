@@ -1,19 +1,19 @@
 // Faults of the external FHIR server: what a client sees, and what has happened on the server nevertheless.
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseFault } from '../../tools/src/fhir-server/faults.ts';
-import { FRESH, count, numbers, openDesk, patient, query } from './support.ts';
-import type { Desk } from './support.ts';
+import { FRESH, count, numbers, startTestServer, patient, query } from './support.ts';
+import type { TestServer } from './support.ts';
 
-let desk: Desk;
+let server: TestServer;
 beforeEach(async () => {
-  desk = await openDesk();
+  server = await startTestServer();
 });
-afterEach(() => desk.stop());
+afterEach(() => server.stop());
 
 const base = 'fhir/Patient';
 const put = (value: string, more?: object) =>
-  desk.call('PUT', `${base}?${query(value)}`, patient(value, more));
-const on = (fault: object | string) => desk.call('POST', '/_faults', JSON.stringify(fault));
+  server.call('PUT', `${base}?${query(value)}`, patient(value, more));
+const on = (fault: object | string) => server.call('POST', '/_faults', JSON.stringify(fault));
 
 it('answer in place of the server as often as asked, and write nothing', async () => {
   await on([
@@ -25,49 +25,49 @@ it('answer in place of the server as often as asked, and write nothing', async (
   expect(answers.map(({ status }) => status)).toEqual([503, 503, 429, 502]);
   expect(answers[2]!.headers.get('retry-after')).toBe('3');
   expect(answers[3]!.headers.get('content-type')).toContain('text/html');
-  expect(await count(desk, base)).toBe(0);
+  expect(await count(server, base)).toBe(0);
   expect((await put('a')).status).toBe(201);
 });
 
 it('stay until they are cleared where no number is given', async () => {
   await on('429');
   expect([(await put('a')).status, (await put('a')).status]).toEqual([429, 429]);
-  expect((await desk.call('GET', '/_faults')).body.faults).toEqual([{ kind: '429' }]);
-  await desk.call('DELETE', '/_faults');
+  expect((await server.call('GET', '/_faults')).body.faults).toEqual([{ kind: '429' }]);
+  await server.call('DELETE', '/_faults');
   expect((await put('a')).status).toBe(201);
 });
 
 it('meet only the method they are for', async () => {
   await on('503:method=delete');
   expect((await put('a')).status).toBe(201);
-  expect((await desk.call('DELETE', `${base}?${query('a')}`)).status).toBe(503);
+  expect((await server.call('DELETE', `${base}?${query('a')}`)).status).toBe(503);
 });
 
 it('reset: the connection is cut and nothing is written', async () => {
   await on('reset:times=1');
   await expect(put('a')).rejects.toThrow('fetch failed');
-  expect(await count(desk, base)).toBe(0);
+  expect(await count(server, base)).toBe(0);
 });
 
 it('lost: it is written, but nobody hears of it; reads are spared', async () => {
   await on('lost:times=1');
-  expect(await count(desk, base)).toBe(0);
+  expect(await count(server, base)).toBe(0);
   await expect(put('a')).rejects.toThrow('fetch failed');
-  expect(await count(desk, base)).toBe(1);
+  expect(await count(server, base)).toBe(1);
 });
 
 it('hang: no answer until the client gives up', async () => {
   await on('hang:times=1');
   const signal = AbortSignal.timeout(50);
-  await expect(fetch(`${desk.baseUrl}/Patient`, { signal })).rejects.toThrow(/timeout/);
-  expect(await count(desk, base)).toBe(0);
+  await expect(fetch(`${server.baseUrl}/Patient`, { signal })).rejects.toThrow(/timeout/);
+  expect(await count(server, base)).toBe(0);
 });
 
 it('held: the write lands after the client has given up and gone on', async () => {
   await on('held:times=1,ms=1500');
   const body = JSON.stringify(patient('a', { active: true }));
   const headers = { 'Content-Type': 'application/fhir+json' };
-  const url = `${desk.baseUrl}/Patient?${query('a')}`;
+  const url = `${server.baseUrl}/Patient?${query('a')}`;
   await expect(
     fetch(url, { method: 'PUT', body, headers, signal: AbortSignal.timeout(50) }),
   ).rejects.toThrow(/timeout/);
@@ -75,7 +75,7 @@ it('held: the write lands after the client has given up and gone on', async () =
   await expect
     .poll(
       async () =>
-        (await desk.call('GET', `${base}?${query('a')}`, undefined, FRESH)).body.entry[0].resource
+        (await server.call('GET', `${base}?${query('a')}`, undefined, FRESH)).body.entry[0].resource
           .active as unknown,
       { timeout: 20_000 },
     )
@@ -86,8 +86,8 @@ it('latency: concurrent conditional PUTs of one new identifier create duplicates
   await on('latency:ms=500');
   const answers = await Promise.all([put('a'), put('a'), put('a')]);
   expect(answers.map(({ status }) => status)).toEqual([201, 201, 201]);
-  desk.faults.clear();
-  expect(await count(desk, base)).toBe(3);
+  server.faults.clear();
+  expect(await count(server, base)).toBe(3);
   expect((await put('a')).status).toBe(412);
 });
 
@@ -99,7 +99,7 @@ it('latency: of concurrent updates one wins, and client-assigned ids never doubl
   const id = 'client-assigned';
   const creates = await Promise.all(
     ['female', 'male'].map((gender) =>
-      desk.call('PUT', `${base}/${id}`, patient(undefined, { id, gender })),
+      server.call('PUT', `${base}/${id}`, patient(undefined, { id, gender })),
     ),
   );
   expect(creates.map(({ status }) => status).sort()).toEqual([201, 409]);
@@ -117,6 +117,6 @@ it('are read strictly', async () => {
   expect(() => parseFault('503:often=2')).toThrow('no "often"');
   expect(() => parseFault('503:times=x')).toThrow('must be a number');
   expect(() => parseFault(null)).toThrow('is an unknown fault');
-  const refused = await desk.call('POST', '/_faults', '{"kind":');
+  const refused = await server.call('POST', '/_faults', '{"kind":');
   expect(refused.status).toBe(400);
 });

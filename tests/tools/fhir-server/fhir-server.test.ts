@@ -1,17 +1,17 @@
 // The external FHIR server against what a real HAPI FHIR JPA 8.8.0 does, where a sync can come to harm.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FRESH, SYSTEM, count, numbers, openDesk, patient, query } from './support.ts';
-import type { Desk } from './support.ts';
+import { FRESH, SYSTEM, count, numbers, startTestServer, patient, query } from './support.ts';
+import type { TestServer } from './support.ts';
 
-let desk: Desk;
+let server: TestServer;
 let time = Date.parse('2026-01-05T09:00:00Z');
 beforeEach(async () => {
-  desk = await openDesk({ now: () => time });
+  server = await startTestServer({ now: () => time });
 });
-afterEach(() => desk.stop());
+afterEach(() => server.stop());
 
 const put = (value: string, more?: object, headers?: Record<string, string>) =>
-  desk.call('PUT', `fhir/Patient?${query(value)}`, patient(value, more), headers);
+  server.call('PUT', `fhir/Patient?${query(value)}`, patient(value, more), headers);
 const base = 'fhir/Patient';
 const UUID = '6f1b1c3e-0000-4000-8000-000000000001';
 
@@ -28,35 +28,35 @@ describe('a conditional DELETE that names no identifier', () => {
     ['a comma in the value', 'identifier=urn:y%7Czz%2Cstranger'],
   ])('deletes the one stranger there is: %s', async (_name, text) => {
     await put('stranger');
-    const answer = await desk.call('DELETE', `${base}?${text}`);
+    const answer = await server.call('DELETE', `${base}?${text}`);
     expect(answer.status).toBe(200);
     expect(answer.text).toContain('SUCCESSFUL_DELETE');
-    expect(await count(desk, base)).toBe(0);
+    expect(await count(server, base)).toBe(0);
   });
 
   it('spares strangers only where there are several', async () => {
     await put('a');
     await put('b');
-    const answer = await desk.call('DELETE', `${base}?identifier=`);
+    const answer = await server.call('DELETE', `${base}?identifier=`);
     expect([answer.status, numbers(answer)]).toEqual([412, 'HAPI-0962']);
-    expect(await count(desk, base)).toBe(2);
+    expect(await count(server, base)).toBe(2);
   });
 
   it('spares them for a whole token that matches nothing, an escaped comma, an unknown parameter', async () => {
     await put('stranger');
     for (const text of [query('other'), 'identifier=urn:y%7Czz%5C%2Cstranger']) {
-      const answer = await desk.call('DELETE', `${base}?${text}`);
+      const answer = await server.call('DELETE', `${base}?${text}`);
       expect(answer.status).toBe(200);
       expect(answer.body.issue[0]).toMatchObject({ severity: 'warning', code: 'not-found' });
     }
-    expect(numbers(await desk.call('DELETE', `${base}?foo=bar`))).toBe('HAPI-0488');
-    expect(numbers(await desk.call('DELETE', base))).toBe('HAPI-0967');
-    expect(await count(desk, base)).toBe(1);
+    expect(numbers(await server.call('DELETE', `${base}?foo=bar`))).toBe('HAPI-0488');
+    expect(numbers(await server.call('DELETE', base))).toBe('HAPI-0967');
+    expect(await count(server, base)).toBe(1);
   });
 
   it('is refused as a PUT', async () => {
     for (const text of ['identifier=', 'https://medplum.com/patient-id%7CX', '_format=json']) {
-      expect(numbers(await desk.call('PUT', `${base}?${text}`, patient('a')))).toBe('HAPI-0518');
+      expect(numbers(await server.call('PUT', `${base}?${text}`, patient('a')))).toBe('HAPI-0518');
     }
   });
 });
@@ -67,7 +67,7 @@ describe('a conditional PUT', () => {
     expect(created.status).toBe(201);
     expect(created.headers.get('etag')).toBe('W/"1"');
     expect(created.headers.get('content-location')).toBe(
-      `${desk.baseUrl}/Patient/${created.body.id}/_history/1`,
+      `${server.baseUrl}/Patient/${created.body.id}/_history/1`,
     );
     expect(created.headers.get('location')).toBeNull();
     expect((await put('a')).headers.get('etag')).toBe('W/"1"');
@@ -88,7 +88,7 @@ describe('a conditional PUT', () => {
       project: 'p',
       author: { reference: 'a/b' },
     };
-    const again = await desk.call('PUT', `${base}?${query('a')}`, {
+    const again = await server.call('PUT', `${base}?${query('a')}`, {
       ...{ active: true, meta, foo: 1, name: [{ bar: 2 }], deceasedBoolean: null },
       ...patient('a'),
     });
@@ -106,24 +106,24 @@ describe('a conditional PUT', () => {
 
   it('loses the identifier that a body lacks, and then matches nothing', async () => {
     const first = await put('a');
-    expect((await desk.call('PUT', `${base}?${query('a')}`, patient())).status).toBe(200);
+    expect((await server.call('PUT', `${base}?${query('a')}`, patient())).status).toBe(200);
     const next = await put('a');
     expect([next.status, next.body.id === first.body.id]).toEqual([201, false]);
-    expect(numbers(await desk.call('PUT', `${base}?${query('b')}`, patient()))).toBe('HAPI-0929');
+    expect(numbers(await server.call('PUT', `${base}?${query('b')}`, patient()))).toBe('HAPI-0929');
   });
 
   it('is 412 for two matches, until one is deleted by id', async () => {
     await put('a');
-    const second = await desk.call('POST', base, patient('a'));
+    const second = await server.call('POST', base, patient('a'));
     expect(second.headers.get('location')).toBe(second.headers.get('content-location'));
     expect(numbers(await put('a'))).toBe('HAPI-0988');
-    await desk.call('DELETE', `${base}/${second.body.id}`);
+    await server.call('DELETE', `${base}/${second.body.id}`);
     expect((await put('a')).status).toBe(200);
   });
 
   it('gives a new id after a delete', async () => {
     const first = await put('a');
-    await desk.call('DELETE', `${base}?${query('a')}`);
+    await server.call('DELETE', `${base}?${query('a')}`);
     const second = await put('a');
     expect([second.status, second.body.id === first.body.id]).toEqual([201, false]);
   });
@@ -134,10 +134,10 @@ describe('a conditional PUT', () => {
       ['a & b+c', 'a & b+c'],
       ['żółć 名', 'żółć 名'],
     ]) {
-      expect((await desk.call('PUT', `${base}?${query(written!)}`, patient(value!))).status).toBe(
+      expect((await server.call('PUT', `${base}?${query(written!)}`, patient(value!))).status).toBe(
         201,
       );
-      expect((await desk.call('PUT', `${base}?${query(written!)}`, patient(value!))).status).toBe(
+      expect((await server.call('PUT', `${base}?${query(written!)}`, patient(value!))).status).toBe(
         200,
       );
     }
@@ -168,7 +168,7 @@ describe('a conditional PUT', () => {
 describe('a PUT by id', () => {
   const at = `${base}/${UUID}`;
   const write = (more: object, ifMatch?: string) =>
-    desk.call(
+    server.call(
       'PUT',
       at,
       patient(undefined, { id: UUID, ...more }),
@@ -182,22 +182,22 @@ describe('a PUT by id', () => {
       numbers(await write({ active: true }, 'W/"0"')),
     ]).toEqual([409, 'HAPI-0550 HAPI-0989']);
     expect((await write({ active: true }, 'W/"1"')).status).toBe(200);
-    expect((await desk.call('DELETE', at, undefined, { 'If-Match': 'W/"1"' })).status).toBe(200);
-    const gone = await desk.call('GET', at);
+    expect((await server.call('DELETE', at, undefined, { 'If-Match': 'W/"1"' })).status).toBe(200);
+    const gone = await server.call('GET', at);
     expect([gone.status, gone.headers.get('location')]).toEqual([
       410,
-      `${desk.baseUrl}/Patient/${UUID}/_history/3`,
+      `${server.baseUrl}/Patient/${UUID}/_history/3`,
     ]);
     for (const late of ['W/"0"', 'W/"1"', 'W/"2"'])
       expect((await write({}, late)).status).toBe(409);
-    const history = await desk.call('GET', `${at}/_history?_count=1`);
+    const history = await server.call('GET', `${at}/_history?_count=1`);
     expect(history.body.entry).toMatchObject([
       { request: { method: 'DELETE' }, response: { etag: 'W/"3"' } },
     ]);
     expect(history.body.entry[0].resource).toBeUndefined();
     const restored = await write({}, 'W/"3"');
     expect([restored.status, restored.headers.get('etag')]).toEqual([201, 'W/"4"']);
-    expect((await desk.call('GET', `${at}/_history/2`)).body.active).toBe(true);
+    expect((await server.call('GET', `${at}/_history/2`)).body.active).toBe(true);
   });
 
   it('does not look at If-Match where nothing ever was, and fails at one that is no number', async () => {
@@ -206,31 +206,31 @@ describe('a PUT by id', () => {
   });
 
   it('refuses ids of digits, ids that differ, and bodies without', async () => {
-    expect(numbers(await desk.call('PUT', `${base}/123`, patient(undefined, { id: '123' })))).toBe(
-      'HAPI-0960',
-    );
-    expect(numbers(await desk.call('PUT', at, patient(undefined, { id: 'other' })))).toBe(
+    expect(
+      numbers(await server.call('PUT', `${base}/123`, patient(undefined, { id: '123' }))),
+    ).toBe('HAPI-0960');
+    expect(numbers(await server.call('PUT', at, patient(undefined, { id: 'other' })))).toBe(
       'HAPI-0420',
     );
-    expect(numbers(await desk.call('PUT', at, patient()))).toBe('HAPI-0419');
-    expect(numbers(await desk.call('PUT', `${base}/a_b`, patient(undefined, { id: 'a_b' })))).toBe(
-      'HAPI-0521',
-    );
+    expect(numbers(await server.call('PUT', at, patient()))).toBe('HAPI-0419');
+    expect(
+      numbers(await server.call('PUT', `${base}/a_b`, patient(undefined, { id: 'a_b' }))),
+    ).toBe('HAPI-0521');
   });
 
   it('tells "never there" from "gone", and deletes both without complaint', async () => {
-    expect((await desk.call('GET', at)).status).toBe(404);
-    expect((await desk.call('DELETE', at)).text).toContain('SUCCESSFUL_DELETE_NOT_FOUND');
+    expect((await server.call('GET', at)).status).toBe(404);
+    expect((await server.call('DELETE', at)).text).toContain('SUCCESSFUL_DELETE_NOT_FOUND');
     await write({});
-    await desk.call('DELETE', at);
-    expect((await desk.call('DELETE', at)).text).toContain('SUCCESSFUL_DELETE_ALREADY_DELETED');
-    expect((await desk.call('GET', at)).status).toBe(410);
+    await server.call('DELETE', at);
+    expect((await server.call('DELETE', at)).text).toContain('SUCCESSFUL_DELETE_ALREADY_DELETED');
+    expect((await server.call('GET', at)).status).toBe(410);
   });
 });
 
 describe('references', () => {
   const refer = (reference: string) =>
-    desk.call('POST', base, patient(undefined, { managingOrganization: { reference } }));
+    server.call('POST', base, patient(undefined, { managingOrganization: { reference } }));
 
   it('must hold where HAPI follows them', async () => {
     expect(numbers(await refer('Organization/nowhere'))).toBe('HAPI-1094');
@@ -246,33 +246,33 @@ describe('references', () => {
       managingOrganization: { reference: '#o' },
     };
     for (const more of [bare, unfollowed, contained]) {
-      expect((await desk.call('POST', base, patient(undefined, more))).status).toBe(201);
+      expect((await server.call('POST', base, patient(undefined, more))).status).toBe(201);
     }
   });
 
   it('are resolved where they are conditional', async () => {
     const { body } = await put('a');
     const observe = (value: string) =>
-      desk.call('POST', 'fhir/Observation', {
+      server.call('POST', 'fhir/Observation', {
         ...{ resourceType: 'Observation', status: 'final', code: { text: 'x' } },
         subject: { reference: `Patient?${query(value)}` },
       });
     expect((await observe('a')).body.subject.reference).toBe(`Patient/${body.id}`);
     expect([(await observe('b')).status, numbers(await observe('b'))]).toEqual([404, 'HAPI-1091']);
-    await desk.call('POST', base, patient('a'));
+    await server.call('POST', base, patient('a'));
     expect([(await observe('a')).status, numbers(await observe('a'))]).toEqual([412, 'HAPI-1092']);
   });
 
   it('hold their target: it cannot be deleted before who refers to it', async () => {
-    const organization = await desk.call('POST', 'fhir/Organization', {
+    const organization = await server.call('POST', 'fhir/Organization', {
       resourceType: 'Organization',
       name: 'x',
     });
     const target = `Organization/${organization.body.id}`;
     const referring = await refer(target);
-    expect((await desk.call('DELETE', `fhir/${target}`)).status).toBe(409);
-    await desk.call('DELETE', `${base}/${referring.body.id}`);
-    expect((await desk.call('DELETE', `fhir/${target}`)).status).toBe(200);
+    expect((await server.call('DELETE', `fhir/${target}`)).status).toBe(409);
+    await server.call('DELETE', `${base}/${referring.body.id}`);
+    expect((await server.call('DELETE', `fhir/${target}`)).status).toBe(200);
     expect(numbers(await refer(target))).toBe('HAPI-1096');
   });
 });
@@ -280,7 +280,7 @@ describe('references', () => {
 describe('searches', () => {
   it('stay the same for a minute, unless no-cache asks anew', async () => {
     const search = (headers?: Record<string, string>) =>
-      desk.call('GET', `${base}?${query('a')}`, undefined, headers);
+      server.call('GET', `${base}?${query('a')}`, undefined, headers);
     expect((await search()).body.total).toBe(0);
     await put('a');
     expect((await search()).body.total).toBe(0);
@@ -291,11 +291,11 @@ describe('searches', () => {
   });
 
   it('come in pages that the next links lead through', async () => {
-    for (let index = 0; index < 5; index++) await desk.call('POST', base, patient(`p${index}`));
+    for (let index = 0; index < 5; index++) await server.call('POST', base, patient(`p${index}`));
     const found: string[] = [];
-    let next: string | undefined = `${desk.baseUrl}/Patient?_count=2&_elements=id`;
+    let next: string | undefined = `${server.baseUrl}/Patient?_count=2&_elements=id`;
     while (next) {
-      const { body } = await desk.call('GET', next, undefined, FRESH);
+      const { body } = await server.call('GET', next, undefined, FRESH);
       found.push(...body.entry.map((entry: { resource: { id: string } }) => entry.resource.id));
       expect(body.entry[0].resource.identifier).toBeUndefined();
       next = body.link.find((link: { relation: string }) => link.relation === 'next')?.url;
@@ -309,7 +309,7 @@ describe('searches', () => {
       gender: 'female',
     });
     await put('b');
-    const found = (search: string) => count(desk, `${base}?${search}`);
+    const found = (search: string) => count(server, `${base}?${search}`);
     expect(await found(`_id=${body.id},nope`)).toBe(1);
     expect(await found('_tag=t%7C1')).toBe(1);
     expect(await found('gender=female')).toBe(1);
@@ -317,14 +317,14 @@ describe('searches', () => {
     expect(await found(`${query('a')}&${query('b')}`)).toBe(0);
     expect(await found('_lastUpdated=lt2020-01-01')).toBe(0);
     expect(await found(`_lastUpdated=ge${encodeURIComponent(body.meta.lastUpdated)}`)).toBe(2);
-    expect(numbers(await desk.call('GET', `${base}?foo=bar`))).toBe('HAPI-0524');
-    expect(numbers(await desk.call('GET', `${base}?_lastUpdated=gtnever`))).toBe('HAPI-1940');
+    expect(numbers(await server.call('GET', `${base}?foo=bar`))).toBe('HAPI-0524');
+    expect(numbers(await server.call('GET', `${base}?_lastUpdated=gtnever`))).toBe('HAPI-1940');
   });
 });
 
 describe('bundles', () => {
   const send = (type: string, ...entry: object[]) =>
-    desk.call('POST', 'fhir', { resourceType: 'Bundle', type, entry });
+    server.call('POST', 'fhir', { resourceType: 'Bundle', type, entry });
   const entry = (method: string, url: string, resource?: object, more?: object) => ({
     request: { method, url },
     resource,
@@ -349,12 +349,12 @@ describe('bundles', () => {
     );
     const refused = await send('transaction', conditional('a'), broken);
     expect([refused.status, numbers(refused)]).toEqual([400, 'HAPI-1094']);
-    expect(await count(desk, base)).toBe(0);
+    expect(await count(server, base)).toBe(0);
     const batch = await send('batch', conditional('a'), broken);
     expect(
       batch.body.entry.map((one: { response: { status: string } }) => one.response.status),
     ).toEqual(['201 Created', '400 Bad Request']);
-    expect(await count(desk, base)).toBe(1);
+    expect(await count(server, base)).toBe(1);
   });
 
   it('refuse one conditional URL twice, several matches, and an id that is not the match', async () => {
@@ -362,11 +362,11 @@ describe('bundles', () => {
       'HAPI-2008',
     );
     await send('transaction', conditional('a', { id: 'mine' }));
-    expect((await desk.call('GET', `${base}/mine`)).status).toBe(200);
+    expect((await server.call('GET', `${base}/mine`)).status).toBe(200);
     expect(numbers(await send('transaction', conditional('a', { id: 'other' })))).toBe('HAPI-2279');
-    await desk.call('POST', base, patient('a'));
+    await server.call('POST', base, patient('a'));
     expect((await send('transaction', conditional('b'), conditional('a'))).status).toBe(412);
-    expect(await count(desk, `${base}?${query('b')}`)).toBe(0);
+    expect(await count(server, `${base}?${query('b')}`)).toBe(0);
     expect((await send('collection')).status).toBe(400);
   });
 
@@ -381,7 +381,7 @@ describe('bundles', () => {
       entry('POST', 'Patient', patient('b', link(one)), { fullUrl: two }),
     );
     expect(both.status).toBe(200);
-    const found = await desk.call('GET', `${base}?${query('a')}`, undefined, FRESH);
+    const found = await server.call('GET', `${base}?${query('a')}`, undefined, FRESH);
     expect(found.body.entry[0].resource.link[0].other.reference).toMatch(/^Patient\/\d+$/);
     const posted = await send(
       'transaction',
@@ -398,7 +398,7 @@ describe('bundles', () => {
     const ids = both.body.entry.map(
       (one: { response: { location: string } }) => one.response.location.split('/')[1],
     );
-    expect((await desk.call('DELETE', `${base}/${ids[0]}`)).status).toBe(409);
+    expect((await server.call('DELETE', `${base}/${ids[0]}`)).status).toBe(409);
     const gone = await send(
       'transaction',
       ...ids.map((id: string) => entry('DELETE', `Patient/${id}`)),
@@ -409,7 +409,7 @@ describe('bundles', () => {
   it('delete by type too', async () => {
     await put('stranger');
     expect((await send('transaction', entry('DELETE', 'Patient?identifier='))).status).toBe(200);
-    expect(await count(desk, base)).toBe(0);
+    expect(await count(server, base)).toBe(0);
   });
 });
 
@@ -423,24 +423,24 @@ describe('bad input', () => {
     ['{"resourceType":"Patient","birthDate":"soon"}', 400, 'HAPI-1821'],
     ['{"resourceType":"Patient","active":"yes"}', 400, 'HAPI-1821'],
   ])('%s', async (body, status, number) => {
-    const answer = await desk.call('POST', base, body);
+    const answer = await server.call('POST', base, body);
     expect(answer.status).toBe(status);
     expect(numbers(answer)).toContain(number);
     expect(answer.body.issue[0].code).toBe('processing');
-    expect((await desk.call('GET', 'fhir/metadata')).status).toBe(200);
+    expect((await server.call('GET', 'fhir/metadata')).status).toBe(200);
   });
 
   it('unknown types and routes are errors, not crashes', async () => {
-    expect((await desk.call('GET', 'fhir/Foo')).status).toBe(404);
-    expect((await desk.call('GET', 'fhir/Bot')).status).toBe(404);
+    expect((await server.call('GET', 'fhir/Foo')).status).toBe(404);
+    expect((await server.call('GET', 'fhir/Bot')).status).toBe(404);
     for (const path of ['fhir/Patient/1/$foo', 'fhir/Patient/%', 'fhir/Patient/1/2/3']) {
-      expect((await desk.call('GET', path)).status).toBeGreaterThanOrEqual(400);
+      expect((await server.call('GET', path)).status).toBeGreaterThanOrEqual(400);
     }
-    expect((await desk.call('GET', 'elsewhere')).status).toBe(404);
+    expect((await server.call('GET', 'elsewhere')).status).toBe(404);
   });
 
   it('answers a page to whoever accepts one, and echoes X-Request-ID', async () => {
-    const page = await desk.call('GET', `${base}/nope`, undefined, {
+    const page = await server.call('GET', `${base}/nope`, undefined, {
       Accept: 'text/html,application/fhir+json',
     });
     expect([page.status, page.headers.get('content-type')]).toEqual([
@@ -449,7 +449,7 @@ describe('bad input', () => {
     ]);
     expect(page.text).toMatch(/^<html>/);
     expect(
-      (await desk.call('GET', `${base}/nope`, undefined, { 'X-Request-ID': 'r-1' })).headers.get(
+      (await server.call('GET', `${base}/nope`, undefined, { 'X-Request-ID': 'r-1' })).headers.get(
         'x-request-id',
       ),
     ).toBe('r-1');
@@ -458,16 +458,16 @@ describe('bad input', () => {
   it('refuses web pages of other origins', async () => {
     expect(
       (
-        await desk.call('PUT', `${base}?${query('a')}`, patient('a'), {
+        await server.call('PUT', `${base}?${query('a')}`, patient('a'), {
           Origin: 'https://evil.example',
         })
       ).status,
     ).toBe(403);
     expect(
-      (await desk.call('POST', '/_faults', { kind: '503' }, { Origin: 'https://evil.example' }))
+      (await server.call('POST', '/_faults', { kind: '503' }, { Origin: 'https://evil.example' }))
         .status,
     ).toBe(403);
-    expect(await count(desk, base)).toBe(0);
-    expect(desk.faults.list()).toEqual([]);
+    expect(await count(server, base)).toBe(0);
+    expect(server.faults.list()).toEqual([]);
   });
 });

@@ -13,7 +13,7 @@ export interface Answer {
   body: any;
 }
 
-export interface Desk extends FhirServer {
+export interface TestServer extends FhirServer {
   call(
     method: string,
     path: string,
@@ -22,9 +22,9 @@ export interface Desk extends FhirServer {
   ): Promise<Answer>;
 }
 
-export async function openDesk(options: FhirServerOptions = {}): Promise<Desk> {
+export async function startTestServer(options: FhirServerOptions = {}): Promise<TestServer> {
   const server = await startFhirServer(options);
-  const call: Desk['call'] = async (method, path, body, headers = {}) => {
+  const call: TestServer['call'] = async (method, path, body, headers = {}) => {
     const response = await fetch(new URL(path, server.baseUrl), {
       method,
       headers: { 'Content-Type': 'application/fhir+json', ...headers },
@@ -53,8 +53,8 @@ export function patient(value?: string, more: object = {}): object {
 export const numbers = (answer: Answer): string =>
   [...answer.text.matchAll(/HAPI-\d{4}/g)].join(' ');
 
-export async function count(desk: Desk, search: string): Promise<number> {
-  const { body } = await desk.call(
+export async function count(server: TestServer, search: string): Promise<number> {
+  const { body } = await server.call(
     'GET',
     `${search}${search.includes('?') ? '&' : '?'}_summary=count`,
     undefined,

@@ -64,7 +64,6 @@ export function read(
     throw new FhirError(404, `HAPI-2001: Resource ${type}/${id} is not known`);
   }
   const found = version === undefined ? latest : findVersion(record, version);
-  const subset = readSubset(query);
   if (!found.resource) {
     const headers = { Location: `${request.baseUrl}/${type}/${id}/_history/${found.versionId}` };
     throw new FhirError(410, `Resource was deleted at ${found.lastUpdated}`, { headers });
@@ -72,11 +71,9 @@ export function read(
   if (header(request, 'if-none-match') === `W/"${found.versionId}"`) {
     return { status: 304 };
   }
-  return {
-    status: 200,
-    headers: versionHeaders(request, found.resource),
-    body: applySubset(found.resource, subset),
-  };
+  const headers = versionHeaders(request, found.resource);
+  const subset = readSubset(query, headers);
+  return { status: 200, headers, body: applySubset(found.resource, subset) };
 }
 
 function findVersion(record: ResourceRecord, version: string): Version {

@@ -21,8 +21,11 @@ export interface Subset {
   elements?: string[];
 }
 
-/** @throws FhirError 400 HAPI-0304 where both are asked for */
-export function readSubset(query: URLSearchParams): Subset {
+/**
+ * @param headers - of the response; HAPI sends them with the error, too
+ * @throws FhirError 400 HAPI-0304 where both are asked for
+ */
+export function readSubset(query: URLSearchParams, headers: Record<string, string> = {}): Subset {
   const text = query.get('_summary') ?? 'false';
   const summary = ['true', 'text', 'data', 'count'].includes(text) ? (text as Summary) : 'false';
   const elements = (query.get('_elements') ?? '')
@@ -33,7 +36,8 @@ export function readSubset(query: URLSearchParams): Subset {
     return { summary };
   }
   if (summary !== 'false') {
-    throw new FhirError(400, 'HAPI-0304: Cannot combine the _summary and _elements parameters');
+    const text = 'HAPI-0304: Cannot combine the _summary and _elements parameters';
+    throw new FhirError(400, text, { headers });
   }
   return { summary, elements };
 }
