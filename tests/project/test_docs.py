@@ -32,6 +32,7 @@ DOCUMENTS = [
     "docs/adopting.md",
     "docs/code-sharing.md",
     "docs/deploying.md",
+    "docs/local-fhir-server.md",
     "docs/runtimes.md",
     "docs/testing.md",
     "docs/syncing.md",

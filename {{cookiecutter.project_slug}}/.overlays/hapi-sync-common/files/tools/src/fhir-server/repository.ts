@@ -15,7 +15,7 @@ import type { ResourceRecord } from './resource-store.ts';
 import { findRecords, indexedTextsOf } from './search-matching.ts';
 import { hasSameTags, mergeTags, TagDefinitions, tagsAsMeta } from './tags.ts';
 
-const SUBSETTED_SYSTEM = 'http://terminology.hl7.org/CodeSystem/v3-ObservationValue';
+const SUBSETTED_SYSTEM = 'http://hl7.org/fhir/v3/ObservationValue'; // the one of DSTU3, also for R4
 const VALID_ID = /^[A-Za-z0-9.-]{1,64}$/;
 
 /** What a create or an update did. */

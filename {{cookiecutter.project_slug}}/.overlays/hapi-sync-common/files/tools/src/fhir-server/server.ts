@@ -39,7 +39,7 @@ export interface FhirServerOptions {
   now?: () => number;
 }
 
-/** Seconds a client that sends too much has to read the response before the connection ends. */
+/** How long a client that sends too much may read the response before the connection ends. */
 const LINGER_MS = 1000;
 
 /**
