@@ -2,6 +2,7 @@
 import { onTestFinished, expect, test } from 'vitest';
 import { openDesk } from './support.ts';
 import type { Desk } from './support.ts';
+import { toMedplumOptions } from '../../tools/src/medplum/server-options.ts';
 import type { MedplumServerOptions } from '../../tools/src/medplum/server.ts';
 
 async function deskWith(options: MedplumServerOptions): Promise<Desk> {
@@ -58,4 +59,16 @@ test('e-mails of an admin stay in the outbox where the project has the feature',
   expect((await other('POST', 'email/v1/send', email, headers)).status).toBe(403);
   expect((await call('POST', 'email/v1/send', email, headers)).status).toBe(200);
   expect(server.outbox.list()).toMatchObject([{ to: 'a@example.com', subject: 'Hello' }]);
+});
+
+test('the command line takes the versions that there are, and a number of points', () => {
+  const typed = { serverVersion: '5.1.29', quota: '50000', staleCache: true, feature: ['email'] };
+  expect(toMedplumOptions(typed)).toEqual({
+    version: '5.1.29',
+    quota: 50_000,
+    staleCache: true,
+    features: ['email'],
+  });
+  expect(() => toMedplumOptions({ serverVersion: '6' })).toThrow('give 5.1.26 or 5.1.29');
+  expect(() => toMedplumOptions({ quota: 'much' })).toThrow('not a number of points');
 });

@@ -4,7 +4,9 @@ import { collect } from './command-line.ts';
 import { hasFhirServer, loadFhirServer } from './external-server.ts';
 import type { ExternalServer } from './external-server.ts';
 import { LOCAL } from './medplum/local-project.ts';
-import type { MedplumServer } from './medplum/server.ts';
+import { addMedplumOptions, toMedplumOptions } from './medplum/server-options.ts';
+import type { TypedMedplumOptions } from './medplum/server-options.ts';
+import type { MedplumServer, MedplumServerOptions } from './medplum/server.ts';
 import { bold, dim, table } from './terminal/output.ts';
 import { UserError } from './terminal/user-error.ts';
 
@@ -21,18 +23,21 @@ export interface LocalServers {
  * @param port - of the Medplum server; 0 takes a free one
  * @param fhirPort - of the FHIR server; 0 takes a free one
  * @param faults - of the FHIR server, such as `503:times=2`
+ * @param medplumOptions - of the Medplum server: its version, a quota, a stale cache
  * @throws UserError where a port is taken or a fault is not known
  */
 export async function startLocal(
   port = 0,
   fhirPort = 0,
   faults: string[] = [],
+  medplumOptions: Partial<MedplumServerOptions> = {},
 ): Promise<LocalServers> {
   const { startMedplumServer } = await import('./medplum/server.ts');
   const { addPage } = await import('./page/page.ts');
   const fhir = await startFhirServer(fhirPort, faults);
   try {
     const medplum = await startMedplumServer({
+      ...medplumOptions,
       port,
       secrets: fhir ? { HAPI_BASE_URL: fhir.baseUrl } : {},
       extend: (app, server) => addPage(app, server, fhir),
@@ -80,7 +85,7 @@ function portIsTaken(port: number, flag: string): string {
   return `Port ${port} is taken: stop what uses it, or choose another with -- --${flag} (0 takes a free one).`;
 }
 
-export interface ServerOptions {
+export interface ServerOptions extends TypedMedplumOptions {
   /** Port numbers as they were typed; 0 takes a free one. */
   port: string;
   fhirPort?: string;
@@ -88,7 +93,7 @@ export interface ServerOptions {
   fault?: string[];
 }
 
-/** Adds `--port` and, where this repository has a local FHIR server, `--fhir-port` and `--fault`. */
+/** Adds `--port`, the local Medplum's options and, where there is a local FHIR server, `--fhir-port` and `--fault`. */
 export function addServerOptions(command: Command): Command {
   command.option('--port <port>', 'of the local Medplum; 0 takes a free one', '8103');
   if (hasFhirServer()) {
@@ -101,7 +106,7 @@ export function addServerOptions(command: Command): Command {
         [],
       );
   }
-  return command;
+  return addMedplumOptions(command);
 }
 
 /** Starts the local servers and ends them with the process. */
@@ -109,8 +114,14 @@ export async function startServers({
   port,
   fhirPort = '0',
   fault = [],
+  ...typed
 }: ServerOptions): Promise<LocalServers> {
-  const servers = await startLocal(toPort(port, 'port'), toPort(fhirPort, 'fhir-port'), fault);
+  const servers = await startLocal(
+    toPort(port, 'port'),
+    toPort(fhirPort, 'fhir-port'),
+    fault,
+    toMedplumOptions(typed),
+  );
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => process.exit(0));
   }
