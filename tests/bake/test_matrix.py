@@ -162,7 +162,7 @@ def test_the_configuration_names_exactly_the_bots_that_are_there(bakes: Bakes) -
             assert bot["dist"] == f"dist/bots/{bot['name']}.js"
             assert bot["runtimeVersion"] == answers["bot_runtime"]
             assert all(
-                subscription["criteria"] == "Patient"
+                subscription["criteria"] in ("Patient", "Appointment")
                 for subscription in bot.get("subscriptions", [])
             )
         writers = [

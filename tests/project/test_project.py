@@ -138,4 +138,4 @@ def test_a_new_bot_passes_everything_at_once(new_project: NewProject) -> None:
     names = [
         bot["name"] for bot in json.loads((project / "medplum.config.json").read_text())["bots"]
     ]
-    assert names == ["hello-patient-bot", "greeter-bot"]
+    assert names == ["hello-patient-bot", "hello-appointment-bot", "greeter-bot"]
