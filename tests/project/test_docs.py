@@ -31,6 +31,7 @@ DOCUMENTS = [
     "README.md",
     "docs/adopting.md",
     "docs/code-sharing.md",
+    "docs/debugging.md",
     "docs/deploying.md",
     "docs/local-fhir-server.md",
     "docs/runtimes.md",
