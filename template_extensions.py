@@ -77,17 +77,17 @@ class MedplumBots(Extension):
 class AnswerError(ValueError):
     """An answer that cannot be used.
 
-    `question` is its name in cookiecutter.json, `cure` says what is wrong and what is right.
+    `question` is its name in cookiecutter.json, `hint` says what is wrong and what is right.
     """
 
-    def __init__(self, question: str, value: object, cure: str, *, secret: bool = False) -> None:
+    def __init__(self, question: str, value: object, hint: str, *, secret: bool = False) -> None:
         text = str(value)
         shortened = text if len(text) <= 60 else f"{text[:57]}..."
         # `secret`: the answer may hold a password and is not repeated.
         shown = "" if secret else f" {shortened!a}"
-        super().__init__(f"{question}{shown}: {cure}")
+        super().__init__(f"{question}{shown}: {hint}")
         self.question = question
-        self.cure = cure
+        self.hint = hint
 
 
 def _as_filter(check: Callable[..., str]) -> Callable[..., str]:

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: an empty home, repositories baked once, a git repository of the template."""
+"""Fixtures of all tests: an empty home, baked repositories, a git repository of the template."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the random seeds of tests, `record_property("seed", …)`, so that they can be repeated."""
+    """Print the seeds of random tests, which they record as the property `seed`."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "seed":
@@ -74,7 +74,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def baked(cookies_session: Cookies) -> Callable[..., Path]:
-    """Bake with these answers, or return the repository baked with them before. Do not change it."""
+    """Bake with these answers, or return what was baked with them before. Do not change it."""
     made: dict[str, Path] = {}
 
     def bake(**answers: Any) -> Path:

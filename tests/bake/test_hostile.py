@@ -1,4 +1,4 @@
-"""Hostile answers: each is refused with one line, or ends up as that text in every file that it reaches."""
+"""Hostile answers: each is refused with one line, or is that same text in every file."""
 
 from __future__ import annotations
 
@@ -36,19 +36,24 @@ REFUSED = [
     "x" * 201,
 ]
 NASTY = [
-    "'", '"', "\\", "\\\\'", "`", "```", "````", "{", "}", "}}", "#}", "${HOME}", "$(id)", "`id`", "*/", "/*", "//",
-    "-->", "</script>", "<img src=x>", "&amp;", "[x](javascript:0)", "# ", "- ", "1. ", "---", "===", "|", "~~", "%s",
+    "'", '"', "\\", "\\\\'", "`", "```", "````", "{", "}", "}}", "#}", "${HOME}", "$(id)", "`id`",
+    "*/", "/*", "//",
+    "-->", "</script>", "<img src=x>", "&amp;", "[x](javascript:0)", "# ", "- ", "1. ", "---",
+    "===", "|", "~~", "%s",
     "%",
     "\\u0027", "\\n", "'''", '"""', ": ", " #", "&a", "*a", "!!python/none", "@", "💉", "é",
-    "\u200e", "\u200f", "\u061c", "\ufeff", "null", "no", "0x1F", "1e3", "con", "../", "/", "C:\\", "~", " ",
+    "\u200e", "\u200f", "\u061c", "\ufeff", "null", "no", "0x1F", "1e3", "con", "../", "/",
+    "C:\\", "~", " ",
 ]  # fmt: skip
 KEPT = st.lists(st.sampled_from(NASTY), max_size=6).map("".join)
 TEXT = st.one_of(KEPT, st.text(max_size=30), st.sampled_from(REFUSED))
 GOOD_URLS = [
-    "http://localhost", "https://a.org", "http://10.0.0.1:8080", "http://[::1]:1", "http://hapi:8080/x", "HTTPS://A.ORG//",
+    "http://localhost", "https://a.org", "http://10.0.0.1:8080", "http://[::1]:1",
+    "http://hapi:8080/x", "HTTPS://A.ORG//",
 ]  # fmt: skip
 URLS = [
-    *GOOD_URLS, "https://a.org/x~y/é", "http://a.org", "https://me:pw@a.org", "https://ü.org", "https://a b", "https://a.org:99999",
+    *GOOD_URLS, "https://a.org/x~y/é", "http://a.org", "https://me:pw@a.org",
+    "https://ü.org", "https://a b", "https://a.org:99999",
     "ftp://a.org", "a.org", "https://",
 ]  # fmt: skip
 URL = st.one_of(st.sampled_from(URLS), st.builds("https://a.org/{}".format, TEXT))
@@ -91,7 +96,7 @@ def environment() -> Environment:
 
 
 def rendered_paths() -> list[str]:
-    """The files that hold Jinja; the others cannot differ between answers (test_matrix compares their bytes)."""
+    """The files with Jinja. test_matrix compares the bytes of the others."""
     texts = [
         path
         for path in sorted(template.SOURCE.rglob("*"))
@@ -109,7 +114,7 @@ def checks() -> list[str]:
 
 
 def refused(environment: Environment, answers: dict[str, Any]) -> bool:
-    """Ask the checks of cookiecutter.json; a refusal must be one line, with exit code 1, and repeat no credentials."""
+    """Run the checks of cookiecutter.json; a refusal is one line, exit code 1, no credentials."""
     printed = io.StringIO()
     with contextlib.redirect_stderr(printed):
         code: object = 0

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from cookiecutter.generate import is_binary
+from pytest_cookies.plugin import Cookies
 
 from template_extensions import VERSION
 from tests.support import template
@@ -40,13 +41,16 @@ DATA = "tools/definitions/fhir.json.gz"
 
 
 def share(example_bots: str) -> Any:
-    """A part of the matrix: its tests stay on one worker, so that each combination is baked once."""
+    """A part of the matrix, for one worker, so that each combination is baked once."""
     return pytest.param(example_bots, marks=pytest.mark.xdist_group(f"matrix-{example_bots}"))
 
 
 @contextlib.contextmanager
 def in_half_the_time() -> Iterator[None]:
-    """Ask of each file only once whether it is text, and run the hook in this process: the same bakes, 90 times."""
+    """Make 90 bakes faster, with the same result.
+
+    Each file is examined only once for being text, and hooks run in this process.
+    """
 
     def run_script(script: str, folder: str) -> None:
         before = Path.cwd()
@@ -65,13 +69,12 @@ def in_half_the_time() -> Iterator[None]:
 @pytest.fixture(
     scope="module", params=[share(choice) for choice in template.QUESTIONS["example_bots"]]
 )
-def bakes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bakes:
-    folder = tmp_path_factory.mktemp("matrix")
+def bakes(request: pytest.FixtureRequest, cookies_session: Cookies) -> Bakes:
     made: Bakes = []
     with in_half_the_time():
-        for number, answers in enumerate(template.matrix()):
+        for answers in template.matrix():
             if answers["example_bots"] == request.param:
-                project = template.bake(folder / str(number), **answers)
+                project = template.bake_with(cookies_session, **answers)
                 made.append((answers, project, template.files(project)))
     assert len(made) == 2 * 3 * 3
     return made
@@ -254,7 +257,7 @@ def test_files_are_plain(bakes: Bakes) -> None:
 
 
 def test_nothing_asks_for_a_posix_shell(bakes: Bakes) -> None:
-    """So that teams on Windows can work: npm runs scripts by cmd.exe there, and git would end lines in another way."""
+    """On Windows, npm runs scripts with cmd.exe, and git changes line ends by default."""
     for _, _, files in bakes:
         assert not [
             path

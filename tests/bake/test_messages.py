@@ -1,7 +1,7 @@
-"""Every error message of a generated repository is found in its documents, with the cause and what to do.
+"""The documents of a generated repository explain each of its error messages.
 
-Messages are collected from the sources; of each, the beginning of the longest part that does not change must stand in
-docs/troubleshooting.md or, where an overlay says it, in docs/syncing.md.
+Messages are collected from the sources. The beginning of the longest fixed part of each must be in
+docs/troubleshooting.md or docs/updating.md, or in docs/syncing.md if an overlay has the message.
 """
 
 from __future__ import annotations

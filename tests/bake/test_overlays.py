@@ -43,7 +43,7 @@ def test_it_adds_files(name: str) -> None:
 def test_it_is_chosen_by_answers_that_exist(name: str) -> None:
     for question, choices in DESCRIPTIONS[name].get("chosen_by", {}).items():
         known = template.QUESTIONS.get(question)
-        assert isinstance(known, list), f"{name}: chosen_by names {question}, which is no choice"
+        assert isinstance(known, list), f"{name}: chosen_by names {question}, which is not a choice"
         for choice in choices:
             assert choice in known, f"{name}: chosen_by: {question} has no answer {choice!r}"
 
@@ -52,7 +52,7 @@ def test_it_is_chosen_by_answers_that_exist(name: str) -> None:
 def test_it_refers_to_overlays_that_exist(name: str) -> None:
     for key in ("needs", "inactive_beside"):
         for other in DESCRIPTIONS[name].get(key, []):
-            assert other in DESCRIPTIONS, f"{name}: {key} names {other}, which is no overlay"
+            assert other in DESCRIPTIONS, f"{name}: {key} names {other}, which is not an overlay"
             assert other != name, f"{name}: {key} names the overlay itself"
 
 

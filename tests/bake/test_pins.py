@@ -1,4 +1,4 @@
-"""Dependencies are pinned whole: exact versions, every platform's packages, integrity, no registry's address."""
+"""Dependencies are pinned: exact versions, every platform, hashes, no address of a registry."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_lock_file_agrees_with_the_packages(baked: Baked, lock: dict[str, An
 
 
 def test_every_platforms_packages_are_there(lock: dict[str, Any]) -> None:
-    """An optional dependency that the registry lacks would be left out of the lock file, and break npm ci there."""
+    """npm silently leaves out an optional dependency that the registry does not have yet."""
     missing = [
         f"{path} -> {name}"
         for path, package in lock.items()

@@ -1,4 +1,4 @@
-"""The template's own documents tell the truth about what can be checked: links, pictures, questions, commands."""
+"""The template's own documents are right about links, pictures, questions and commands."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_readme_names_every_question_and_choice() -> None:
             assert all(f"`{choice}`" in asked[question] for choice in default), question
 
 
-def test_the_pictures_are_small_and_ask_nobody() -> None:
+def test_the_pictures_are_small_and_load_nothing() -> None:
     pictures = template.ROOT / "docs" / "pictures"
     assert (pictures / "page.png").read_bytes().startswith(b"\x89PNG")
     assert (pictures / "page.png").stat().st_size < 200_000

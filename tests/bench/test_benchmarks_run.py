@@ -1,6 +1,6 @@
-"""Each benchmark runs once on its smallest size, so that it cannot rot; what it measures is not looked at.
+"""Each benchmark runs once, on its smallest size. What it measures is not tested.
 
-That both sides ended with the same is checked by the benchmarks themselves: they raise CommandError.
+The benchmarks themselves raise CommandError if their two sides end differently.
 """
 
 from __future__ import annotations

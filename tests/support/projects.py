@@ -1,4 +1,4 @@
-"""Generated repositories to run: Node 24 from PyPI, and packages installed once and linked into each."""
+"""Generated repositories to run, with Node 24 from PyPI and packages installed once for all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CACHE = template.REPOSITORY / "build" / "cache"
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Put the Node of this Python environment first on PATH; whatever the system has must not matter."""
+    """Put the Node of this Python environment first on PATH, before the system's."""
     folder = make_bin(tmp_path_factory.mktemp("node") / "bin")
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
     # Tests in a child must not think that npm started them.
@@ -35,7 +35,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def installed(source: Path, node_version: str) -> Path:
-    """What `npm ci` installs for this folder's lock file: installed once, whatever the answers or the test run."""
+    """Run `npm ci` for this folder's lock file once, for all answers and test runs."""
     lock = (source / "package-lock.json").read_bytes()
     place = CACHE / hashlib.sha256(lock + node_version.encode()).hexdigest()[:16]
     if not place.exists():
@@ -60,7 +60,7 @@ def node_modules(node: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def add_packages(modules: Path, project: Path) -> None:
     """Give a repository its packages, and the links of its lock file to its own folders.
 
-    Links are made anew: on Windows npm makes junctions, which would lead to where the packages were installed.
+    Copied links would be wrong on Windows: npm makes junctions, which have absolute paths.
     """
     packages = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     links = {path: package["resolved"] for path, package in packages.items() if package.get("link")}
@@ -100,7 +100,7 @@ def new_project(
 
 @pytest.fixture(scope="session")
 def add_tooling_tests(node_modules: tuple[Path, Path]) -> Callable[[Path], None]:
-    """Copy the TypeScript tests of the tooling into a repository, with the packages that only they need."""
+    """Copy the TypeScript tests of the tools into a repository, with the packages they need."""
 
     def add(project: Path) -> None:
         shutil.copytree(

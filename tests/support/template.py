@@ -1,4 +1,4 @@
-"""Ways to use the template from tests: bake in this process, run the command lines, copy it into a git repository."""
+"""Ways to use the template in tests: in this process, by command line, as a git repository."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _listed() -> list[str]:
 
 
 def _snapshot() -> Path:
-    """Copy the template, uncommitted edits included, so that edits made while tests run cannot confuse them."""
+    """Copy the template with uncommitted edits, so that edits during a test run have no effect."""
     folder = tempfile.mkdtemp(prefix="medplum-bots-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     root = Path(folder, "medplum-bots")
@@ -117,7 +117,7 @@ def bake_with(cookies: Cookies, **answers: Any) -> Path:
 
 
 def command(name: str) -> str:
-    """The path of a command installed with the running Python (on Windows not beside it, but in Scripts)."""
+    """Return the path of a command that is installed with the running Python."""
     return str(Path(sysconfig.get_path("scripts"), name))
 
 

@@ -102,7 +102,8 @@ def test_no_name_leads_to_a_bad_slug(name: str) -> None:
 @pytest.mark.parametrize(
     "slug",
     [
-        "", "Upper", "with space", "-dash", ".dot", "_under", "dot.", "a/b", "a\\b", "..", "ünï", "con", "nul.txt",
+        "", "Upper", "with space", "-dash", ".dot", "_under", "dot.", "a/b", "a\\b", "..",
+        "ünï", "con", "nul.txt",
         "com1", "node_modules", "favicon.ico", "a" * 101, "~", "a:b", "$(id)", "a\n",
     ],
 )  # fmt: skip
@@ -156,7 +157,7 @@ def test_a_medplum_address_ends_in_one_slash(url: str, kept: str) -> None:
         ("", "must begin with https://"),
     ],
 )
-def test_a_bad_address_is_refused_with_the_cure(url: str, words: str) -> None:
+def test_a_bad_address_is_refused_with_what_to_do(url: str, words: str) -> None:
     with pytest.raises(answers.AnswerError) as refusal:
         answers.medplum_url(url)
     assert words in str(refusal.value)

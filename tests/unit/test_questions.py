@@ -1,4 +1,4 @@
-"""Each question says what it is for and which answer is recommended, and its answer is checked at once."""
+"""Each question says what it is for and what is recommended, and is checked at once."""
 
 from __future__ import annotations
 

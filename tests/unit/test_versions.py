@@ -1,4 +1,4 @@
-"""Versions of Python and cruft that are too old are refused with one line and a cure."""
+"""Versions of Python and cruft that are too old are refused with one line that says what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support import template
         ((3, 12, 1), "1.4.0", "needs cruft 2.16"),
     ],
 )
-def test_an_old_version_is_named_with_the_cure(
+def test_an_old_version_is_named_with_what_to_do(
     python: tuple[int, ...], cruft: str | None, words: str
 ) -> None:
     problem = versions.version_problem(python, cruft)

@@ -59,7 +59,7 @@ def test_an_update_brings_the_templates_changes_and_keeps_local_ones(
 
 
 def test_a_version_may_bring_new_filters(followed: FollowedTemplate) -> None:
-    """Both versions are rendered in one process: the second must not meet the first one's filters."""
+    """Both versions are rendered in one process, and each needs its own filters."""
     followed.publish(
         {
             "template_extensions.py": ("json_text, markdown, ", "json_text, shout, markdown, "),
@@ -117,7 +117,7 @@ def test_the_example_bots_can_be_added_later(tmp_path: Path) -> None:
 def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(
     followed: FollowedTemplate,
 ) -> None:
-    """Both sides moved a pin: take the template's side, as docs and README say; npm install adds one's own again."""
+    """Both sides moved a pin: take the template's side, as docs/updating.md says."""
     pin = '"prettier": "3.10.1"'
     for path in ("package.json", "package-lock.json"):
         write(followed.project / path, followed.text(path).replace(pin, '"prettier": "3.9.0"'))

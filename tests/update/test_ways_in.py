@@ -38,7 +38,7 @@ def github(template_repository: Path, tmp_path: Path) -> dict[str, str]:
 
 
 def at_home(folder: Path) -> dict[str, str]:
-    """An environment with a home of its own, where Cookiecutter keeps clones, replays and its configuration."""
+    """An environment with another home, where Cookiecutter keeps clones and replays."""
     return {"HOME": str(folder), "USERPROFILE": str(folder)}
 
 
@@ -139,7 +139,7 @@ def test_answers_typed_in(place: Path) -> None:
 
 @pytest.fixture
 def uvx(github: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """The same environment with a `uvx` that runs the installed cruft, as the real one would the newest."""
+    """The same environment with a `uvx` that runs the installed cruft."""
     (tmp_path / "bin").mkdir()
     uvx = tmp_path / "bin" / "uvx"
     uvx.write_text(f'#!/bin/sh\nshift\nexec {template.command("cruft")} "$@"\n')
