@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2 import Environment
 from markdown_it import MarkdownIt
@@ -228,6 +228,7 @@ def test_json_keeps_any_text(text: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["project_name", "author", "description"]), TEXT))
+@example({"author": "O'Brien & 'Söhne'"})
 def test_the_command_to_recreate_survives_the_shell(given_answers: dict[str, str]) -> None:
     words = shlex.split(answers.recreate_command(given_answers))
     assert words[:3] == ["uvx", "cruft", "create"]
