@@ -32,6 +32,22 @@ test('an expression that backtracks without end is given up, and refuses the wri
   expect((await desk.other('POST', 'fhir/R4/Basic', basic)).status).toBe(201);
 });
 
+test('a subscription whose expression backtracks without end does not stop the server', async () => {
+  const url = 'https://medplum.com/fhir/StructureDefinition/fhir-path-criteria-expression';
+  const { body: subscription } = await desk.call('POST', 'fhir/R4/Subscription', {
+    resourceType: 'Subscription',
+    status: 'active',
+    reason: 'test',
+    criteria: 'Basic',
+    channel: { type: 'rest-hook', endpoint: 'Bot/00000000-0000-4000-8000-000000000000' },
+    extension: [{ url, valueString: "%current.language.matches('^(a+)+$')" }],
+  });
+  const basic = { resourceType: 'Basic', code: { text: 'x' }, language: `${'a'.repeat(60)}!` };
+  expect((await desk.call('POST', 'fhir/R4/Basic', basic)).status).toBe(201);
+  expect((await desk.nobody('GET', 'healthcheck')).status).toBe(200);
+  await desk.call('DELETE', `fhir/R4/Subscription/${subscription.id}`);
+});
+
 test('a GraphQL query is answered, and others are while its schema is built', async () => {
   await desk.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient', gender: 'female' });
   let done = false;

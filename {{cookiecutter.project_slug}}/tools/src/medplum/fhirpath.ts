@@ -13,7 +13,7 @@ const context = createContext({ run: undefined as unknown });
  *
  * @throws Error with the code ERR_SCRIPT_EXECUTION_TIMEOUT
  */
-export function withTimeLimit<T>(run: () => T): T {
+function withTimeLimit<T>(run: () => T): T {
   context['run'] = run;
   return runInContext('run()', context, { timeout: LIMIT_MILLISECONDS }) as T;
 }

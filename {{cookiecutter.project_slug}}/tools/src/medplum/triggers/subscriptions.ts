@@ -5,7 +5,7 @@ import type { Bot, Resource, Subscription } from '@medplum/fhirtypes';
 import { createHmac, randomUUID } from 'node:crypto';
 import { runAsOf } from '../bot-execution.ts';
 import type { ExecuteBot } from '../bot-execution.ts';
-import { withTimeLimit } from '../fhirpath.ts';
+import { evaluateWithLimit } from '../fhirpath.ts';
 import type { Change, Interaction, World } from '../repository.ts';
 
 /** The real server looks at no more of a project's active subscriptions. */
@@ -164,17 +164,36 @@ export async function matchesSubscription(
     return false;
   }
   try {
-    // The function evaluates before it first waits, so the limit holds for its FHIRPath.
-    return await withTimeLimit(() =>
-      core.resourceMatchesSubscriptionCriteria({
-        resource,
-        subscription,
-        context: { interaction },
-        getPreviousResource: async () => previous,
-      }),
-    );
+    tryExpression(subscription, resource, previous);
+    return await core.resourceMatchesSubscriptionCriteria({
+      resource,
+      subscription,
+      context: { interaction },
+      getPreviousResource: async () => previous,
+    });
   } catch {
     return false; // an expression that cannot be evaluated is not met
+  }
+}
+
+/**
+ * Evaluates the subscription's FHIRPath once with a limit on its time, before @medplum/core does without one.
+ *
+ * @throws Error where it takes too long, or cannot be evaluated
+ */
+function tryExpression(
+  subscription: Subscription,
+  resource: Resource,
+  previous: Resource | undefined,
+): void {
+  const url = `${EXTENSION}/fhir-path-criteria-expression`;
+  const expression = core.getExtension(subscription, url)?.valueString;
+  if (expression) {
+    const current = core.toTypedValue(resource);
+    evaluateWithLimit(expression, current, {
+      '%current': current,
+      '%previous': core.toTypedValue(previous ?? {}),
+    });
   }
 }
 
