@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from benchmarks.measure import ROUNDS, Row, Size, execute, seconds, wait_until
 from benchmarks.projects import BASELINE, generated, scratch
-from benchmarks.servers import Servers, resident_megabytes
+from benchmarks.servers import CLIENT_SECRET, Servers, resident_megabytes
 
 START_LIMIT_S = 1.5
 RATE = 1000
@@ -45,7 +45,13 @@ def local(project: Path, script: str = "local") -> Iterator[tuple[str, str, floa
     """`npm run local`: addresses of both servers, and the seconds until both answered."""
     port, fhir_port = free_ports()
     line = ["npm", "run", script, "--", "--port", str(port), "--fhir-port", str(fhir_port)]
-    process = subprocess.Popen(line, cwd=project, stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        line,
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "MEDPLUM_CLIENT_SECRET": CLIENT_SECRET},
+    )
     medplum, fhir = f"http://localhost:{port}/", f"http://localhost:{fhir_port}/fhir"
     try:
         until = wait_until(

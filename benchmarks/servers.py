@@ -14,14 +14,16 @@ from urllib.request import Request, urlopen
 from benchmarks.measure import CommandError
 from benchmarks.projects import BASELINE
 
+CLIENT_SECRET = "local-only-not-a-secret"  # noqa: S105 -- of a server on loopback
 
-def credentials(project: Path) -> dict[str, str]:
-    """The variables of the generated repository's `.env.local`."""
-    return dict(
-        re.findall(
-            r"^(\w+)=(.*)$", (project / ".env.local").read_text(encoding="utf-8"), re.MULTILINE
-        )
-    )
+
+def credentials() -> dict[str, str]:
+    """The client of the local project; servers are started with its secret among their variables."""
+    return {
+        "MEDPLUM_PROJECT_ID": "a0a0a0a0-0000-4000-8000-000000000001",
+        "MEDPLUM_CLIENT_ID": "a0a0a0a0-0000-4000-8000-000000000002",
+        "MEDPLUM_CLIENT_SECRET": CLIENT_SECRET,
+    }
 
 
 def resident_megabytes(pid: int) -> float:
@@ -37,7 +39,7 @@ class Medplum:
 
     def __init__(self, project: Path, address: str) -> None:
         self.medplum = address
-        self.env = {**credentials(project), "MEDPLUM_BASE_URL": address}
+        self.env = {**credentials(), "MEDPLUM_BASE_URL": address}
 
     def ask(self, path: str, body: object = None, method: str | None = None) -> Any:
         """Send a request; return the answer's JSON."""

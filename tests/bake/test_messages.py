@@ -86,7 +86,7 @@ ELSEWHERE = {
         "starts it, too, and is not part of this repository",
     ],
     "tools/src/deploy/rollback.ts": ["no earlier version", "beginning with"],
-    "tools/src/commands/bot.ts": ["No Medplum answers at"],
+    "tools/src/try-bot/medplum.ts": ["No Medplum answers at"],
     "tools/src/medplum/bot-execution.ts": [
         "Bots not enabled",
         "Unsupported bot runtime",

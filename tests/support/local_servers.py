@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+CLIENT_SECRET = "local-only-not-a-secret"  # noqa: S105 -- of a server on loopback that lives as long as a test
+
 
 def wait_for_addresses(server: subprocess.Popen[str], with_fhir_server: bool) -> dict[str, str]:
     """Read what `npm run local` prints until every server has said where it is."""
@@ -35,6 +37,8 @@ def servers(project: Path, command: str = "npm run local") -> Iterator[dict[str,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Known here; without it there is a new one at each start, which the commands find by themselves.
+        env={**os.environ, "MEDPLUM_CLIENT_SECRET": CLIENT_SECRET},
     )
     try:
         yield wait_for_addresses(process, with_fhir_server)

@@ -20,6 +20,7 @@ const GENERATED = join(import.meta.dirname, '..');
 /** What building needs of it. */
 const PARTS = [
   'tools/bin',
+  'tools/definitions',
   'tools/package.json',
   'tools/src',
   'esbuild-script.mjs',

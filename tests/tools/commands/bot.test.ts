@@ -1,140 +1,218 @@
-// `npm run bot`: one built bot on one event, from the command line.
-import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+// `npm run bot`: one bot on one event, from the command line, with the rights and limits of the deployed bot.
+import { existsSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startLocal } from '../../tools/src/local-servers.ts';
+import { localTarget, startLocal } from '../../tools/src/local-servers.ts';
 import type { LocalServers } from '../../tools/src/local-servers.ts';
+import { makeProject, run } from '../project.ts';
+import type { Outcome, Project } from '../project.ts';
 
 const NOBODY = 'http://127.0.0.1:9/';
-let folder: string;
-let servers: LocalServers;
-
-const bundle = (body: string): string =>
-  `exports.handler = async (medplum, event) => { ${body} };\n`;
-const BOTS = {
-  echo: bundle(
-    "console.log('hello', event.input.id); return { secrets: Object.keys(event.secrets).sort(), bot: event.bot };",
-  ),
-  caller: bundle(`const base = event.secrets.HAPI_BASE_URL.valueString;
-    await fetch(base + '/Patient/secret-id?identifier=secret-value');
-    await medplum.readResource('Patient', 'b5a1c2d3-1111-4222-8333-444455556666').catch(() => undefined);
-    return true;`),
-  thrower: bundle("throw new Error('boom');"),
-  looper: bundle('for (;;) {}'),
-  unbuilt: '',
+const CREATED = 'tests/events/created.json';
+const EVENT = {
+  input: { resourceType: 'Patient', id: 'b5a1c2d3-1111-4222-8333-444455556666' },
+  contentType: 'application/fhir+json',
+  headers: { 'X-Medplum-Interaction': 'create' },
 };
 
+const source = (
+  body: string,
+): string => `import type { BotEvent, MedplumClient } from '@medplum/core';
+
+export async function handler(medplum: MedplumClient, event: BotEvent): Promise<unknown> {
+  ${body}
+}
+`;
+const BOTS = {
+  echo: `console.log('hello', event.input.id);
+  return { secrets: Object.keys(event.secrets).sort(), bot: event.bot.display, input: event.input };`,
+  caller: `await fetch(event.secrets['TARGET']!.valueString + '/Patient/secret-id?identifier=secret-value');
+  await medplum.readResource('Patient', 'b5a1c2d3-1111-4222-8333-444455556666').catch(() => undefined);
+  return true;`,
+  flagger: `await medplum.searchResources('Observation');
+  await medplum.createResource({ resourceType: 'Task', status: 'requested', intent: 'order' });`,
+  thrower: `throw new Error('boom');`,
+  looper: `await null;
+  for (;;);`,
+  waiter: `await fetch(event.secrets['TARGET']!.valueString + '/slow');`,
+  timer: `const wait: string = 'setTimeout';
+  return (0, eval)(wait)(() => undefined, 1);`,
+  reader: `console.log(String(event.input));
+  return true;`,
+  broken: `return 'unfinished;`,
+};
+
+let project: Project;
+let servers: LocalServers;
+
 beforeAll(async () => {
-  servers = await startLocal();
-  folder = mkdtempSync(join(tmpdir(), 'bot-'));
-  mkdirSync(join(folder, 'dist/bots'), { recursive: true });
-  cpSync('tests/events', join(folder, 'tests/events'), { recursive: true });
-  cpSync('.env.local', join(folder, '.env.local'));
-  const bots = Object.entries(BOTS).map(([name, code]) => {
-    if (code) writeFileSync(join(folder, `dist/bots/${name}.js`), code);
-    const common = {
-      name,
-      source: `src/bots/${name}.ts`,
-      dist: `dist/bots/${name}.js`,
-      runtimeVersion: 'vmcontext',
-    };
-    return {
-      ...common,
-      timeout: 1,
-      secrets: ['HAPI_BASE_URL', { name: 'MY_TOKEN', optional: true }],
-    };
+  servers = await startLocal({
+    isPrivate: true,
+    secrets: { API_KEY: 'x', TARGET: 'http://127.0.0.1:4' },
   });
-  writeFileSync(
-    join(folder, 'medplum.config.json'),
-    JSON.stringify({ identifierSystem: 'urn:x', bots }),
-  );
-  writeFileSync(join(folder, 'broken.json'), '{');
-  writeFileSync(join(folder, 'other.json'), '{}');
+  const files = Object.entries(BOTS).map(([name, body]) => [`src/bots/${name}.ts`, source(body)]);
+  project = makeProject(Object.fromEntries(files) as Record<string, string>);
+  const bots = Object.keys(BOTS).map((name) => ({
+    name,
+    source: `src/bots/${name}.ts`,
+    dist: `dist/bots/${name}.js`,
+    runtimeVersion: name === 'waiter' ? 'awslambda' : 'vmcontext',
+    timeout: 1,
+    accessPolicy: [{ resourceType: 'Observation' }, { resourceType: 'Patient', readonly: true }],
+    secrets: ['API_KEY', { name: 'TARGET', optional: true }],
+  }));
+  project.write({
+    'medplum.config.json': JSON.stringify({ identifierSystem: 'urn:x', bots }),
+    [CREATED]: JSON.stringify(EVENT),
+    'tests/events/message.hl7': 'MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\nPID|1||123\n',
+    'tests/events/answer.form': 'a=1&b=two',
+    'tests/events/list.csv': 'a,b\n1,2\n',
+    'tests/events/patient.json': JSON.stringify(EVENT.input),
+    'broken.json': '{',
+    'other.json': '{}',
+  });
 });
 afterAll(async () => {
   await servers.stop();
-  rmSync(folder, { recursive: true });
+  project.remove();
 });
 
-function bot(
-  args: string[],
-  env: Record<string, string> = {},
-): Promise<{ code: number; stdout: string; stderr: string }> {
-  const options = {
-    cwd: folder,
-    env: { ...process.env, NO_COLOR: '1', MEDPLUM_BASE_URL: servers.medplum.baseUrl, ...env },
-  };
-  return new Promise((done) => {
-    execFile(
-      process.execPath,
-      [resolve('tools/bin/medplum-bots.cjs'), 'bot', ...args],
-      options,
-      (error, stdout, stderr) => {
-        done({ code: error ? Number(error.code) : 0, stdout, stderr });
-      },
-    );
+/** With the local Medplum of this test, unless the variables say something else. */
+function bot(args: string[], variables: Record<string, string> = {}): Promise<Outcome> {
+  const target = localTarget(servers);
+  return run(process.execPath, ['tools/bin/medplum-bots.cjs', 'bot', ...args], project.root, {
+    MEDPLUM_BASE_URL: target.baseUrl,
+    MEDPLUM_PROJECT_ID: target.projectId,
+    MEDPLUM_CLIENT_ID: target.clientId,
+    MEDPLUM_CLIENT_SECRET: target.clientSecret,
+    ...variables,
   });
 }
 
-const CREATED = 'tests/events/patient-created.json';
+const WITHOUT_SERVER = {
+  MEDPLUM_BASE_URL: '',
+  MEDPLUM_PROJECT_ID: '',
+  MEDPLUM_CLIENT_ID: '',
+  MEDPLUM_CLIENT_SECRET: '',
+};
 
-describe('npm run bot', () => {
-  it('prints result, log and time', async () => {
-    const { code, stdout, stderr } = await bot(['echo', '--event', CREATED]);
-    expect([code, stderr]).toEqual([0, '']);
+describe('npm run bot, with an empty Medplum of its own', () => {
+  it('builds the bot, and prints result, log and time', async () => {
+    rmSync(`${project.root}/dist`, { recursive: true, force: true });
+    const { code, stdout } = await bot(['echo', '--event', CREATED], {
+      ...WITHOUT_SERVER,
+      API_KEY: 'x',
+    });
+    expect(code).toBe(0);
+    expect(stdout).toContain('No local Medplum is running');
     expect(stdout).toContain('log\nhello b5a1c2d3-1111-4222-8333-444455556666');
-    expect(stdout).toMatch(/result {2}\{\n {2}"secrets": \[\n {4}"HAPI_BASE_URL"\n {2}\]/);
+    expect(stdout).toMatch(/"secrets": \[\n {4}"API_KEY"/);
     expect(stdout).toMatch(/time {2}\d+ ms/);
+    expect(existsSync(`${project.root}/dist/bots/echo.js`)).toBe(true);
   });
 
-  it("prints the requests it made, without what could tell of a patient, with the local project's secrets", async () => {
-    const { code, stdout } = await bot(['caller', '--event', CREATED]);
-    expect(code).toBe(0);
-    expect(stdout).toMatch(new RegExp(`GET +${servers.fhir!.baseUrl}/Patient +404 +\\d+`));
+  it('has the rights of the bot, and says which one it lacks', async () => {
+    const { code, stdout } = await bot(['flagger', '--event', CREATED], {
+      ...WITHOUT_SERVER,
+      API_KEY: 'x',
+    });
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/GET +http:\/\/localhost:\d+\/fhir\/R4\/Observation +200/);
+    expect(stdout).toContain(`failed  POST Task: forbidden
+        at src/bots/flagger.ts:5:17
+          5 | await medplum.createResource({ resourceType: 'Task', status: 'requested', intent: 'order' });
+        To fix it: accessPolicy of flagger: add Task`);
+  });
+
+  it('says which secret is missing, and where to write it', async () => {
+    const { code, stderr } = await bot(['echo', '--event', CREATED], WITHOUT_SERVER);
+    expect(code).toBe(1);
+    expect(stderr).toContain('API_KEY');
+    expect(stderr).toContain('.env.local.secrets');
+  });
+});
+
+describe('npm run bot, with a Medplum', () => {
+  it('prints the requests it made, without what could tell of a patient, with the secrets of the project', async () => {
+    const { stdout } = await bot(['caller', '--event', CREATED], {
+      TARGET: `${servers.medplum.baseUrl}elsewhere`,
+    });
+    expect(stdout).toMatch(
+      new RegExp(`GET +${servers.medplum.baseUrl}elsewhere/Patient +404 +\\d+`),
+    );
     expect(stdout).toMatch(new RegExp(`GET +${servers.medplum.baseUrl}fhir/R4/Patient +404 +\\d+`));
     expect(stdout).not.toContain('secret-');
+    expect(stdout).toContain('This run has the rights of MEDPLUM_CLIENT_ID');
   });
 
-  it('takes secrets from the environment before those of the project', async () => {
-    const { stdout } = await bot(['echo', '--event', CREATED], { MY_TOKEN: 'x' });
-    expect(stdout).toContain('"MY_TOKEN"');
-    const elsewhere = await bot(['caller', '--event', CREATED], {
-      HAPI_BASE_URL: 'http://127.0.0.1:1/elsewhere',
-    });
-    expect(elsewhere.code).toBe(1);
-    expect(elsewhere.stdout).toContain('no answer');
+  it.each([
+    [
+      'thrower',
+      ['failed  Error: boom', 'at src/bots/thrower.ts:4:9', "4 | throw new Error('boom');"],
+    ],
+    ['looper', ['did not stop to wait for anything', 'To fix it: end the loop']],
+    [
+      'timer',
+      [
+        'failed  ReferenceError: setTimeout is not defined',
+        "To fix it: vmcontext has no setTimeout: import { setTimeout } from 'node:timers/promises'",
+      ],
+    ],
+    [
+      'waiter',
+      [
+        'GET http://127.0.0.1:4: no answer (ECONNREFUSED)',
+        'To fix it: see that the server at http://127.0.0.1:4 runs',
+      ],
+    ],
+  ])('%s: says what failed, where, and what to change', async (name, texts) => {
+    const { code, stdout } = await bot([name, '--event', CREATED]);
+    expect(code).toBe(1);
+    for (const text of texts) {
+      expect(stdout).toContain(text);
+    }
   });
 
-  it('fails with the error of the bot, and ends what never ends', async () => {
-    const thrown = await bot(['thrower', '--event', CREATED]);
-    expect([thrown.code, thrown.stderr]).toEqual([1, '']);
-    expect(thrown.stdout).toContain('failed  Error: boom');
-    const looped = await bot(['looper', '--event', CREATED]);
-    expect(looped.code).toBe(1);
-    expect(looped.stdout).toContain('Script execution timed out after 1000ms');
-  });
-
-  it('says that no Medplum is there, and runs nevertheless', async () => {
-    const { code, stdout } = await bot(['echo', '--event', CREATED], { MEDPLUM_BASE_URL: NOBODY });
+  it.each([
+    [
+      'reader',
+      'tests/events/message.hl7',
+      'MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\rPID|1||123',
+    ],
+    ['echo', 'tests/events/answer.form', '"b": "two"'],
+    ['echo', 'tests/events/patient.json', '"resourceType": "Patient"'],
+    ['echo', 'tests/events/list.csv', 'Medplum gives bots {} for text/csv'],
+  ])('gives %s the input of %s', async (name, file, expected) => {
+    const { code, stdout, stderr } = await bot([name, '--event', file]);
+    expect(stdout + stderr).toContain(expected);
     expect(code).toBe(0);
-    expect(stdout).toContain(`No Medplum answers at ${NOBODY}: start one with "npm run local"`);
+  });
+
+  it('shows the error of a bot that cannot be built, with its line', async () => {
+    const { code, stderr } = await bot(['broken', '--event', CREATED]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('src/bots/broken.ts:4:');
+    expect(stderr).toContain("4 |   return 'unfinished;");
   });
 
   it.each([
     [[], 'Which bot? npm run bot -- <name>'],
     [['ecko', '--event', CREATED], 'Did you mean "echo"?'],
     [['echo'], 'Which event? Add --event'],
-    [['echo', '--event', 'nope.json'], 'nope.json is not there'],
-    [['echo', '--event', 'broken.json'], 'broken.json is no JSON'],
+    [['echo', '--event', 'nope.json'], 'nope.json does not exist'],
+    [['echo', '--event', 'broken.json'], 'broken.json is not valid JSON'],
     [['echo', '--event', 'other.json'], 'needs an "input"'],
-    [['unbuilt', '--event', CREATED], 'npm run build'],
+    [['echo', '--event', CREATED, '--input', CREATED], 'Give one of'],
     [['echo', '--evnt', CREATED], "unknown option '--evnt' (Did you mean --event?)"],
   ])('%j is one line that says what to do', async (args, text) => {
     const { code, stdout, stderr } = await bot(args);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain(text);
     expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+
+  it('says that no Medplum answers at the given address', async () => {
+    const { code, stderr } = await bot(['echo', '--event', CREATED], { MEDPLUM_BASE_URL: NOBODY });
+    expect(code).toBe(1);
+    expect(stderr).toContain(`No Medplum answers at ${NOBODY}`);
   });
 });

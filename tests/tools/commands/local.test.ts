@@ -5,9 +5,10 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
-  readFileSync,
+  readdirSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -128,7 +129,8 @@ describe('npm run local', () => {
     const [, fhir] = /(http:\/\/127\.0\.0\.1:\d+\/fhir)/.exec(text)!;
     expect(await (await fetch(`${medplum}healthcheck`)).json()).toMatchObject({ ok: true });
     expect((await fetch(`${fhir}/metadata`)).status).toBe(200);
-    const pair = Buffer.from(`${LOCAL.clientId}:${LOCAL.clientSecret}`).toString('base64');
+    const [, secret] = /MEDPLUM_CLIENT_SECRET +(\S+)/.exec(text)!;
+    const pair = Buffer.from(`${LOCAL.clientId}:${secret}`).toString('base64');
     const headers = { Authorization: `Basic ${pair}` };
     const { project } = (await (await fetch(`${medplum}admin/projects/x`, { headers })).json()) as {
       project: { secret: object[] };
@@ -138,10 +140,40 @@ describe('npm run local', () => {
     expect(await local.ended).toBe(0);
   });
 
-  it('has the credentials of .env.local', () => {
-    const file = readFileSync(join(GENERATED, '.env.local'), 'utf8');
-    for (const value of [LOCAL.projectId, LOCAL.clientId, LOCAL.clientSecret])
-      expect(file).toContain(value);
+  it('has a new client secret at each start, which other commands find, at whatever port', async () => {
+    const { root } = repository();
+    const secretOf = (text: string): string => /MEDPLUM_CLIENT_SECRET +(\S+)/.exec(text)![1]!;
+    const first = start(root, 'local', ...anyPorts);
+    const second = start(root, 'local', ...anyPorts);
+    const texts = [
+      await first.next(/MEDPLUM_CLIENT_SECRET/),
+      await second.next(/MEDPLUM_CLIENT_SECRET/),
+    ];
+    expect(secretOf(texts[0]!)).not.toBe(secretOf(texts[1]!));
+
+    for (const text of texts) {
+      const [address = ''] = /http:\/\/localhost:\d+\//.exec(text)!;
+      writeFileSync(join(root, '.env.local'), `MEDPLUM_BASE_URL=${address}\n`);
+      const logs = start(root, 'logs');
+      expect(await logs.ended).toBe(1); // no bots; but the credentials were right
+      expect(logs.printed).toContain('is not deployed to local');
+    }
+    const folder = join(root, 'node_modules/.cache/medplum-bots/local-servers');
+    const files = readdirSync(folder);
+    expect(files.length).toBeGreaterThanOrEqual(2);
+    for (const file of files) {
+      expect(statSync(join(folder, file)).mode & 0o077).toBe(0);
+    }
+    first.child.kill('SIGTERM');
+    await first.ended;
+    expect(readdirSync(folder)).toHaveLength(files.length - 1);
+  });
+
+  it('has the client secret of .env.local, where there is one', async () => {
+    const { root, write } = repository();
+    writeFileSync(join(root, '.env.local'), 'MEDPLUM_CLIENT_SECRET=chosen\n');
+    const local = start(root, 'local', ...anyPorts);
+    expect(await local.next(/MEDPLUM_CLIENT_SECRET/)).toMatch(/MEDPLUM_CLIENT_SECRET +chosen/);
   });
 
   it.each([

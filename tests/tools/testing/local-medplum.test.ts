@@ -271,6 +271,10 @@ describe('localMedplum', () => {
     medplum = await localMedplum({ bots: ['flag-pressure'] });
     await medplum.create(HIGH);
     expect(medplum.runs[0]!.result).toEqual({ flagged: false });
+    project.write({ 'src/shared/limits.ts': 'export const SYSTOLIC_LIMIT = ;' });
+    await expect(localMedplum({ bots: ['flag-pressure'] })).rejects.toThrow(
+      /^flag-pressure cannot be built:\n.*src\/shared\/limits\.ts:1:/,
+    );
     project.write({ 'src/shared/limits.ts': FILES['src/shared/limits.ts'] });
   });
 });

@@ -1,9 +1,17 @@
 // The servers of `npm run dev`, `local` and `demo`: a Medplum, and a FHIR server where the sync examples need one.
+import { MedplumClient } from '@medplum/core';
+import type { Bundle, Resource } from '@medplum/fhirtypes';
 import type { Command } from 'commander';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
 import { collect } from './command-line.ts';
+import type { Environment } from './config/environment.ts';
+import { noteRunningServer } from './config/running-server.ts';
 import { hasFhirServer, loadFhirServer } from './external-server.ts';
 import type { ExternalServer } from './external-server.ts';
 import { LOCAL } from './medplum/local-project.ts';
+import type { ClientSecrets } from './medplum/local-project.ts';
 import { addMedplumOptions, toMedplumOptions } from './medplum/server-options.ts';
 import type { TypedMedplumOptions } from './medplum/server-options.ts';
 import type { MedplumServer, MedplumServerOptions } from './medplum/server.ts';
@@ -14,42 +22,75 @@ export interface LocalServers {
   medplum: MedplumServer;
   /** The external FHIR server; only repositories with the sync examples have one. */
   fhir: ExternalServer | undefined;
+  /** Of the two clients of the local project. */
+  clientSecrets: ClientSecrets;
   stop(): Promise<void>;
 }
 
+export interface LocalOptions {
+  /** Of the Medplum server; 0 takes a free one. */
+  port?: number;
+  /** Of the FHIR server; 0 takes a free one. */
+  fhirPort?: number;
+  /** Of the FHIR server, such as `503:times=2`. */
+  faults?: string[];
+  /** Values of the project's secrets. */
+  secrets?: Record<string, string>;
+  /** Of the two clients; new ones if left out. */
+  clientSecrets?: ClientSecrets;
+  /** Only for this process: other commands do not find it. */
+  isPrivate?: boolean;
+  /** Of the Medplum server: its version, a quota, a stale cache. */
+  medplumOptions?: Partial<MedplumServerOptions>;
+}
+
 /**
- * Starts the local servers. Bots find the FHIR server's address in the secret HAPI_BASE_URL.
+ * Starts the local servers. Bots find the address of the FHIR server in the secret HAPI_BASE_URL.
  *
- * @param port - of the Medplum server; 0 takes a free one
- * @param fhirPort - of the FHIR server; 0 takes a free one
- * @param faults - of the FHIR server, such as `503:times=2`
- * @param medplumOptions - of the Medplum server: its version, a quota, a stale cache
- * @throws UserError where a port is taken or a fault is not known
+ * @throws UserError if a port is taken or a fault is unknown
  */
-export async function startLocal(
-  port = 0,
-  fhirPort = 0,
-  faults: string[] = [],
-  medplumOptions: Partial<MedplumServerOptions> = {},
-): Promise<LocalServers> {
+export async function startLocal(options: LocalOptions = {}): Promise<LocalServers> {
+  const { port = 0, fhirPort = 0, faults = [], secrets = {} } = options;
   const { startMedplumServer } = await import('./medplum/server.ts');
   const { addPage } = await import('./page/page.ts');
+  const { addCommandApi } = await import('./command-api.ts');
+  const clientSecrets = options.clientSecrets ?? newClientSecrets();
   const fhir = await startFhirServer(fhirPort, faults);
   try {
     const medplum = await startMedplumServer({
-      ...medplumOptions,
+      ...options.medplumOptions,
       port,
-      secrets: fhir ? { HAPI_BASE_URL: fhir.baseUrl } : {},
-      extend: (app, server) => addPage(app, server, fhir),
+      secrets: { ...(fhir && { HAPI_BASE_URL: fhir.baseUrl }), ...secrets },
+      clientSecrets,
+      extend: (app, server) => {
+        addCommandApi(app, server);
+        addPage(app, server, fhir);
+      },
     });
+    const { projectId, clientId } = LOCAL;
+    const { clientSecret } = clientSecrets;
+    const { baseUrl } = medplum;
+    const forget = options.isPrivate
+      ? (): void => undefined
+      : noteRunningServer({ baseUrl, projectId, clientId, clientSecret });
+    process.once('exit', forget);
     const stop = async (): Promise<void> => {
+      process.off('exit', forget);
+      forget();
       await Promise.all([medplum.stop(), fhir?.stop()]);
     };
-    return { medplum, fhir, stop };
+    return { medplum, fhir, clientSecrets, stop };
   } catch (error) {
     await fhir?.stop();
     throw isPortTaken(error) ? new UserError(portIsTaken(port, 'port')) : error;
   }
+}
+
+function newClientSecrets(): ClientSecrets {
+  return {
+    clientSecret: randomBytes(24).toString('base64url'),
+    noAdminSecret: randomBytes(24).toString('base64url'),
+  };
 }
 
 /** @returns undefined where this repository has no FHIR server */
@@ -91,11 +132,23 @@ export interface ServerOptions extends TypedMedplumOptions {
   fhirPort?: string;
   /** Faults of the external FHIR server, such as `503:times=2`. */
   fault?: string[];
+  /** Files with resources and bundles that are there from the start. */
+  seed: string[];
 }
 
-/** Adds `--port`, the local Medplum's options and, where there is a local FHIR server, `--fhir-port` and `--fault`. */
+/**
+ * Adds `--port`, `--seed`, the options of the local Medplum and, where this repository has a local FHIR server,
+ * `--fhir-port` and `--fault`.
+ */
 export function addServerOptions(command: Command): Command {
-  command.option('--port <port>', 'of the local Medplum; 0 takes a free one', '8103');
+  command
+    .option('--port <port>', 'of the local Medplum; 0 takes a free one', '8103')
+    .option(
+      '--seed <file>',
+      'start with the resources of a JSON file: a resource, a list or a bundle (may be repeated)',
+      collect,
+      [],
+    );
   if (hasFhirServer()) {
     command
       .option('--fhir-port <port>', 'of the local FHIR server; 0 takes a free one', '8080')
@@ -110,50 +163,106 @@ export function addServerOptions(command: Command): Command {
 }
 
 /** Starts the local servers and ends them with the process. */
-export async function startServers({
-  port,
-  fhirPort = '0',
-  fault = [],
-  ...typed
-}: ServerOptions): Promise<LocalServers> {
-  const servers = await startLocal(
-    toPort(port, 'port'),
-    toPort(fhirPort, 'fhir-port'),
-    fault,
-    toMedplumOptions(typed),
-  );
+export async function startServers(options: ServerOptions): Promise<LocalServers> {
+  const { port, fhirPort = '0', fault = [], seed, ...medplumOptions } = options;
+  const resources = seed.flatMap(readSeed);
+  const clientSecret = chosenClientSecret();
+  const servers = await startLocal({
+    port: toPort(port, 'port'),
+    fhirPort: toPort(fhirPort, 'fhir-port'),
+    faults: fault,
+    secrets: readLocalSecrets(),
+    medplumOptions: toMedplumOptions(medplumOptions),
+    ...(clientSecret !== undefined && { clientSecrets: { ...newClientSecrets(), clientSecret } }),
+  });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => process.exit(0));
   }
   servers.medplum.events.on('warning', (text) => console.log(`${bold('warning')}  ${text}`));
+  if (resources.length > 0) {
+    await seedServer(servers, resources);
+  }
   return servers;
+}
+
+/** @returns the client secret to use, where variables or `.env.local` have one */
+function chosenClientSecret(): string | undefined {
+  const given = process.env['MEDPLUM_CLIENT_SECRET'] || readVariables('.env.local');
+  return typeof given === 'string' ? given : given['MEDPLUM_CLIENT_SECRET'] || undefined;
+}
+
+/** The file with the values of the secrets of the local project. Git ignores it. */
+export const LOCAL_SECRETS_FILE = '.env.local.secrets';
+
+/** @returns the secrets of the local project, as far as the file has them */
+export function readLocalSecrets(): Record<string, string> {
+  return readVariables(LOCAL_SECRETS_FILE);
+}
+
+function readVariables(file: string): Record<string, string> {
+  const variables = existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {};
+  return Object.fromEntries(
+    Object.entries(variables).flatMap(([name, value]) => (value ? [[name, value]] : [])),
+  );
+}
+
+/** @throws UserError if the file holds no resources */
+function readSeed(file: string): Resource[] {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new UserError(`--seed ${file} cannot be read: ${(error as Error).message}`);
+  }
+  const resources = [content].flat() as (Resource | Bundle | undefined)[];
+  const wrong = resources.find((resource) => typeof resource?.resourceType !== 'string');
+  if (wrong !== undefined || resources.includes(undefined)) {
+    throw new UserError(`--seed ${file}: everything in it needs a "resourceType".`);
+  }
+  return resources as Resource[];
+}
+
+async function seedServer(servers: LocalServers, resources: Resource[]): Promise<void> {
+  const { seedResources } = await import('./testing/seed.ts');
+  const { baseUrl, repository } = servers.medplum;
+  const client = new MedplumClient({ baseUrl, fetch });
+  await client.startClientLogin(LOCAL.clientId, servers.clientSecrets.clientSecret);
+  await seedResources(repository, client, resources);
 }
 
 function toPort(text: string, flag: string): number {
   const port = Number(text);
-  if (/^\d+$/.test(text) && port <= 65_535) return port;
+  if (/^\d+$/.test(text) && port <= 65_535) {
+    return port;
+  }
   throw new UserError(
     `--${flag} ${text} is not a port: give a number from 0 to 65535 (0 takes a free one).`,
   );
 }
 
-/** Commands of this process talk to the local server from now on, whatever the environment says. */
-export function useLocalCredentials(baseUrl: string): void {
-  process.env['MEDPLUM_BASE_URL'] = baseUrl;
-  process.env['MEDPLUM_PROJECT_ID'] = LOCAL.projectId;
-  process.env['MEDPLUM_CLIENT_ID'] = LOCAL.clientId;
-  process.env['MEDPLUM_CLIENT_SECRET'] = LOCAL.clientSecret;
+/** @returns the local server as a target of deployments */
+export function localTarget({ medplum, clientSecrets }: LocalServers): Environment {
+  return {
+    name: 'local',
+    baseUrl: medplum.baseUrl,
+    projectId: LOCAL.projectId,
+    clientId: LOCAL.clientId,
+    clientSecret: clientSecrets.clientSecret,
+  };
 }
 
 /** @returns what to type into other programs, as a table */
-export function describe({ medplum, fhir }: LocalServers): string {
+export function describe({ medplum, fhir, clientSecrets }: LocalServers): string {
   const rows = [
     ['Medplum, and a page to watch it', medplum.baseUrl],
     ...(fhir ? [['External FHIR server', fhir.baseUrl]] : []),
     ['MEDPLUM_PROJECT_ID', LOCAL.projectId],
     ['MEDPLUM_CLIENT_ID', LOCAL.clientId],
-    ['MEDPLUM_CLIENT_SECRET', LOCAL.clientSecret],
-    [dim('a client without admin rights'), dim(`${LOCAL.noAdminId} ${LOCAL.noAdminSecret}`)],
+    ['MEDPLUM_CLIENT_SECRET', clientSecrets.clientSecret],
+    [
+      dim('a client without admin rights'),
+      dim(`${LOCAL.noAdminId} ${clientSecrets.noAdminSecret}`),
+    ],
   ];
   return table(['Local servers', ''], rows);
 }

@@ -1,160 +1,229 @@
-// `npm run bot -- <name> --event tests/events/<event>.json`: one built bot, one event, in the sandbox of its runtime.
-// With a debugger: node --inspect-brk tools/bin/medplum-bots.cjs bot <name> --event <file>
-import { MedplumClient } from '@medplum/core';
-import nodeFetch from 'node-fetch';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+// `npm run bot -- <name> --event tests/events/<event>.json`: builds one bot and runs it on one event, as the deployed bot.
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import inspector from 'node:inspector';
 import { resolve } from 'node:path';
-import { parseEnv } from 'node:util';
 import { Command } from 'commander';
+import { BuildError } from '../bundling/bundle-bots.ts';
+import { loadConfig } from '../config/config.ts';
+import type { BotConfig } from '../config/config.ts';
+import { failureLines } from '../dev/show-failure.ts';
+import { withSourceLine } from '../dev/source-line.ts';
+import { runBot } from '../runtime/bot-run.ts';
+import type { BotJob, BotRunResult } from '../runtime/bot-run.ts';
+import { settingsOf } from '../runtime/bot-settings.ts';
+import { explainFailure } from '../runtime/explain-failure.ts';
+import type { RecordedRequest } from '../runtime/recorded-requests.ts';
+import { mapStack } from '../runtime/source-maps.ts';
+import { WorkerPool } from '../runtime/worker-pool.ts';
 import { bold, dim, red, table, yellow } from '../terminal/output.ts';
 import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
-import { loadConfig } from '../config/config.ts';
-import type { Config } from '../config/config.ts';
-import { readEnvironment } from '../config/environment.ts';
-import { mapStack } from '../runtime/source-maps.ts';
-import { runInSandbox } from '../runtime/sandbox.ts';
-import type { BotEvent } from '../runtime/sandbox.ts';
+import { readEvent, readInput } from '../try-bot/event.ts';
+import type { TriedEvent } from '../try-bot/event.ts';
+import { medplumFor, recordedEvent } from '../try-bot/medplum.ts';
+import type { TriedMedplum } from '../try-bot/medplum.ts';
 
-const EVENTS = 'tests/events';
-type Bot = Config['bots'][number];
+interface BotOptions {
+  event?: string;
+  input?: string;
+  contentType?: string;
+  from?: string;
+  watch?: boolean;
+  inspectBrk?: boolean;
+}
+
+/** Seconds that a bot has while a debugger is attached. */
+const DEBUGGING_SECONDS = 86_400;
 
 export const command = new Command('bot')
-  .description('Run one built bot on one event, in the sandbox of its runtime')
+  .description(
+    'Build one bot and run it on one event, with the rights and limits of the deployed bot',
+  )
   .argument('[name]', 'the name of the bot')
-  .option('--event <file>', 'the event, such as tests/events/patient-created.json')
+  .option(
+    '--event <file>',
+    'a sample event, a resource, or the input (.json, .hl7, .txt, .form, .csv)',
+  )
+  .option('--input <file>', 'the input, as the body of a request to $execute')
+  .option('--content-type <type>', 'of --input; otherwise the ending of the file tells it')
+  .option('--from <run>', 'the event of a run on the local Medplum, by its id')
+  .option('--watch', 'run again when a source or the event is saved')
+  .option('--inspect-brk', 'wait for a debugger to attach')
   .addHelpText(
     'after',
     '\nExample: npm run bot -- hapi-sync-bot --event tests/events/patient-created.json',
   )
-  .action(runBot);
+  .action(tryBot);
 
-async function runBot(name: string | undefined, values: { event?: string }): Promise<void> {
-  const bot = findBot(loadConfig().bots, name);
-  const event = readEvent(values.event);
-  if (!existsSync(bot.dist))
-    throw new UserError(`${bot.dist} is not there. Build it first: npm run build`);
-  const { medplum, secrets } = await connect(bot);
-  const requests: (string | number)[][] = [];
-  globalThis.fetch = recorded(globalThis.fetch, requests);
-  const started = performance.now();
-  const { result, log, error } = await runInSandbox(readFileSync(bot.dist, 'utf8'), {
-    runtime: bot.runtimeVersion === 'vmcontext' ? 'vmcontext' : 'awslambda',
-    medplum,
-    fetch: recorded(nodeFetch as typeof fetch, requests),
-    event: {
-      contentType: 'application/fhir+json',
-      headers: {},
-      ...event,
-      bot: { display: bot.name },
-      secrets,
-    },
-    // A debugger finds the source map by the file's name, and may stand still for long.
-    ...(inspector.url()
-      ? { filename: resolve(bot.dist), timeout: 86_400 }
-      : { timeout: bot.timeout ?? 10 }),
-  });
-  const time = Math.round(performance.now() - started);
-  const map = `${bot.dist}.map`;
-  // What the runtime adds to the log of a bot that throws is told below; its own frames help nobody.
-  const own = log.filter(
-    (line) =>
-      !error || (!line.startsWith('Unhandled error: ') && line !== `Error ${error.message}`),
-  );
-  const stack = error?.stack
-    .split('\n')
-    .filter((line) => !/^ {4}at .*(\/tools\/|node:)/.test(line));
-  const readable = (text: string): string =>
-    existsSync(map) ? mapStack(text, readFileSync(map, 'utf8')) : text;
-  console.log(`${bold('log')}\n${own.join('\n') || dim('(nothing)')}\n`);
-  if (requests.length > 0)
-    console.log(`${table(['request', 'where', 'status', 'ms'], requests)}\n`);
-  console.log(
-    error
-      ? `${red('failed')}  ${readable(stack?.join('\n') ?? '')}`
-      : `${bold('result')}  ${JSON.stringify(result, null, 2)}`,
-  );
-  console.log(`${bold('time')}  ${time} ms`);
-  process.exitCode = error ? 1 : 0;
+async function tryBot(name: string | undefined, options: BotOptions): Promise<void> {
+  if (options.inspectBrk && !inspector.url()) {
+    process.exitCode = await startWithDebugger();
+    return;
+  }
+  const run = async (): Promise<boolean> => {
+    const bot = findBot(loadConfig(undefined, 'local').bots, name);
+    const event = await chooseEvent(options);
+    return (await build(bot)) && runOnce(bot, event);
+  };
+  const succeeded = await run();
+  process.exitCode = succeeded ? 0 : 1;
+  if (options.watch) {
+    const { watchSources } = await import('../dev/source-watcher.ts');
+    await watchSources(async () => {
+      console.log(dim('\n—\n'));
+      await run().catch((error: Error) => console.error(red(error.message)));
+    });
+    console.log(dim('Watching src/ and medplum.config.json; end with Ctrl+C.'));
+  }
 }
 
-function findBot(bots: readonly Bot[], name: string | undefined): Bot {
+/** Starts this command again in a process that waits for a debugger. */
+function startWithDebugger(): Promise<number> {
+  const [script = '', ...values] = process.argv.slice(1);
+  const rest = values.filter((value) => value !== '--inspect-brk');
+  const child = spawn(process.execPath, ['--inspect-brk', script, ...rest], { stdio: 'inherit' });
+  return new Promise((done) => child.on('exit', (code) => done(code ?? 1)));
+}
+
+function findBot(bots: readonly BotConfig[], name: string | undefined): BotConfig {
   const names = bots.map((bot) => bot.name);
   const found = bots.find((bot) => bot.name === name);
-  if (found) return found;
+  if (found) {
+    return found;
+  }
   const known = `Bots here: ${names.join(', ')}.`;
-  if (!name)
+  if (!name) {
     throw new UserError(
-      `Which bot? npm run bot -- <name> --event ${EVENTS}/<event>.json. ${known}`,
+      `Which bot? npm run bot -- <name> --event tests/events/<event>.json. ${known}`,
     );
+  }
   throw new UserError(
     `There is no bot "${name}" in medplum.config.json.${suggest(name, names)} ${known}`,
   );
 }
 
-function readEvent(file: string | undefined): Pick<BotEvent, 'input'> {
-  const samples = existsSync(EVENTS) ? readdirSync(EVENTS).join(', ') : 'none';
-  if (!file)
-    throw new UserError(`Which event? Add --event ${EVENTS}/<file>. There are: ${samples}.`);
-  if (!existsSync(file))
-    throw new UserError(`${file} is not there. In ${EVENTS} there are: ${samples}.`);
-  try {
-    const event = JSON.parse(readFileSync(file, 'utf8')) as Pick<BotEvent, 'input'>;
-    if (typeof event === 'object' && 'input' in event) return event;
-  } catch {
-    throw new UserError(`${file} is no JSON.`);
+async function chooseEvent({ event, input, contentType, from }: BotOptions): Promise<TriedEvent> {
+  const given = [event, input, from].filter((value) => value !== undefined);
+  if (given.length > 1) {
+    throw new UserError('Give one of --event, --input and --from.');
   }
-  throw new UserError(`${file} is no event: it needs an "input" (see ${EVENTS}).`);
+  if (from !== undefined) {
+    return recordedEvent(from);
+  }
+  return input === undefined ? readEvent(event) : readInput(input, contentType);
 }
 
-/** A client of the local server, and its project's secrets; variables and .env.local win over these. */
-async function connect(
-  bot: Bot,
-): Promise<{ medplum: MedplumClient; secrets: BotEvent['secrets'] }> {
-  const { baseUrl, clientId, clientSecret, projectId } = readEnvironment('local');
-  // Late, so that its requests are noted too.
-  const medplum = new MedplumClient({
-    baseUrl,
-    fetch: (url: string, options?: RequestInit) => fetch(url, options),
-  });
-  const secrets: BotEvent['secrets'] = {};
-  try {
-    await medplum.startClientLogin(clientId, clientSecret);
-    const { project } = (await medplum.get(`admin/projects/${projectId}`)) as {
-      project: { secret?: { name: string }[] };
-    };
-    for (const secret of project.secret ?? []) secrets[secret.name] = secret;
-  } catch {
-    console.log(
-      `${yellow('note')}  No Medplum answers at ${baseUrl}: start one with "npm run local", in another terminal.\n`,
-    );
-  }
-  const given = {
-    ...(existsSync('.env.local') ? parseEnv(readFileSync('.env.local', 'utf8')) : {}),
-    ...process.env,
+/** @returns whether this bot was built; errors of other bots do not matter here */
+async function build(bot: BotConfig): Promise<boolean> {
+  const { bundle } = (await import('../../../esbuild-script.mjs')) as {
+    bundle(): Promise<unknown>;
   };
-  for (const { name } of bot.secrets)
-    if (given[name]) secrets[name] = { name, valueString: given[name] };
-  return { medplum, secrets };
+  try {
+    await bundle();
+  } catch (error) {
+    if (!(error instanceof BuildError)) {
+      throw error;
+    }
+    const own = error.findings.filter(
+      ({ severity, bots }) => severity === 'error' && bots.includes(bot.name),
+    );
+    for (const finding of own) {
+      console.error(withSourceLine(finding));
+    }
+    return own.length === 0;
+  }
+  return true;
 }
 
-/** Notes each request without what could tell of a patient: no id, no query, no body. */
-function recorded(send: typeof fetch, requests: (string | number)[][]): typeof fetch {
-  return async (input, options) => {
-    const { origin, pathname } = new URL(input instanceof Request ? input.url : input);
-    const [upToType = pathname] = /^.*?\/[A-Z][A-Za-z]+(?=\/|$)/.exec(pathname) ?? [];
+/** @returns whether the run succeeded */
+async function runOnce(bot: BotConfig, event: TriedEvent): Promise<boolean> {
+  const medplum = await medplumFor(bot);
+  try {
+    for (const note of [medplum.note, event.note].filter((text) => text !== undefined)) {
+      console.log(`${yellow('note')}  ${note}\n`);
+    }
     const started = performance.now();
-    const note = (status: string): void => {
-      const ms = Math.round(performance.now() - started);
-      requests.push([options?.method ?? 'GET', origin + upToType, status, ms]);
-    };
-    return await send(input, options).then(
-      (response) => (note(String(response.status)), response),
-      (error: Error) => {
-        note('no answer');
-        throw error;
-      },
-    );
+    const result = await runInProcess(createJob(bot, event, medplum));
+    show(result, bot, Math.round(performance.now() - started));
+    return result.error === undefined;
+  } finally {
+    await medplum.stop();
+  }
+}
+
+function createJob(bot: BotConfig, event: TriedEvent, medplum: TriedMedplum): BotJob {
+  const { runtime, timeout } = settingsOf(bot);
+  if (runtime === 'fission') {
+    throw new UserError(`${bot.name} runs on fission, which is not available locally.`);
+  }
+  const { note: _, ...sent } = event;
+  return {
+    code: readFileSync(bot.dist, 'utf8'),
+    runtime,
+    timeout,
+    baseUrl: medplum.baseUrl,
+    accessToken: medplum.accessToken,
+    event: { ...sent, bot: medplum.bot, secrets: medplum.secrets } as BotJob['event'],
   };
+}
+
+/** In a thread, as on the local server; in this one where a debugger is attached, which may stop for long. */
+async function runInProcess(job: BotJob): Promise<BotRunResult> {
+  if (inspector.url()) {
+    for (const name of Object.keys(process.env)) {
+      delete process.env[name]; // a deployed bot does not have them
+    }
+    return runBot({
+      ...job,
+      timeout: DEBUGGING_SECONDS,
+      filename: resolve(`dist/bots/${job.event.bot.display}.js`),
+    });
+  }
+  const pool = new WorkerPool({ keep: 1 });
+  try {
+    return await pool.run(job);
+  } finally {
+    await pool.stop();
+  }
+}
+
+function show({ log, requests, error, result }: BotRunResult, bot: BotConfig, time: number): void {
+  const mapFile = `${bot.dist}.map`;
+  const map = existsSync(mapFile) ? readFileSync(mapFile, 'utf8') : undefined;
+  const readable = (text: string): string => (map === undefined ? text : mapStack(text, map));
+  // What the runtime adds to the log of a bot that throws is shown below.
+  const own = error ? log.filter((line) => !/^(Unhandled error: |Error )/.test(line)) : log;
+  console.log(`${bold('log')}\n${readable(own.join('\n')) || dim('(nothing)')}\n`);
+  if (requests.length > 0) {
+    console.log(`${table(['request', 'where', 'status', 'ms'], requests.map(requestRow))}\n`);
+  }
+  if (error) {
+    const settings = settingsOf(bot);
+    const lines = failureLines(explainFailure({ error, sent: requests, bot: settings, map }));
+    console.log(`${red('failed')}  ${lines.join('\n        ')}`);
+    const stack = readable(error.stack).split('\n');
+    const frames = stack.filter((line) => /^ {4}at /.test(line) && !/\/tools\/|node:/.test(line));
+    if (frames.length > 0) {
+      console.log(dim(frames.join('\n')));
+    }
+  } else {
+    console.log(`${bold('result')}  ${JSON.stringify(result, null, 2)}`);
+  }
+  console.log(`${bold('time')}  ${time} ms`);
+}
+
+/** A request without what could tell of a patient: no id, no query, no body. */
+function requestRow({
+  method,
+  url,
+  status,
+  failure,
+  milliseconds,
+}: RecordedRequest): (string | number)[] {
+  const address = URL.parse(url);
+  const path = address?.pathname ?? '';
+  const [upToType = path] = /^.*?\/[A-Z][A-Za-z]+(?=\/|$)/.exec(path) ?? [];
+  const answer = status === undefined ? (failure ?? 'no answer') : String(status);
+  return [method, `${address?.origin ?? ''}${upToType}`, answer, milliseconds];
 }

@@ -6,9 +6,8 @@ import { Command } from 'commander';
 import { bold, dim, green, red, table } from '../terminal/output.ts';
 import { loadConfig } from '../config/config.ts';
 import { deploy } from '../deploy/deploy.ts';
-import { LOCAL } from '../medplum/local-project.ts';
 import type { Run } from '../medplum/bot-execution.ts';
-import { startLocal, useLocalCredentials } from '../local-servers.ts';
+import { localTarget, startLocal } from '../local-servers.ts';
 import type { LocalServers } from '../local-servers.ts';
 import { living, nameOf } from '../page/page.ts';
 import type { ExternalServer } from '../external-server.ts';
@@ -66,12 +65,12 @@ async function demo(): Promise<number> {
     console.log(
       `${bold('Two servers')}  Medplum ${baseUrl}  external FHIR server ${servers.fhir?.baseUrl ?? 'none'}\n`,
     );
-    useLocalCredentials(baseUrl);
-    const { failed } = await deploy({ yes: true, log: (line) => console.log(line) });
+    const target = localTarget(servers);
+    const { failed } = await deploy({ target, yes: true, log: (line) => console.log(line) });
     if (failed.length > 0) return 1;
     console.log();
     const medplum = new MedplumClient({ baseUrl, fetch });
-    await medplum.startClientLogin(LOCAL.clientId, LOCAL.clientSecret);
+    await medplum.startClientLogin(target.clientId, target.clientSecret);
     const runs: Run[] = [];
     servers.medplum.events.on('run', (run) => runs.push(run));
     let good = true;

@@ -1,6 +1,7 @@
 // Which Medplum project a command talks to, and as whom.
 import { existsSync, readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
+import { findRunningServer } from './running-server.ts';
 import { UserError } from '../terminal/user-error.ts';
 
 export interface Environment {
@@ -15,7 +16,8 @@ export interface Environment {
 }
 
 /**
- * Reads `.env.<name>`; real environment variables win over the file.
+ * Reads `.env.<name>`; real environment variables win over the file. What neither says about `local` is that of the
+ * local Medplum that runs.
  *
  * @param name - the environment
  * @throws UserError that names the missing variable and the file
@@ -27,10 +29,12 @@ export function readEnvironment(name = 'local'): Environment {
     );
   }
   const file = `.env.${name}`;
-  const variables = {
-    ...(existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}),
+  const set = {
+    ...(existsSync(file) ? given(parseEnv(readFileSync(file, 'utf8'))) : {}),
     ...given(process.env),
   };
+  const variables =
+    name === 'local' ? { ...ofRunningServer(set['MEDPLUM_BASE_URL']), ...set } : set;
   const names = [
     'MEDPLUM_BASE_URL',
     'MEDPLUM_PROJECT_ID',
@@ -39,6 +43,11 @@ export function readEnvironment(name = 'local'): Environment {
   ];
   const values = names.map((variable) => variables[variable]?.trim() ?? '');
   const missing = names.filter((_, index) => !values[index]).join(', ');
+  if (name === 'local' && values.every((value) => !value)) {
+    throw new UserError(
+      'No local Medplum is running. Start one in another terminal with: npm run dev',
+    );
+  }
   if (missing)
     throw new UserError(
       `Not set: ${missing}. Write into ${file} (see .env.example), or set as variables.`,
@@ -64,7 +73,20 @@ export function commandFor(environment: string, script: string, ...args: string[
   return [`npm run ${script}`, ...(all.length > 0 ? ['--', ...all] : [])].join(' ');
 }
 
+function ofRunningServer(baseUrl: string | undefined): Record<string, string> {
+  const server = findRunningServer(baseUrl);
+  if (!server) {
+    return {};
+  }
+  return {
+    MEDPLUM_BASE_URL: server.baseUrl,
+    MEDPLUM_PROJECT_ID: server.projectId,
+    MEDPLUM_CLIENT_ID: server.clientId,
+    MEDPLUM_CLIENT_SECRET: server.clientSecret,
+  };
+}
+
 /** A variable that CI sets to nothing (a secret that is not there) counts as not set. */
-function given(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+function given(variables: Record<string, string | undefined>): Record<string, string | undefined> {
   return Object.fromEntries(Object.entries(variables).filter(([, value]) => value));
 }

@@ -25,6 +25,8 @@ export interface DeployOptions {
   target?: Environment;
   /** Only bots whose name matches, `*` for any characters. */
   only?: string;
+  /** Names of bots that are left as they are on the server. */
+  without?: readonly string[];
   /** Remove from the server what the configuration no longer has. */
   prune?: boolean;
   /** Deploy the code also if it is unchanged. */
@@ -58,9 +60,9 @@ export async function prepare(
   options: DeployOptions,
 ): Promise<{ server: Server; desired: Desired; plan: Plan }> {
   const environment = options.target ?? readEnvironment(options.environment);
-  const { force = false, prune = false, skipFailed = false, only } = options;
+  const { force = false, prune = false, skipFailed = false, only, without } = options;
   const root = options.root ?? process.cwd();
-  const desired = loadDesired(root, environment.name, { only, skipFailed });
+  const desired = loadDesired(root, environment.name, { only, without, skipFailed });
   const server = await connect(environment);
   const planned = plan(desired, await readActual(server, desired), { force, prune, skipFailed });
   return { server, desired, plan: planned };

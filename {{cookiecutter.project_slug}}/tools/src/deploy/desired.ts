@@ -28,24 +28,32 @@ export interface Desired {
   only: string | undefined;
 }
 
+interface DesiredOptions {
+  only?: string | undefined;
+  without?: readonly string[] | undefined;
+  skipFailed?: boolean;
+}
+
 /**
  * @param root - the repository's folder
  * @param environment - its name
  * @param options - `only`: a pattern for names, `*` for any characters; `skipFailed`: return bots without a usable bundle
- * in `failed`
+ * in `failed`; `without`: names of bots that are left
+ * as they are on the server
  * @throws UserError with one line for each bundle that is missing, out of date or broken
  */
 export function loadDesired(
   root: string,
   environment: string,
-  { only, skipFailed = false }: { only?: string | undefined; skipFailed?: boolean } = {},
+  { only, without = [], skipFailed = false }: DesiredOptions = {},
 ): Desired {
   const config = loadConfig(root, environment);
   const pattern = only ?? '*';
-  const chosen = config.bots.filter(({ name }) => matches(name, pattern));
+  const matching = config.bots.filter(({ name }) => matches(name, pattern));
+  const chosen = matching.filter(({ name }) => !without.includes(name));
   const files = loadResources(root, config.resources);
   const resources = files.filter(({ file }) => matches(file, pattern));
-  if (only !== undefined && chosen.length + resources.length === 0) {
+  if (only !== undefined && matching.length + resources.length === 0) {
     const known = config.bots.map(({ name }) => name).join(', ');
     throw new UserError(
       `--only ${only} matches no bot of medplum.config.json. There are: ${known}.`,

@@ -2,7 +2,7 @@
 import type { ClientApplication, Project, ProjectMembership, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 
-/** Public, and the same on every machine: `.env.local` holds them too. */
+/** The ids are the same everywhere. The secrets are those of tests: the commands make new ones at each start. */
 export const LOCAL = {
   projectId: 'a0a0a0a0-0000-4000-8000-000000000001',
   clientId: 'a0a0a0a0-0000-4000-8000-000000000002',
@@ -13,15 +13,25 @@ export const LOCAL = {
 
 export const PROJECT_REFERENCE = { reference: `Project/${LOCAL.projectId}`, display: 'Local' };
 
+/** Of the two clients. */
+export interface ClientSecrets {
+  /** Of the client with the rights of a project admin. */
+  clientSecret: string;
+  /** Of the client without. */
+  noAdminSecret: string;
+}
+
 type Stored<T extends Resource> = T & { id: string };
 
 /**
  * @param features - of the project beside the ones it always has, such as `email`
+ * @param clientSecrets - of its clients
  * @returns the project with its two clients and their memberships, as the server stores them
  */
 export function initialResources(
   secrets: Record<string, string>,
   features: string[] = [],
+  clientSecrets: ClientSecrets = LOCAL,
 ): Stored<Resource>[] {
   const project: Stored<Project> = {
     resourceType: 'Project',
@@ -32,8 +42,8 @@ export function initialResources(
     setting: [{ name: 'preCommitSubscriptionsEnabled', valueBoolean: true }],
     secret: Object.entries(secrets).map(([name, valueString]) => ({ name, valueString })),
   };
-  const admin = clientApplication(LOCAL.clientId, LOCAL.clientSecret, 'Local Admin Client');
-  const other = clientApplication(LOCAL.noAdminId, LOCAL.noAdminSecret, 'Local Client');
+  const admin = clientApplication(LOCAL.clientId, clientSecrets.clientSecret, 'Local Admin Client');
+  const other = clientApplication(LOCAL.noAdminId, clientSecrets.noAdminSecret, 'Local Client');
   return [project, admin, other, membership(admin, true), membership(other, false)];
 }
 

@@ -10,11 +10,13 @@ import type { AddressInfo } from 'node:net';
 import { SYSTEM } from './access.ts';
 import { withSignedUrls } from './attachments.ts';
 import { createBotExecution } from './bot-execution.ts';
+import type { ExecuteRequest, ExecuteResult } from './bot-execution.ts';
 import { BotRuns } from './bot-runs.ts';
 import type { Run } from './bot-runs.ts';
 import { loadDefinitions } from './definitions.ts';
 import { sendError } from './http.ts';
 import { initialResources } from './local-project.ts';
+import type { ClientSecrets } from './local-project.ts';
 import { Outbox } from './outbox.ts';
 import { QuotaLimiter } from './quota.ts';
 import { LocalRepository } from './repository.ts';
@@ -48,6 +50,8 @@ export interface MedplumServerOptions {
   quota?: number;
   /** Imitate the fault of Medplum's read cache: deleted resources that come back when read by id. */
   staleCache?: boolean;
+  /** Of the two clients of the project; if left out, those that tests know. */
+  clientSecrets?: ClientSecrets;
   /** Where bots run; a pool of its own if left out, which ends with the server. */
   workers?: BotRunner;
   /** Whether bots with a schedule run when it is time; true if left out. */
@@ -79,6 +83,8 @@ export interface MedplumServer {
   events: EventEmitter<ServerEvents>;
   /** Runs a bot as its schedule would. */
   runCron(bot: WithId<Bot>): Promise<void>;
+  /** Runs a bot on an event; it is remembered as every run is. */
+  execute(request: ExecuteRequest): Promise<ExecuteResult>;
   /** Resolves when no run that a subscription started goes on, and none is about to start. */
   settled(): Promise<void>;
   stop(): Promise<void>;
@@ -99,7 +105,11 @@ export async function startMedplumServer(
   const warn = once((text) => events.emit('warning', text));
   const world = createWorld(baseUrl, options, warn);
   const repository = new LocalRepository(world, SYSTEM);
-  for (const resource of initialResources(options.secrets ?? {}, options.features)) {
+  for (const resource of initialResources(
+    options.secrets ?? {},
+    options.features,
+    options.clientSecrets,
+  )) {
     await repository.createResource(resource, { assignedId: true });
   }
   const ownWorkers = options.workers ? undefined : new WorkerPool();
@@ -126,6 +136,7 @@ export async function startMedplumServer(
     runs,
     outbox,
     events,
+    execute,
     runCron: schedules.runCron,
     settled: subscriptions.settled,
     stop: async () => {

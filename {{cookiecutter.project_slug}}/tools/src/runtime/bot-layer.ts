@@ -2,7 +2,6 @@
 import { createRequire, isBuiltin } from 'node:module';
 import { join } from 'node:path';
 import { BOT_LAYER, isExternal } from '../config/bot-layer.ts';
-import { loadConfig } from '../config/config.ts';
 
 /**
  * @param given - modules to use instead of the installed ones, by name
@@ -24,9 +23,13 @@ export function requireFromBotLayer(
   };
 }
 
+type ConfigModule = typeof import('../config/config.ts');
+
 /** Packages beside the bot layer. None where the configuration cannot be read, which other commands report. */
 function addedPackages(): string[] {
   try {
+    // Loaded here, as it takes longer to load than all else that a thread needs.
+    const { loadConfig } = createRequire(import.meta.url)('../config/config.ts') as ConfigModule;
     return loadConfig().external.map((entry) => entry.package);
   } catch {
     return [];

@@ -116,10 +116,11 @@ function describeRequest(
   };
 }
 
+/** `ECONNREFUSED`; or what else tells why there is no answer. */
 function failureOf(error: unknown): string {
-  const { name, cause, code } = (error ?? {}) as { name?: string; cause?: unknown; code?: string };
-  const reason = code ?? (cause as { code?: string } | undefined)?.code;
-  return reason ?? name ?? 'no answer';
+  const { name, cause, code } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
+  const { code: causeCode, message } = (cause ?? {}) as Partial<NodeJS.ErrnoException>;
+  return code ?? causeCode ?? message ?? name ?? 'no answer';
 }
 
 /** @returns the stack of the code that called a function, without the first line */

@@ -59,6 +59,8 @@ export interface SandboxError {
   stack: string;
   /** What `$execute` answers. */
   outcome: OperationOutcome;
+  /** Its time was up: it waited for something, or its code never stopped to wait. */
+  timedOut?: 'waiting' | 'blocked';
 }
 
 const RETURNED_A_FUNCTION =
@@ -110,10 +112,12 @@ function unsendable(error: unknown): Pick<SandboxResult, 'result' | 'error' | 'u
 export function describeThrown(thrown: unknown): SandboxError {
   const { name = 'Error', message, stack } = (thrown ?? {}) as Partial<Error>;
   const text = message ?? core.normalizeErrorString(thrown);
+  const { code } = (thrown ?? {}) as NodeJS.ErrnoException;
   return {
     name,
     message: text,
     stack: stack ?? text,
     outcome: core.normalizeOperationOutcome(thrown),
+    ...(code === 'ERR_SCRIPT_EXECUTION_TIMEOUT' && { timedOut: 'blocked' as const }),
   };
 }

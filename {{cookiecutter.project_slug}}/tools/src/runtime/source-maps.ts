@@ -51,15 +51,27 @@ export function sourceFinder(
 /**
  * @param text - a log or a stack trace whose lines point into a deployed bundle
  * @param map - the text of the bundle's source map
+ * @param folder - where the bundle is, from the repository's folder
  * @returns the text with each place that is known replaced by the place in the sources
  */
-export function mapStack(text: string, map: string): string {
-  const find = sourceFinder(map);
+export function mapStack(text: string, map: string, folder?: string): string {
+  const find = sourceFinder(map, folder);
   return text.replaceAll(PLACE, (...match) => {
     const [whole] = match as [string];
     const place = find(...bundlePlace(match.at(-1) as Record<string, string | undefined>));
     return place ? `${place.file}:${place.line}:${place.column}` : whole;
   });
+}
+
+/** @returns the line of a source as it was when the bundle was built, if the map holds it */
+export function sourceLineOf(
+  map: string,
+  place: SourcePlace,
+  folder = 'dist/bots',
+): string | undefined {
+  const { sources, sourcesContent } = JSON.parse(map) as SourceMapPayload;
+  const index = sources.findIndex((source) => resolve(folder, source) === resolve(place.file));
+  return sourcesContent?.[index]?.split('\n')[place.line - 1];
 }
 
 /** @returns line and column in the bundle's own file */

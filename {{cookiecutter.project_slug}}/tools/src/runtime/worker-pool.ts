@@ -274,7 +274,8 @@ class BotThread {
     }
     const longest = runtime === 'awslambda' ? limit : LONGEST_SECONDS * 1000;
     if (isBlocked || monotonicMilliseconds() - this.#startedAt > longest) {
-      this.#call.resolve(failure(this.#call, timeoutMessage(this.#call.job)));
+      const message = timeoutMessage(this.#call.job);
+      this.#call.resolve(failure(this.#call, message, isBlocked ? 'blocked' : 'waiting'));
       void this.end();
     }
   }
@@ -307,11 +308,21 @@ function timeoutMessage({ runtime, timeout }: BotJob): string {
     : `Script execution timed out after ${timeout * 1000}ms`;
 }
 
-function failure({ requests }: Call, message: string): BotRunResult {
+function failure(
+  { requests }: Call,
+  message: string,
+  timedOut?: 'waiting' | 'blocked',
+): BotRunResult {
   return {
     result: undefined,
     log: [`Error ${message}`],
-    error: { name: 'Error', message, stack: message, outcome: badRequest(message) },
+    error: {
+      name: 'Error',
+      message,
+      stack: message,
+      outcome: badRequest(message),
+      ...(timedOut && { timedOut }),
+    },
     requests,
   };
 }

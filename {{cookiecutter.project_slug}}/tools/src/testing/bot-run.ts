@@ -69,5 +69,5 @@ function mapToSources(text: string, bot: string, folder: string): string {
   } catch {
     return text; // not a bot of this repository
   }
-  return mapStack(text, map);
+  return mapStack(text, map, `${folder}/dist/bots`);
 }

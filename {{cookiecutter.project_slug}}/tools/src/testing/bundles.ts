@@ -6,6 +6,8 @@ import { CONFIG_FILE } from '../config/config.ts';
 import { UserError } from '../terminal/user-error.ts';
 
 const CACHE = join('node_modules', '.cache', 'medplum-bots', 'test-bundles');
+/** Beside the bundles: why some are not there. */
+const ERRORS_FILE = 'errors.txt';
 /** Sets of bundles that are kept. */
 const KEPT = 3;
 /** What a bundle is made of. */
@@ -32,7 +34,8 @@ export async function buildForTests(names: readonly string[]): Promise<string> {
   }
   const missing = names.find((name) => !fs.existsSync(join(folder, 'dist', 'bots', `${name}.js`)));
   if (missing !== undefined) {
-    throw new UserError(`${missing} cannot be built. See what is wrong with it: npm run build`);
+    const errors = fs.readFileSync(join(folder, ERRORS_FILE), 'utf8');
+    throw new UserError(`${missing} cannot be built:\n${errors}`);
   }
   return folder;
 }
@@ -45,7 +48,14 @@ async function build(folder: string): Promise<void> {
   const fresh = `${folder}.${process.pid}`;
   fs.mkdirSync(fresh, { recursive: true });
   try {
-    await bundle({ production: true, outdir: join(fresh, 'dist', 'bots') });
+    const outdir = join(fresh, 'dist', 'bots');
+    // A bot with an error is left out, and the others are there.
+    const errors = await bundle({ production: true, outdir }).then(
+      () => '',
+      (error: Error) => error.message,
+    );
+    fs.mkdirSync(outdir, { recursive: true });
+    fs.writeFileSync(join(fresh, ERRORS_FILE), errors);
     fs.copyFileSync(CONFIG_FILE, join(fresh, CONFIG_FILE));
     if (!fs.existsSync(folder)) {
       fs.renameSync(fresh, folder);

@@ -1,0 +1,16 @@
+// The settings of a bot in medplum.config.json that the explanation of a failure needs.
+import { DEFAULT_RUNTIME } from '../bundling/runtimes.ts';
+import type { BotConfig } from '../config/config.ts';
+import type { BotSettings } from './explain-failure.ts';
+
+/** Seconds that a bot has where medplum.config.json says nothing. */
+export const DEFAULT_TIMEOUT_SECONDS = 10;
+
+export function settingsOf(bot: BotConfig): BotSettings {
+  return {
+    name: bot.name,
+    runtime: bot.runtimeVersion ?? DEFAULT_RUNTIME,
+    timeout: bot.timeout ?? DEFAULT_TIMEOUT_SECONDS,
+    accessPolicy: bot.accessPolicy,
+  };
+}
