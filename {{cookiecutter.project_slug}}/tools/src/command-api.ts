@@ -2,8 +2,9 @@
 import type { WithId } from '@medplum/core';
 import type { Bot } from '@medplum/fhirtypes';
 import type { Context, Hono } from 'hono';
-import { authenticate, findMembership, issueToken } from './medplum/access.ts';
+import { authenticate, findMembership } from './medplum/access.ts';
 import type { MedplumServer } from './medplum/server.ts';
+import { issueToken } from './medplum/tokens.ts';
 
 /** An event of an earlier run. */
 export interface RecordedEvent {
