@@ -23,13 +23,13 @@ export function requireFromBotLayer(
   };
 }
 
-type ConfigModule = typeof import('../config/config.ts');
-
 /** Packages beside the bot layer. None where the configuration cannot be read, which other commands report. */
 function addedPackages(): string[] {
   try {
     // Loaded here, as it takes longer to load than all else that a thread needs.
-    const { loadConfig } = createRequire(import.meta.url)('../config/config.ts') as ConfigModule;
+    const { loadConfig } = createRequire(import.meta.url)('../config/config.ts') as {
+      loadConfig(): { external: { package: string }[] };
+    };
     return loadConfig().external.map((entry) => entry.package);
   } catch {
     return [];

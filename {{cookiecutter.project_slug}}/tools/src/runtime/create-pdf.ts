@@ -1,6 +1,6 @@
 // medplum.createPdf of bots on `awslambda`: with pdfmake of the bot layer, which has to be installed here too.
 // On `vmcontext` the client has no createPdf. The fonts follow Medplum server 5.1.26 [packages/server/src/cloud/aws/deploy.ts].
-import { requireFromRuntime } from './require-from-runtime.ts';
+import { requireFromBotLayer } from './bot-layer.ts';
 
 interface PdfDocument {
   on(event: 'data', listener: (chunk: Uint8Array) => void): void;
@@ -32,7 +32,7 @@ export async function createPdf(
   tableLayouts?: unknown,
   fonts?: Fonts,
 ): Promise<Buffer> {
-  const require = requireFromRuntime();
+  const require = requireFromBotLayer();
   let Printer: PdfPrinterClass;
   try {
     Printer = require('pdfmake') as PdfPrinterClass;

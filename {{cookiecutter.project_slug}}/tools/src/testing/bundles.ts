@@ -35,7 +35,7 @@ export async function buildForTests(names: readonly string[]): Promise<string> {
   const missing = names.find((name) => !fs.existsSync(join(folder, 'dist', 'bots', `${name}.js`)));
   if (missing !== undefined) {
     const errors = fs.readFileSync(join(folder, ERRORS_FILE), 'utf8');
-    throw new UserError(`${missing} cannot be built:\n${errors}`);
+    throw new UserError([`${missing} cannot be built:`, errors].join('\n'));
   }
   return folder;
 }
