@@ -8,6 +8,7 @@ NAMES = (
     "deploy",
     "sync",
     "reconcile",
+    "real_data",
     "local_servers",
     "tests",
 )

@@ -17,7 +17,7 @@ from tests.support import hapi_server
 @pytest.mark.xdist_group("benchmarks")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_runs(name: str, node: Path) -> None:
-    if name == "reconcile" and (lacking := hapi_server.missing()):
+    if name in ("reconcile", "real_data") and (lacking := hapi_server.missing()):
         pytest.skip(lacking)
     rows = importlib.import_module(f"benchmarks.{name}").run("smallest")
     assert rows

@@ -194,18 +194,22 @@ export class HapiModel {
     const ids = query.get('_id')?.split(',');
     const [tagSystem, tagCode] = query.get('_tag')?.split('|') ?? [];
     const [system] = query.get('identifier')?.split('|') ?? [];
-    const link = query.get('link');
+    const withReferrers = query.get('_revinclude') === '*';
     const found = [...this.living()].filter(
       ([path, body]) =>
         path.startsWith(`${type}/`) &&
         (!ids || ids.includes(body.id ?? '')) &&
         (!tagSystem || body.meta?.tag?.some((tag) => tag.system === tagSystem && tag.code === tagCode)) &&
-        (!system || body.identifier?.some((identifier) => identifier.system === system)) &&
-        (!link || literalReferences(body['link']).includes(link)),
+        (!system || body.identifier?.some((identifier) => identifier.system === system)),
     );
-    const entry = found.map(([path, body]) => ({
+    const matches = new Set(found.map(([path]) => path));
+    const included = [...this.living()].filter(
+      ([path, body]) =>
+        withReferrers && !matches.has(path) && literalReferences(body).some((reference) => matches.has(reference)),
+    );
+    const entry = [...found, ...included].map(([path, body]) => ({
       resource: withVersion(body, this.#current(path)?.version ?? 0),
-      search: { mode: 'match' },
+      search: { mode: matches.has(path) ? 'match' : 'include' },
     }));
     return { status: 200, body: { resourceType: 'Bundle', type: 'searchset', entry } };
   }

@@ -191,7 +191,7 @@ async function send(url: string, init: RequestInit, timeIsUp: () => void): Promi
   const path = url.replace(/^http:\/\/localhost\/fhir\/?/, '');
   const deliver = (): Answer => world.hapi.handle(method, path, headers, String(init.body ?? ''));
   await turn(`${method} ${path}`);
-  world.hasMadeWay ||= path.includes('?link=');
+  world.hasMadeWay ||= path.includes('_revinclude');
   const isWrite = method !== 'GET' && !path.endsWith('_search');
   const isDelete = method === 'DELETE' || String(init.body).includes('"method":"DELETE"');
   const fault = (isWrite ? world.faults.writes : world.faults.reads).shift() ?? 'none';

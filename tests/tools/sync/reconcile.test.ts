@@ -298,6 +298,7 @@ describe('a difference', () => {
     meta: { tag: [{ code: 'a' }, { code: 'b', system: 'urn:b' }], profile: ['urn:p', 'urn:q'], versionId: '1' },
     text: { status: 'generated', div: '<div xmlns="http://www.w3.org/1999/xhtml">A&nbsp;b <img alt="x" src="y"/></div>' },
     name: [{ family: 'A' }, { family: 'B' }],
+    photo: [{ contentType: 'image/png', data: 'aGVs bG8=' }],
     link: [{ other: { reference: 'Patient/b' }, type: 'seealso' }],
   };
   const config = testConfig();
@@ -322,6 +323,8 @@ describe('a difference', () => {
     ['a security label', { meta: { ...meta, security: [{ code: 'R' }] } }, false],
     ['names in another order', { name: [{ family: 'B' }, { family: 'A' }] }, false],
     ['a link', { link: [{ other: { reference: 'Patient/c' }, type: 'seealso' }] }, false],
+    ['whitespace in base64 data', { photo: [{ contentType: 'image/png', data: 'aGVsbG8=' }] }, true],
+    ['base64 data', { photo: [{ contentType: 'image/png', data: 'aGVsbG9v' }] }, false],
     [
       'how narrative is spelt',
       {

@@ -44,8 +44,14 @@ const gate = createServer((request, response) => {
       body,
     };
     void fetch(external.baseUrl + request.url, init).then(async (answer) => {
-      const etag = answer.headers.get('etag');
-      response.writeHead(answer.status, etag ? { etag } : {}).end(await answer.text());
+      const sent: Record<string, string> = {};
+      for (const name of ['etag', 'location']) {
+        const value = answer.headers.get(name);
+        if (value) {
+          sent[name] = value;
+        }
+      }
+      response.writeHead(answer.status, sent).end(await answer.text());
     });
   });
 });
@@ -162,3 +168,16 @@ test.each([[[]], [['Patient']], [['--failed', '--full']], [['Patient/1', '--full
     });
   },
 );
+
+test('doctor --target: what the sync needs of the target is checked, and nothing is left there', async () => {
+  const doctor = (): Promise<Ended> => node('tools/bin/medplum-bots.cjs', 'doctor', '--target');
+  const { stdout } = await doctor();
+  const checks = stdout.split('\n').filter((line) => line.includes('the external server'));
+  expect(checks).toHaveLength(9);
+  expect(checks.filter((line) => !line.startsWith('✓'))).toEqual([]);
+  closed = true;
+  expect(await doctor()).toMatchObject({ code: 1, stdout: expect.stringContaining('so it cannot be a target') });
+  closed = false;
+  const left = (await (await fetch(`${external.baseUrl}/Basic`)).json()) as { entry?: unknown[] };
+  expect(left.entry ?? []).toEqual([]);
+});

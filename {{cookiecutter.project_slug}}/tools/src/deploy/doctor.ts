@@ -43,6 +43,7 @@ export interface Finding {
     | 'plan'
     | 'policies'
     | 'runs'
+    | 'target'
     | 'template';
   /** In one line: what is the case, and what to do. */
   text: string;

@@ -4,8 +4,8 @@ import { changeFrom } from '../shared/fhir-events.ts';
 import type { Change } from '../shared/fhir-events.ts';
 import { logExternalRequest } from '../shared/http-helpers.ts';
 import { clock } from '../shared/retry.ts';
-import { connectTarget, sync, syncConfig } from '../shared/sync/index.ts';
-import type { SyncResult } from '../shared/sync/index.ts';
+import { checkTarget, connectTarget, sync, syncConfig } from '../shared/sync/index.ts';
+import type { SyncResult, TargetCheck } from '../shared/sync/index.ts';
 
 /** Five seconds less than the bot's timeout in medplum.config.json: time to log what went wrong. */
 export const TIME_BUDGET_MS = 25_000;
@@ -25,13 +25,21 @@ const VERBS = {
  * Runs on each creation, update and deletion of a synced type (see `subscriptions` in medplum.config.json).
  *
  * @param medplum - Acts as this bot. It must be allowed to read the synced types, without criteria.
- * @param event - The event; `{ resourceType, id }` as input syncs that resource by hand (`npm run resync`).
+ * @param event - The event; `{ resourceType, id }` as input syncs that resource by hand (`npm run resync`), and
+ *   `{ check: 'target' }` checks the external server (`npm run doctor -- --target`).
  * @returns What was done.
  * @throws What went wrong, after logging it. Medplum does not run a failed bot again: hapi-reconcile-bot repairs.
  */
-export async function handler(medplum: MedplumClient, event: BotEvent): Promise<SyncResult> {
+export async function handler(
+  medplum: MedplumClient,
+  event: BotEvent,
+): Promise<SyncResult | { checks: TargetCheck[] }> {
   const started = clock.now();
   const deadline = started + TIME_BUDGET_MS;
+  if ((event.input as { check?: unknown } | null)?.check === 'target') {
+    const target = connectTarget(event.secrets, deadline);
+    return { checks: await checkTarget(target, syncConfig(event.secrets)) };
+  }
   let change: Change | undefined;
   try {
     change = changeFrom(event);

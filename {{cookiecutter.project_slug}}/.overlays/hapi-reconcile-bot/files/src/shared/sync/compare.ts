@@ -42,7 +42,7 @@ function textOf({ meta, ...content }: Resource): string {
 /** A copy in which equal things look equal: members in order, narrative normalized. */
 function normalized(value: unknown, name: string): unknown {
   if (typeof value === 'string') {
-    return name === 'div' ? normalizedNarrative(value) : value;
+    return normalizedText(value, name);
   }
   if (Array.isArray(value)) {
     return value.map((item: unknown) => normalized(item, name));
@@ -53,4 +53,16 @@ function normalized(value: unknown, name: string): unknown {
   const members = Object.entries(value).filter(([, member]) => member !== undefined);
   members.sort(([a], [b]) => (a < b ? -1 : 1));
   return Object.fromEntries(members.map(([key, member]) => [key, normalized(member, key)]));
+}
+
+/** HAPI rewrites narrative, and removes the whitespace in base64 data (Attachment.data, and Signature.data). */
+function normalizedText(text: string, name: string): string {
+  switch (name) {
+    case 'div':
+      return normalizedNarrative(text);
+    case 'data':
+      return text.replace(/\s+/g, '');
+    default:
+      return text;
+  }
 }

@@ -4,7 +4,7 @@ import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
 import { SyncError, targetError } from './errors.ts';
 import { isOurs, sourceIdsOf } from './marks.ts';
 import { readMany, readSource } from './source.ts';
-import { readTarget, searchTarget, untrusted } from './target.ts';
+import { readReferrers, readTarget, refersTo, untrusted } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 import { rulesOf } from './types.ts';
 import type { SyncedType } from './types.ts';
@@ -62,7 +62,7 @@ export async function removeFromTarget(
     if (!(error instanceof SyncError) || error.code !== 'blocked') {
       throw error;
     }
-    return deleteWithLinks(context, state, scope, error);
+    return deleteWithReferrers(context, state, scope, error);
   }
 }
 
@@ -134,32 +134,22 @@ function isFailure(severity: string | undefined): boolean {
   return severity === 'error' || severity === 'fatal';
 }
 
+/** More than this are not deleted together: the reconciler deletes what refers to others first. */
+const MOST_TOGETHER = 20;
+
 /**
- * Deletes what others link to. Our own resources that live on Medplum are synced, so that their links go; those that
- * were deleted on Medplum, too, are deleted in the same transaction. Anything else that refers to it blocks the deletion.
+ * Deletes what others refer to, if these are our own: those that live on Medplum and do no more than link to it are
+ * synced, so that their links go; those that were deleted on Medplum, too, are deleted in the same transaction. Anything
+ * else that refers to it blocks the deletion.
  */
-async function deleteWithLinks(
+async function deleteWithReferrers(
   context: SyncContext,
   state: TargetState,
   { syncReferrer, alsoSent }: RemoveScope,
   blocked: SyncError,
 ): Promise<RemoveResult> {
-  const together = new Map([[pathOf(state), state]]);
-  const linking: TargetState[] = [];
-  for (const member of together.values()) {
-    for (const referrer of await readReferrers(context, member)) {
-      const path = pathOf(referrer);
-      if (together.has(path) || linking.some((other) => pathOf(other) === path)) {
-        continue;
-      }
-      if (await isWanted(context, referrer)) {
-        linking.push(referrer);
-      } else if (!(await standsForAnother(context, referrer, referrer.resource))) {
-        together.set(path, referrer);
-      }
-    }
-  }
-  if (together.size === 1 && linking.length === 0) {
+  const { together, linking, isBlocked } = await collectReferrers(context, state);
+  if (isBlocked || (together.size === 1 && linking.length === 0)) {
     await deleteUnlinked(context, state, blocked);
     return { action: 'deleted' };
   }
@@ -177,37 +167,67 @@ async function deleteWithLinks(
   return { action: 'deleted' };
 }
 
+/** What refers to a resource, directly or over others that were deleted on Medplum, too. */
+interface Referrers {
+  /** The resource itself and those, by `Type/id`. */
+  together: Map<string, TargetState>;
+  /** What lives on Medplum, and links to one of them. */
+  linking: TargetState[];
+  /** Whether something else refers to one of them. */
+  isBlocked: boolean;
+}
+
+async function collectReferrers(context: SyncContext, state: TargetState): Promise<Referrers> {
+  const together = new Map([[pathOf(state), state]]);
+  const linking = new Map<string, TargetState>();
+  const blocked = { together, linking: [], isBlocked: true };
+  for (const member of together.values()) {
+    for (const resource of await readReferrers(context, member)) {
+      const type = context.config.types.find((synced) => synced === resource.resourceType);
+      const path = `${resource.resourceType}/${resource.id}`;
+      if (together.has(path) || linking.has(path)) {
+        continue;
+      }
+      if (!type || !isOurs(context.config, resource) || together.size > MOST_TOGETHER) {
+        return blocked;
+      }
+      const referrer = { type, id: resource.id ?? '', version: resource.meta?.versionId, resource };
+      if (!(await isWanted(context, referrer))) {
+        if (await standsForAnother(context, referrer, resource)) {
+          return blocked;
+        }
+        together.set(path, referrer);
+      } else if (isMereLink(referrer, pathOf(member))) {
+        linking.set(path, referrer);
+      } else {
+        return blocked;
+      }
+    }
+  }
+  return { together, linking: [...linking.values()], isBlocked: false };
+}
+
 async function isWanted(context: SyncContext, { type, id }: TargetState): Promise<boolean> {
-  const source = await readSource(context, type, id, { isDeletionKnown: false, askDatabase: true });
+  const source = await readSource(context, type, id, {
+    isDeletionKnown: false,
+    askDatabase: true,
+  });
   return source !== undefined && isInScope(context, source);
 }
 
-/** The resources that link to one, as far as this sync wrote them. */
-async function readReferrers(context: SyncContext, { type, id }: TargetState): Promise<Referrer[]> {
+/** Whether a resource refers to another one only in its links; see TypeRules. */
+function isMereLink({ type, resource }: TargetState, path: string): boolean {
   const { link } = rulesOf(type);
   if (!link) {
-    return [];
+    return false;
   }
-  const { resources } = await searchTarget(context.target, type, {
-    path: `${type}?${link.search}=${type}/${id}`,
-  });
-  return resources
-    .filter((resource) => resource.id !== id && isOurs(context.config, resource))
-    .map((resource) => ({
-      type,
-      id: resource.id ?? '',
-      version: resource.meta?.versionId,
-      resource,
-    }));
-}
-
-interface Referrer extends TargetState {
-  resource: Resource;
+  const { [link.element]: _links, ...others } = resource as unknown as Record<string, unknown>;
+  return !refersTo(others, path);
 }
 
 /**
- * Nothing of ours links to it. Perhaps the last link has just gone: then a second DELETE succeeds. A 409 can also mean
- * that another client is writing the resource: then its version is another by now.
+ * Nothing that could go refers to it. Perhaps the last link has just gone: then a second DELETE succeeds. A 409 can also
+ * mean that another client is writing the resource: then its version is another by now.
  */
 async function deleteUnlinked(
   context: SyncContext,

@@ -186,6 +186,48 @@ export async function searchTarget(
   }
 }
 
+/**
+ * Reads what refers to a resource of the target: resources of any type, also such that this sync did not write.
+ *
+ * @param context - What the sync works with.
+ * @param state - The resource.
+ * @returns The resources that hold a reference to it.
+ * @throws SyncError; `untrusted` if the answer is no search result.
+ */
+export async function readReferrers(
+  { target }: SyncContext,
+  { type, id }: Pick<TargetState, 'type' | 'id'>,
+): Promise<Resource[]> {
+  const path = `${type}/${id}`;
+  try {
+    const query = `${type}?_id=${id}&_revinclude=*`;
+    const { body } = await target.send<Bundle>(HTTP_VERBS.GET, query, undefined, NO_CACHE);
+    if (body?.resourceType !== 'Bundle' || body.type !== 'searchset') {
+      throw untrusted(`Search for what refers to ${path}: the answer is no search result`);
+    }
+    const resources = (body.entry ?? []).flatMap(({ resource }) => resource ?? []);
+    return resources.filter((found) => {
+      return `${found.resourceType}/${found.id}` !== path && refersTo(found, path);
+    });
+  } catch (error) {
+    throw targetError(error);
+  }
+}
+
+/**
+ * Tells whether something holds a reference.
+ *
+ * @param value - A resource, or a part of one.
+ * @param path - `Type/id`.
+ * @returns True if a `reference` or a canonical in it is that path.
+ */
+export function refersTo(value: unknown, path: string): boolean {
+  if (typeof value === 'object' && value !== null) {
+    return Object.values(value).some((member) => refersTo(member, path));
+  }
+  return value === path;
+}
+
 /** The next page below our address, whatever the server calls itself: HAPI pages at `?…`, others at `Type?…`. */
 function nextPath({ link }: Bundle, type: string): string | undefined {
   const url = link?.find(({ relation }) => relation === 'next')?.url;

@@ -8,9 +8,9 @@ export interface TypeRules {
   hasActive?: boolean;
   /**
    * An element that does nothing but link to other resources, such as Patient.link. When the other resource is deleted,
-   * the link goes, so that it does not block the deletion. `search` is the search parameter that finds such links.
+   * the link goes, so that it does not block the deletion.
    */
-  link?: { element: string; reference: string; search: string };
+  link?: { element: string; reference: string };
 }
 
 const LIST: TypeRules = { identifier: 'list' };
@@ -30,7 +30,7 @@ export const TYPES = {
   Patient: {
     identifier: 'list',
     hasActive: true,
-    link: { element: 'link', reference: 'other', search: 'link' },
+    link: { element: 'link', reference: 'other' },
   },
   RelatedPerson: LIST_AND_ACTIVE,
   Device: LIST,
