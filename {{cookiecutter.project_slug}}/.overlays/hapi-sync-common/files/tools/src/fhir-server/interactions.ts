@@ -114,7 +114,8 @@ export async function create(
       ? undefined
       : onlyMatch(repository.findMatches(matchUrl), 'CREATE', matchUrl);
   await request.beforeWrite?.();
-  if (match) {
+  if (match && matchUrl !== undefined) {
+    repository.rememberMatch(matchUrl, match);
     const resource = latestVersionOf(match).resource!;
     const outcome = storageOutcome(
       'SUCCESSFUL_CREATE_WITH_CONDITIONAL_MATCH',

@@ -49,6 +49,7 @@ export class Repository {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   private readonly tagDefinitions = new TagDefinitions();
+  private readonly matchedVersions = new Map<string, { record: ResourceRecord; version: number }>();
   private transactionTime: string | undefined;
 
   constructor(now: () => number) {
@@ -87,6 +88,22 @@ export class Repository {
       );
     }
     return findRecords(this.store, type, criteria);
+  }
+
+  /**
+   * Remembers which version a resource had when a conditional create found it.
+   *
+   * @returns the version when one found it first. A conditional create in a bundle names this version, also after
+   * updates, as on a real HAPI.
+   */
+  rememberMatch(matchUrl: string, record: ResourceRecord): number {
+    const known = this.matchedVersions.get(matchUrl);
+    if (known?.record === record) {
+      return known.version;
+    }
+    const version = latestVersionOf(record).versionId;
+    this.matchedVersions.set(matchUrl, { record, version });
+    return version;
   }
 
   /**

@@ -268,13 +268,13 @@ export class Transaction {
     const condition = this.substitute(entry.ifNoneExist);
     const matchUrl = condition.trim() === '' ? undefined : qualifyMatchUrl(type, condition);
     const match = matchUrl === undefined ? undefined : this.findForCreate(matchUrl);
-    if (match) {
+    if (match && matchUrl !== undefined) {
       entry.response.status = statusText(200);
       entry.response.outcome = storageOutcome(
         'SUCCESSFUL_CREATE_WITH_CONDITIONAL_MATCH',
         `Existing resource matched URL: ${matchUrl}`,
       );
-      this.finishEntry(entry, body, match, latestVersionOf(match).versionId);
+      this.finishEntry(entry, body, match, this.repository.rememberMatch(matchUrl, match));
       return;
     }
     const record = this.repository.reserve(body, undefined);
