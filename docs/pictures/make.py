@@ -19,7 +19,7 @@ from rich.text import Text
 
 from tests.support import template
 from tests.support.browser import Browser
-from tests.support.local_servers import wait_for_addresses
+from tests.support.local_page import Dev, Page
 from tests.support.node import make_bin
 from tests.support.projects import installed
 
@@ -75,44 +75,45 @@ def draw(name: str, title: str, shown: str) -> None:
     )
 
 
+# What people may be called in a picture; nobody's data.
+PATIENTS = [("Ada", "Lovelace"), ("Grace", "Hopper"), ("Florence", "Nightingale")]
+WINDOW = (1400, 900)
+
+
 def show_page(project: Path) -> None:
-    """Write a picture of the local server's page, after some patients have come and one has gone."""
-    dev = subprocess.Popen(
-        ["node", "tools/bin/medplum-bots.cjs", "dev", "--port", "0", "--fhir-port", "0"],
-        cwd=project,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    """Write pictures of the local Medplum's page: a run that met a fault, and both servers compared."""
+    dev = Dev(project)
     try:
-        address = wait_for_addresses(dev)["MEDPLUM_BASE_URL"]
-        assert dev.stdout
-        next(line for line in dev.stdout if line.startswith("Watching"))
         with Browser() as browser:
-            browser.open(address)
-            rows = "return document.querySelectorAll('#outside tr').length"
-            for count in (1, 2, 3):
-                browser.run("document.getElementById('create').click()")
-                browser.wait_for(
-                    "return document.querySelectorAll('#patients tr').length", count.__eq__
-                )
-                browser.wait_for(rows, count.__eq__)
-            buttons = "[...document.querySelectorAll('#patients button')].filter((e) => e.innerText === arguments[0])"
-            browser.run(f"{buttons}.at(0).click()", "Change")
-            browser.run(f"{buttons}.at(-1).click()", "Delete")
-            browser.wait_for(rows, (2).__eq__)
-            runs = browser.wait_for(
-                "return document.getElementById('runs').innerText",
-                lambda text: "update" in text and "delete" in text,
-            )
-            assert "threw" not in runs
-            browser.run("document.documentElement.style.overflow = 'hidden'")
-            browser.run(
-                "document.querySelectorAll('#runs summary').forEach((e, at) => at < 2 && e.click())"
-            )
-            (HERE / "page.png").write_bytes(browser.picture(1180, 1080))
+            browser.resize(*WINDOW)
+            browser.prefer("light")
+            page = Page(browser, dev)
+            page.open("runs?status=succeeded")
+            for number, (given, family) in enumerate(PATIENTS, 1):
+                name = [{"given": [given], "family": family}]
+                identifier = [{"system": "https://example.com/mrn", "value": f"MRN-{number}"}]
+                patient = {"resourceType": "Patient", "name": name, "identifier": identifier}
+                [reference] = dev.call("POST", "resources", patient)["created"]
+                page.shows(f"^Runs {number} run")
+            dev.send("hapi-sync-simple-bot", {"resourceType": "Patient"})
+            dev.call("POST", "faults", {"kind": "503", "times": 2})
+            resource = dev.call("GET", f"resources/{reference}")
+            dev.call("PUT", f"resources/{reference}", {**resource, "birthDate": "1820-05-12"})
+            page.shows(f"^Runs {len(PATIENTS) + 1} runs")
+            page.open("runs")
+            page.press("hapi-sync-bot")
+            page.shows("Timeline.*503")
+            (HERE / "page.png").write_bytes(browser.picture(*WINDOW))
+            dev.call("POST", "faults", {"kind": "503"})
+            resource = dev.call("GET", f"resources/{reference}")
+            dev.call("PUT", f"resources/{reference}", {**resource, "gender": "female"})
+            page.open("compare/Patient")
+            page.shows("Different")
+            page.press("Florence Nightingale")
+            page.shows("- .gender")
+            (HERE / "compare.png").write_bytes(browser.picture(WINDOW[0], 760))
     finally:
-        dev.terminate()
-        dev.communicate()
+        dev.stop()
 
 
 def main() -> None:

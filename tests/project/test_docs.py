@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -34,6 +35,7 @@ DOCUMENTS = [
     "docs/debugging.md",
     "docs/deploying.md",
     "docs/local-fhir-server.md",
+    "docs/local-page.md",
     "docs/runtimes.md",
     "docs/testing.md",
     "docs/syncing.md",
@@ -164,10 +166,10 @@ def test_a_strangers_first_bot(new_project: NewProject) -> None:
     with ExitStack() as started:
         for command, said, variables in follow(project, "README.md", started):
             printed[command] = said
-            if command == "npm run setup:bots":  # then press "Create a patient"
+            if command == "npm run setup:bots":  # then press "Create"
                 patient = b'{"resourceType": "Patient", "telecom": [{"system": "phone", "value": "555-0100"}]}'
                 headers = {"Content-Type": "application/fhir+json"}
-                address = f"{variables['MEDPLUM_BASE_URL']}_local/patients"
+                address = f"{variables['MEDPLUM_BASE_URL']}_local/resources"
                 request = urllib.request.Request(address, patient, headers)  # noqa: S310 -- loopback
                 with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
                     assert answer.status == 200
@@ -182,13 +184,14 @@ def test_a_strangers_first_bot(new_project: NewProject) -> None:
 
 
 def wait_for_a_run(address: str, bot: str) -> None:
-    """Read the events that the local page lives on, until one tells of a run of the bot."""
-    with urllib.request.urlopen(f"{address}_local/events", timeout=30) as events:  # noqa: S310 -- loopback
-        for line in events:
-            if line.startswith(b"data:") and any(
-                run["bot"] == bot for run in json.loads(line[5:])["runs"]
-            ):
+    """Ask the local server, as its page does, until a run of the bot has ended."""
+    query = f"{address}_local/runs?bot={bot}&status=succeeded"
+    for _ in range(300):
+        with urllib.request.urlopen(query, timeout=30) as answer:  # noqa: S310 -- loopback
+            if json.load(answer)["runs"]:
                 return
+        time.sleep(0.1)
+    pytest.fail(f"{bot} did not run")
 
 
 def test_every_document_is_followed(baked: Callable[..., Path]) -> None:

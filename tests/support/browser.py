@@ -89,10 +89,24 @@ class Browser:
             time.sleep(0.05)
         return result
 
+    def resize(self, width: int, height: int) -> None:
+        """Show the page as on a screen of this size; a window cannot be as narrow as a phone."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._devtools("Emulation.setDeviceMetricsOverride", metrics)
+
+    def prefer(self, colour_scheme: str) -> None:
+        """Show the page as where the system is set to `light` or `dark`."""
+        features = [{"name": "prefers-color-scheme", "value": colour_scheme}]
+        self._devtools("Emulation.setEmulatedMedia", {"features": features})
+
     def picture(self, width: int, height: int) -> bytes:
-        """Make the window this large; return what it shows, as PNG."""
-        self._send("POST", "/window/rect", {"width": width, "height": height})
+        """Return what the page shows on a screen of this size, as PNG."""
+        self.resize(width, height)
         return base64.b64decode(self._send("GET", "/screenshot"))
+
+    def _devtools(self, command: str, parameters: dict[str, Any]) -> None:
+        """https://chromedevtools.github.io/devtools-protocol/"""
+        self._send("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def _send(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -237,7 +237,7 @@ describe('npm run dev', () => {
     const broken = await dev.next(/keeps running/);
     expect(broken).toContain('src/shared/greeting.ts:1:');
     expect(broken).toContain(`  1 | export function greeting(): string { return 'broken; }`);
-    await fetch(`${medplum}_local/patients`, {
+    await fetch(`${medplum}_local/resources`, {
       method: 'POST',
       body: '{"resourceType":"Patient"}',
     });
@@ -253,7 +253,7 @@ describe('npm run dev', () => {
       const { root } = repository(`const time = greeting();\n  throw new Error(time);`, runtime);
       const dev = start(root, 'dev', ...anyPorts);
       const [, medplum] = /(http:\/\/localhost:\d+\/)/.exec(await dev.next(/Watching/))!;
-      await fetch(`${medplum}_local/patients`, {
+      await fetch(`${medplum}_local/resources`, {
         method: 'POST',
         body: '{"resourceType":"Patient"}',
       });

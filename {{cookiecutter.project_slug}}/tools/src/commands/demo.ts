@@ -9,7 +9,7 @@ import { deploy } from '../deploy/deploy.ts';
 import type { Run } from '../medplum/bot-execution.ts';
 import { localTarget, startLocal } from '../local-servers.ts';
 import type { LocalServers } from '../local-servers.ts';
-import { living, nameOf } from '../page/page.ts';
+import { living, nameOf } from '../page/store-view.ts';
 import type { ExternalServer } from '../external-server.ts';
 
 /** How long a step may take, in milliseconds: bots retry, so it is generous. */

@@ -8,7 +8,7 @@ import type { RecordedRequest } from '../runtime/recorded-requests.ts';
 import type { SandboxError } from '../runtime/sandbox.ts';
 
 /** Older runs are forgotten. */
-const RUNS_KEPT = 200;
+const RUNS_KEPT = 1000;
 /** Requests of one run that are kept; a bot in a loop must not fill the memory. */
 const REQUESTS_KEPT = 1000;
 

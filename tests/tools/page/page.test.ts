@@ -1,0 +1,138 @@
+// What the page's server lets in and out, and what it pushes.
+import { request } from 'node:http';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { BotList, ServerLog } from '../../tools/src/page/api-types.ts';
+import { openPage } from './support.ts';
+import type { PageDesk } from './support.ts';
+
+let desk: PageDesk;
+
+beforeAll(async () => {
+  desk = await openPage();
+});
+afterAll(() => desk.server.stop());
+
+/** The status of a request with these headers, which `fetch` would not let through. */
+async function statusOf(
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const sent = request(new URL(path, desk.server.baseUrl), { method, headers }, (response) => {
+      response.resume();
+      resolve(response.statusCode!);
+    });
+    sent.on('error', reject);
+    sent.end(method === 'POST' ? '{"resourceType":"Patient"}' : undefined);
+  });
+}
+
+test('the document runs no inline script and loads nothing from elsewhere', async () => {
+  const response = await fetch(desk.server.baseUrl);
+  const policy = response.headers.get('content-security-policy')!;
+  expect(policy).not.toContain('unsafe');
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).toContain("script-src 'self'");
+  expect(await response.text()).not.toMatch(/https?:\/\//);
+});
+
+test('the script and the style are served', async () => {
+  for (const [file, type] of [
+    ['page.js', 'text/javascript'],
+    ['page.css', 'text/css'],
+  ] as const) {
+    const response = await fetch(`${desk.server.baseUrl}_local/${file}`);
+    expect(response.status, file).toBe(200);
+    expect(response.headers.get('content-type'), file).toContain(type);
+  }
+});
+
+test('pages of other sites get nothing', async () => {
+  const { host } = new URL(desk.server.baseUrl);
+  const evil = { Host: host, Origin: 'https://evil.example' };
+  expect(await statusOf('POST', '_local/resources', evil)).toBe(403);
+  expect(await statusOf('GET', '_local/runs', { Host: 'evil.example' })).toBe(403);
+  expect(await statusOf('GET', '_local/runs', { Host: host })).toBe(200);
+});
+
+test('a run is pushed when it starts and when it ends', async () => {
+  const id = await desk.bot(
+    `exports.handler = async () => {
+      await require('node:timers/promises').setTimeout(400);
+    };`,
+    { name: 'pushed' },
+  );
+  const response = await fetch(`${desk.server.baseUrl}_local/events`);
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  void desk.execute(id);
+  let text = '';
+  while (!/event: run\ndata: .*"succeeded"/.test(text)) {
+    text += (await reader.read()).value ?? '';
+  }
+  await reader.cancel();
+  expect(text).toMatch(/event: hello\ndata: .*"server"/);
+  expect(text).toMatch(/event: run\ndata: .*"pushed".*"running"/);
+});
+
+test('a bot is listed with its triggers, rights and what keeps it from running', async () => {
+  const policy = await desk.call('POST', 'fhir/R4/AccessPolicy', {
+    resourceType: 'AccessPolicy',
+    resource: [{ resourceType: 'Patient', readonly: true }, { resourceType: 'Task' }],
+  });
+  const accessPolicy = { reference: `AccessPolicy/${policy.body.id}` };
+  const id = await desk.bot(`exports.handler = async () => true;`, {
+    name: 'listed',
+    accessPolicy,
+  });
+  await desk.call('POST', 'fhir/R4/Subscription', {
+    resourceType: 'Subscription',
+    status: 'active',
+    reason: 'test',
+    criteria: 'Patient?active=true',
+    channel: { type: 'rest-hook', endpoint: `Bot/${id}` },
+    extension: [
+      {
+        url: 'https://medplum.com/fhir/StructureDefinition/subscription-supported-interaction',
+        valueCode: 'create',
+      },
+    ],
+  });
+  await desk.execute(id);
+  const { bots } = (await desk.page<BotList>('GET', 'bots')).body;
+  expect(bots.find(({ name }) => name === 'listed')).toMatchObject({
+    id,
+    hasMembership: true,
+    subscriptions: [{ criteria: 'Patient?active=true', interactions: ['create'], active: true }],
+    policy: [
+      { resourceType: 'Patient', readonly: true },
+      { resourceType: 'Task', readonly: false },
+    ],
+    runs: { total: 1, failed: 0, running: 0 },
+  });
+  const configured = bots.find(({ name }) => name === 'hapi-sync-bot');
+  expect(configured).toMatchObject({ source: 'src/bots/hapi-sync-bot.ts' });
+  expect(configured).not.toHaveProperty('id');
+  expect(configured!.secrets).toContainEqual({
+    name: 'HAPI_BASE_URL',
+    optional: false,
+    present: false,
+  });
+});
+
+test('e-mails and requests that only a real Medplum answers are shown', async () => {
+  const emails = await openPage({ features: ['email'] });
+  await emails.call('GET', 'fhir/R4/Patient/$export');
+  const email = { to: { name: 'A', address: 'a@example.com' }, subject: 'Hello', text: 'Hi' };
+  await emails.call('POST', 'email/v1/send', email, { 'Content-Type': 'application/json' });
+  const { body } = await emails.page<ServerLog>('GET', 'server-log');
+  await emails.server.stop();
+  expect(body.emails).toMatchObject([{ to: 'a@example.com', subject: 'Hello', text: 'Hi' }]);
+  expect(body.refused).toMatchObject([
+    {
+      method: 'GET',
+      path: '/fhir/R4/Patient/$export',
+      message: expect.stringContaining('not available locally') as string,
+    },
+  ]);
+});
