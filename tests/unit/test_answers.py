@@ -223,6 +223,7 @@ def test_what_github_and_gitlab_add_to_markdown_is_escaped(text: str, written: s
 
 
 @given(TEXT)
+@example('a "quoted" back\\slash')
 def test_json_keeps_any_text(text: str) -> None:
     assert json.loads(answers.json_text(text)) == text
 

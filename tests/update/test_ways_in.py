@@ -148,9 +148,15 @@ def uvx(github: dict[str, str], tmp_path: Path) -> dict[str, str]:
 
 
 @posix
+@pytest.mark.parametrize("released", [True, False], ids=["a tag", "a commit without a tag"])
 def test_the_readmes_command_makes_the_same_and_links_it(
-    uvx: dict[str, str], place: Path, tmp_path: Path
+    released: bool, uvx: dict[str, str], place: Path, tmp_path: Path
 ) -> None:
+    repository = tmp_path / "hub" / "org" / "medplum-bots.git"
+    checkout = f"v{VERSION}"
+    if not released:
+        template.git("tag", "--delete", checkout, cwd=repository)
+        checkout = template.git("rev-parse", "HEAD", cwd=repository).strip()
     hostile = (
         """It's '"the"' $one `id` $(id) ``` \\n \\' '' !! # \u2019 \u200f💉 = {x} */ </script>"""
     )
@@ -168,6 +174,7 @@ def test_the_readmes_command_makes_the_same_and_links_it(
         for line in (made / "README.md").read_text().splitlines()
         if line.startswith("uvx cruft create")
     ]
+    assert f" --checkout {checkout} " in line
     again = tmp_path / "again"
     again.mkdir()
     template.run("sh", "-c", line, cwd=again, env=uvx)
