@@ -1,10 +1,10 @@
 // How the deployment repeats a request: what it waits for, how long, and when it gives up.
 import { createServer } from 'node:http';
-import type { Server } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { isLocal } from '../../tools/src/deploy/http.ts';
-import { searchAll } from '../../tools/src/deploy/search.ts';
+import { search, searchAll } from '../../tools/src/deploy/search.ts';
 import { connect } from '../../tools/src/deploy/server.ts';
 
 const waits = vi.hoisted((): number[] => []);
@@ -176,4 +176,96 @@ it('knows which servers are on this machine', () => {
     'http://localhost.example.com/',
   ];
   expect(all.map(isLocal)).toEqual([true, true, true, false, false]);
+});
+
+describe('a server without end', () => {
+  const LIMITS = { milliseconds: 300, bytes: 1000, pages: 3 };
+
+  /** A server that answers the sign-in, and everything else by the function. */
+  async function withServer(
+    answer: (path: string, response: ServerResponse) => void,
+    use: (server: Awaited<ReturnType<typeof connect>>) => Promise<void>,
+  ): Promise<void> {
+    const endless = createServer((request, response) => {
+      if (request.url === '/oauth2/token') {
+        const token = { access_token: 'x', project: { reference: 'Project/p' } };
+        response.end(JSON.stringify(token));
+      } else {
+        answer(request.url ?? '', response);
+      }
+    });
+    await new Promise<void>((resolve) => endless.listen(0, '127.0.0.1', resolve));
+    const { port } = endless.address() as AddressInfo;
+    const address = `http://127.0.0.1:${port}/`;
+    const credentials = { name: 'local', clientId: 'c', clientSecret: 's', projectId: 'p' };
+    try {
+      await use(await connect({ ...credentials, baseUrl: address }, LIMITS));
+    } finally {
+      endless.closeAllConnections();
+      endless.close();
+    }
+  }
+
+  it('is given up when its answer takes too long, byte by byte', async () => {
+    await withServer(
+      (_, response) => {
+        const timer = setInterval(() => response.write(' '), 10);
+        response.on('close', () => clearInterval(timer));
+      },
+      async (server) => {
+        await expect(server.send('GET', 'Bot/1')).rejects.toThrow('gave no complete answer within');
+      },
+    );
+  });
+
+  it('is given up when its answer is too large, before all of it is read', async () => {
+    let sent = 0;
+    await withServer(
+      (_, response) => {
+        const write = (): void => {
+          while (!response.destroyed && sent < 700_000_000 && response.write('x'.repeat(100_000))) {
+            sent += 100_000;
+          }
+        };
+        response.on('drain', write);
+        write();
+      },
+      async (server) => {
+        await expect(server.send('GET', 'Bot/1')).rejects.toThrow('sent more than');
+      },
+    );
+    expect(sent).toBeLessThan(100_000_000);
+  });
+
+  it.each([
+    ['a page that names itself', () => 'Bot?page=1', 'does not end'],
+    ['new pages without end', (number: number) => `Bot?page=${number}`, 'more than 3 pages'],
+  ])('is given up at %s', async (_, next, message) => {
+    let asked = 0;
+    await withServer(
+      (_path, response) => {
+        asked++;
+        const url = `http://127.0.0.1/fhir/R4/${next(asked)}`;
+        const bundle = { resourceType: 'Bundle', link: [{ relation: 'next', url }] };
+        response.end(JSON.stringify(bundle));
+      },
+      async (server) => {
+        await expect(search(server, 'Bot?_count=1')).rejects.toThrow(message);
+      },
+    );
+    expect(asked).toBeLessThanOrEqual(4);
+  });
+
+  it('is not asked over http, unless it is on this machine', async () => {
+    const credentials = { name: 'x', clientId: 'c', clientSecret: 's', projectId: 'p' };
+    for (const address of [
+      'http://127.0.0.2:1/',
+      'http://10.0.0.1/',
+      'http://medplum.example.com/',
+    ]) {
+      await expect(connect({ ...credentials, baseUrl: address })).rejects.toThrow(
+        'over http the client secret could be read',
+      );
+    }
+  });
 });

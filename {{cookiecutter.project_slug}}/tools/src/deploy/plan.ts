@@ -13,6 +13,8 @@ import { KINDS } from './kinds/index.ts';
 import { DEPLOY_ORDER, REMOVE_ORDER } from './kinds/kind.ts';
 import type { Kind, Pair, PlanOptions, Subject } from './kinds/kind.ts';
 import { linkTo } from './links.ts';
+import { indexByOwner } from './owner-index.ts';
+import type { OwnerIndex } from './owner-index.ts';
 import { planOrphans } from './plan-orphans.ts';
 import { planResources } from './plan-resources.ts';
 import type { Obstacle, Reason, Warning } from './reasons.ts';
@@ -24,7 +26,10 @@ import type { Stored } from './stored.ts';
  */
 export function plan(desired: Desired, actual: Actual, options: PlanOptions): Plan {
   const owners = botsByKey(desired, actual);
-  const planned = desired.bots.map((bot) => planBot(bot, desired, actual, owners, options));
+  const index = indexByOwner(actual, desired.system);
+  const planned = desired.bots.map((bot) =>
+    planBot(bot, desired, { actual, index, owners }, options),
+  );
   const unbuilt = desired.failed.map(notDeployable);
   const changes = [...planned.map(({ change }) => change), ...unbuilt];
   // Of bots that --only leaves out, nothing is known.
@@ -54,6 +59,13 @@ function botsByKey({ system, environment }: Desired, { bots }: Actual): Owners {
   return owners;
 }
 
+/** What is stored, and to whom it belongs. */
+interface ServerState {
+  actual: Actual;
+  index: OwnerIndex;
+  owners: Owners;
+}
+
 interface PlannedBot {
   change: Change;
   warnings: Warning[];
@@ -62,8 +74,7 @@ interface PlannedBot {
 function planBot(
   desired: DesiredBot,
   { system, environment }: Desired,
-  actual: Actual,
-  owners: Owners,
+  { actual, index, owners }: ServerState,
   options: PlanOptions,
 ): PlannedBot {
   const found = findBot(desired, actual, owners);
@@ -104,7 +115,7 @@ function planBot(
     return blocked(bot, existing, obstacle);
   }
   const keys = [bot.key, ...previousKeys];
-  return planKinds({ bot, existing, keys, system, actual, options }, environment);
+  return planKinds({ bot, existing, keys, system, actual, index, options }, environment);
 }
 
 /** What this server or these credentials cannot do for the bot. */

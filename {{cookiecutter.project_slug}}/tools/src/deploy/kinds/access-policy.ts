@@ -1,7 +1,8 @@
 // The AccessPolicy: what a bot may read and write. It is attached to the bot's ProjectMembership.
 import type { AccessPolicy } from '@medplum/fhirtypes';
-import { tagOf, withTags } from '../identity.ts';
+import { withTags } from '../identity.ts';
 import { linkTo, token } from '../links.ts';
+import { ownedBy } from '../owner-index.ts';
 import { differences } from '../stored.ts';
 import type { Stored } from '../stored.ts';
 import type { Kind, Subject } from './kind.ts';
@@ -15,14 +16,12 @@ export const accessPolicyKind: Kind<AccessPolicy> = {
     return bot.policy?.type === 'own' ? [{ name: bot.key, ...bot.policy.fields }] : [];
   },
 
-  find({ actual, keys, system }) {
+  find({ actual, index, keys }) {
     // Only a project admin sees memberships, without which a policy is of no use.
     if (!actual.policies || !actual.memberships) {
       return undefined;
     }
-    return actual.policies.filter((policy) =>
-      keys.includes(tagOf(policy, policyTag(system)) ?? ''),
-    );
+    return ownedBy(index.policies, keys);
   },
 
   compare({ bot, system }, { wanted, stored }) {

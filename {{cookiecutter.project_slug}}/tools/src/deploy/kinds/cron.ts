@@ -1,7 +1,8 @@
 // Cron resources: several schedules of one bot, each with its own parameters. Medplum 5.2 and newer have them.
 import type { Cron } from '@medplum/fhirtypes';
-import { tagOf, withTags } from '../identity.ts';
+import { withTags } from '../identity.ts';
 import { linkTo, token } from '../links.ts';
+import { ownedBy } from '../owner-index.ts';
 import type { Reason } from '../reasons.ts';
 import { differences } from '../stored.ts';
 import type { Fields } from '../stored.ts';
@@ -24,10 +25,8 @@ export const cronKind: Kind<Cron> = {
     }));
   },
 
-  find({ actual, keys, system }) {
-    return actual.crons?.filter((cron) =>
-      keys.some((key) => tagOf(cron, cronTag(system))?.startsWith(`${key}/`)),
-    );
+  find({ actual, index, keys }) {
+    return actual.crons && ownedBy(index.crons, keys);
   },
 
   isSame(stored, wanted) {

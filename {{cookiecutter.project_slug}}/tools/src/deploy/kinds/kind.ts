@@ -2,6 +2,7 @@
 import type { Bot, Resource } from '@medplum/fhirtypes';
 import type { Actual } from '../actual.ts';
 import type { DesiredBot } from '../desired-bot.ts';
+import type { OwnerIndex } from '../owner-index.ts';
 import type { Reason, Warning } from '../reasons.ts';
 import type { Fields, Stored } from '../stored.ts';
 
@@ -24,6 +25,8 @@ export interface Subject {
   /** identifierSystem of the repository. */
   system: string;
   actual: Actual;
+  /** What the server has, by owner. */
+  index: OwnerIndex;
   options: PlanOptions;
 }
 

@@ -16,13 +16,12 @@ export const projectMembershipKind: Kind<ProjectMembership> = {
     return [{}];
   },
 
-  find({ actual, existing }) {
+  find({ actual, index, existing }) {
     if (!actual.policies || !actual.memberships) {
       return undefined;
     }
-    return actual.memberships
-      .filter((membership) => existing && membership.profile.reference === `Bot/${existing.id}`)
-      .slice(0, 1);
+    const memberships = existing ? index.memberships.get(`Bot/${existing.id}`) : undefined;
+    return memberships?.slice(0, 1) ?? [];
   },
 
   compare(subject, { stored }) {

@@ -6,6 +6,7 @@ import type { Actual } from '../actual.ts';
 import { SUBSCRIPTION_SECRET } from '../desired-bot.ts';
 import { tagOf, withTags } from '../identity.ts';
 import { linkTo, token } from '../links.ts';
+import { ownedBy } from '../owner-index.ts';
 import type { Reason, Trigger } from '../reasons.ts';
 import { differences } from '../stored.ts';
 import type { Fields, Stored } from '../stored.ts';
@@ -29,17 +30,14 @@ export const subscriptionKind: Kind<Subscription> = {
     });
   },
 
-  find({ actual, keys, system }) {
-    return actual.subscriptions.filter((subscription) =>
-      keys.includes(ownerKey(subscription, system) ?? ''),
-    );
+  find({ index, keys }) {
+    return ownedBy(index.subscriptions, keys);
   },
 
-  findAdoptable({ actual, existing, system }) {
-    return actual.subscriptions.filter(
-      (subscription) =>
-        existing && !ownerKey(subscription, system) && startsBot(subscription, existing),
-    );
+  findAdoptable({ index, existing }) {
+    return existing
+      ? index.foreignSubscriptions.filter((subscription) => startsBot(subscription, existing))
+      : [];
   },
 
   isSame(stored, wanted) {
@@ -106,11 +104,6 @@ export function subscriptionTag(system: string): string {
   return `${system}/subscription`;
 }
 
-/** `staging/hapi-sync-bot`, of a subscription of this repository. */
-function ownerKey(subscription: Subscription, system: string): string | undefined {
-  return tagOf(subscription, subscriptionTag(system))?.replace(/\/\d+$/, '');
-}
-
 /** Whether a subscription names this bot, by its id or by one of its identifiers. */
 export function startsBot({ channel }: Subscription, bot: Stored<Bot>): boolean {
   const endpoint = channel?.endpoint ?? '';
@@ -137,7 +130,7 @@ export function triggerOf({ criteria, extension = [] }: Partial<Subscription>): 
 
 /** A stored subscription keeps its number; others take the first that are free. */
 function tagFor(
-  { bot, keys, actual, system }: Subject,
+  { bot, keys, index, system }: Subject,
   pair: Pair<Subscription>,
   pairs: readonly Pair<Subscription>[],
 ): string {
@@ -146,11 +139,8 @@ function tagFor(
   if (isNumbered(pair)) {
     return tagOf(pair.stored, subscriptionTag(system)) ?? '';
   }
-  const used = new Set(
-    actual.subscriptions
-      .filter((subscription) => keys.includes(ownerKey(subscription, system) ?? ''))
-      .map((subscription) => tagOf(subscription, subscriptionTag(system))),
-  );
+  const owned = ownedBy(index.subscriptions, keys);
+  const used = new Set(owned.map((stored) => tagOf(stored, subscriptionTag(system))));
   const withoutNumber = pairs.filter((other) => !isNumbered(other));
   const candidates = Array.from(
     { length: used.size + pairs.length },

@@ -1,0 +1,319 @@
+// Every setting of medplum.config.json on its way to the server: webhooks, named policies, schedules, environments, and
+// what a plan says about bots that were renamed, removed, or switched off.
+import type {
+  AccessPolicy,
+  Bot,
+  Cron,
+  Project,
+  ProjectMembership,
+  Subscription,
+} from '@medplum/fhirtypes';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Actual } from '../../tools/src/deploy/actual.ts';
+import { loadDesired } from '../../tools/src/deploy/desired.ts';
+import { plan } from '../../tools/src/deploy/plan.ts';
+import { PROJECT, SYSTEM, all, run, startWorld, writeRepository } from './harness.ts';
+import type { TestBot, World } from './harness.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.stop());
+
+const BOT: TestBot = { name: 'sync-bot', subscriptions: [{ criteria: 'Patient' }] };
+const bot = async (): Promise<Bot> => (await all<Bot>(world, 'Bot'))[0]!;
+const membership = async (): Promise<ProjectMembership> => {
+  const { id } = await bot();
+  const members = await all<ProjectMembership>(world, 'ProjectMembership');
+  return members.find(({ profile }) => profile.reference === `Bot/${id}`)!;
+};
+const lineOf = (lines: string[], name: string): string =>
+  lines.find((line) => line.slice(2).startsWith(name)) ?? '';
+
+async function deployTwice(bots: TestBot[], environment?: string): Promise<void> {
+  const root = writeRepository(bots);
+  const options = environment === undefined ? {} : { environment };
+  expect((await run(world, root, options)).failed).toEqual([]);
+  expect((await run(world, root, options)).writes, 'the second run').toEqual([]);
+}
+
+describe('the settings of a bot', () => {
+  it('reach the Bot, and leave it when the configuration no longer has them', async () => {
+    const accessPolicy = [{ resourceType: 'Patient' }];
+    const cdsService = {
+      hook: 'patient-view',
+      title: 'Notes',
+      description: 'Shows notes',
+      prefetch: { patient: 'Patient/{{context.patientId}}' },
+    };
+    await deployTwice([
+      {
+        ...BOT,
+        accessPolicy,
+        publicWebhook: true,
+        streamingEnabled: true,
+        cdsService,
+        category: ['x'],
+      },
+    ]);
+    expect(await bot()).toMatchObject({
+      publicWebhook: true,
+      streamingEnabled: true,
+      category: [{ text: 'x' }],
+      cdsService: {
+        hook: 'patient-view',
+        prefetch: [{ key: 'patient', query: 'Patient/{{context.patientId}}' }],
+      },
+    });
+    await deployTwice([{ ...BOT, accessPolicy }]);
+    const now = await bot();
+    expect(now.publicWebhook, 'no one may call it any more').toBeUndefined();
+    expect(now.cdsService).toBeUndefined();
+    expect(now.category, 'left alone if it is not named').toEqual([{ text: 'x' }]);
+  });
+
+  it('have other values in another environment', async () => {
+    const environments = { staging: { timeout: 90, cron: '0 4 * * *' } };
+    await deployTwice([{ ...BOT, timeout: 20, environments }]);
+    expect(await bot()).toMatchObject({ timeout: 20 });
+    await deployTwice([{ ...BOT, timeout: 20, environments }], 'staging');
+    const [, staging] = await all<Bot>(world, 'Bot');
+    expect(staging).toMatchObject({ timeout: 90, cronString: '0 4 * * *' });
+  });
+});
+
+describe('the subscriptions of a bot', () => {
+  it('have what the configuration says, with the value of a project secret', async () => {
+    const project = await world.server.repository.readResource<Project>('Project', PROJECT);
+    await world.server.repository.updateResource({
+      ...project,
+      secret: [{ name: 'SIGNATURE', valueString: 'topsecret' }],
+    });
+    const subscription = {
+      criteria: 'Patient',
+      interactions: ['create'],
+      preCommit: true,
+      maxAttempts: 3,
+      payload: 'application/fhir+json',
+      secret: 'SIGNATURE',
+      end: '2030-01-01T00:00:00Z',
+    };
+    const root = writeRepository([{ ...BOT, subscriptions: [subscription] }]);
+    const { lines, failed } = await run(world, root);
+    expect(failed).toEqual([]);
+    expect(lines.join('\n')).not.toContain('topsecret');
+    const [stored] = await all<Subscription>(world, 'Subscription');
+    expect(stored).toMatchObject({
+      end: '2030-01-01T00:00:00Z',
+      channel: { payload: 'application/fhir+json' },
+    });
+    const values = (stored?.extension ?? []).map(
+      ({ url, ...value }) => [url.split('/').at(-1), Object.values(value)[0]] as const,
+    );
+    expect(values).toEqual([
+      ['subscription-supported-interaction', 'create'],
+      ['pre-commit-bot', true],
+      ['subscription-max-attempts', 3],
+      ['subscription-secret', 'topsecret'],
+    ]);
+    expect((await run(world, root)).writes).toEqual([]);
+  });
+
+  it('are switched on again, and the plan says why the server switched them off', async () => {
+    const root = writeRepository([BOT]);
+    await run(world, root);
+    const [stored] = await all<Subscription>(world, 'Subscription');
+    await world.server.repository.updateResource({
+      ...stored!,
+      status: 'error',
+      error: 'too many\nfailures',
+    });
+    const { lines } = await run(world, root);
+    expect(lineOf(lines, 'sync-bot')).toBe(
+      '~ sync-bot  subscription (was off: Patient; error: too many failures)',
+    );
+    const [now] = await all<Subscription>(world, 'Subscription');
+    expect(now).toMatchObject({ status: 'active' });
+    expect(now).not.toHaveProperty('error');
+  });
+
+  it('are adopted if they name the bot by its identifier, which Medplum never runs', async () => {
+    await run(world, writeRepository([{ ...BOT, subscriptions: [] }]));
+    const endpoint = 'Bot?identifier=urn:medplum-bots:test|local/sync-bot';
+    await world.server.repository.createResource<Subscription>({
+      resourceType: 'Subscription',
+      status: 'active',
+      reason: 'by hand',
+      criteria: 'Patient',
+      channel: { type: 'rest-hook', endpoint },
+    });
+    expect((await run(world, writeRepository([BOT]))).failed).toEqual([]);
+    const subscriptions = await all<Subscription>(world, 'Subscription');
+    expect(subscriptions.map(({ channel }) => channel?.endpoint)).toEqual([
+      `Bot/${(await bot()).id}`,
+    ]);
+  });
+});
+
+describe('the access policy of a bot', () => {
+  const createPolicy = (name: string): Promise<AccessPolicy> =>
+    world.server.repository.createResource<AccessPolicy>({
+      resourceType: 'AccessPolicy',
+      name,
+      resource: [{ resourceType: 'Patient' }],
+    });
+
+  it('can be one that the project has, with parameters', async () => {
+    const { id } = await createPolicy('Nurses');
+    const parameters = { ward: 'A', clinic: { reference: 'Organization/1' } };
+    await deployTwice([{ ...BOT, accessPolicy: { policy: 'Nurses', parameters } }]);
+    expect((await membership()).access).toEqual([
+      {
+        policy: { reference: `AccessPolicy/${id}` },
+        parameter: [
+          { name: 'ward', valueString: 'A' },
+          { name: 'clinic', valueReference: { reference: 'Organization/1' } },
+        ],
+      },
+    ]);
+    await deployTwice([{ ...BOT, accessPolicy: 'Nurses' }]);
+    const { access, accessPolicy } = await membership();
+    expect([access, accessPolicy?.reference]).toEqual([undefined, `AccessPolicy/${id}`]);
+  });
+
+  it('blocks the bot alone if the project has none, or two, of that name', async () => {
+    const root = writeRepository([{ ...BOT, accessPolicy: 'Nurses' }, { name: 'other-bot' }]);
+    const first = await run(world, root);
+    expect(first.changed).toEqual(['other-bot']);
+    expect(first.failed).toEqual([
+      { name: 'sync-bot', message: 'the project has no access policy with the name "Nurses"' },
+    ]);
+    await createPolicy('Nurses');
+    await createPolicy('Nurses');
+    expect((await run(world, root)).failed[0]?.message).toContain('several access policies');
+  });
+});
+
+describe('the schedules of a bot', () => {
+  const jobs = [
+    { name: 'night', cron: '0 3 * * *', parameters: { full: true, limit: 10 } },
+    { name: 'noon', cron: '0 12 * * *', active: false },
+  ];
+
+  const NOTHING: Actual = {
+    projectId: PROJECT,
+    project: { resourceType: 'Project', features: ['bots', 'cron'] },
+    bots: [],
+    memberships: [],
+    subscriptions: [],
+    policies: [],
+    crons: [],
+    resources: [],
+  };
+  const OPTIONS = { force: false, prune: true, skipFailed: false };
+  const cron = (name: string, members: Partial<Cron>): Cron & { id: string } => ({
+    resourceType: 'Cron',
+    id: name,
+    active: true,
+    cronString: '0 3 * * *',
+    targetReference: { reference: 'Bot/b' },
+    onBehalfOf: { reference: 'ProjectMembership/m' },
+    meta: { tag: [{ system: `${SYSTEM}/cron`, code: `local/sync-bot/${name}` }] },
+    ...members,
+  });
+
+  it('are Cron resources that run with the rights of the bot', () => {
+    const desired = loadDesired(writeRepository([{ ...BOT, cronJobs: jobs }]), 'local');
+    const { steps } = plan(desired, NOTHING, OPTIONS).changes[0]!;
+    const types = steps.map((step) => (step.type === 'write' ? step.resourceType : step.type));
+    expect(types.indexOf('Cron')).toBeGreaterThan(types.indexOf('ProjectMembership'));
+    const crons = steps.filter((step) => step.type === 'write' && step.resourceType === 'Cron');
+    expect(crons).toHaveLength(2);
+    expect(crons[0]).toMatchObject({
+      fields: {
+        active: true,
+        cronString: '0 3 * * *',
+        targetReference: { reference: 'Bot/local/sync-bot' },
+        onBehalfOf: { reference: 'ProjectMembership/local/sync-bot' },
+        parameter: [
+          { name: 'full', valueBoolean: true },
+          { name: 'limit', valueInteger: 10 },
+        ],
+      },
+    });
+  });
+
+  it('are changed in place, and removed with --prune', () => {
+    const cronJobs = [{ name: 'night', cron: '0 4 * * *' }];
+    const desired = loadDesired(writeRepository([{ ...BOT, cronJobs }]), 'local');
+    const identifier = [{ system: SYSTEM, value: 'local/sync-bot' }];
+    const actual: Actual = {
+      ...NOTHING,
+      bots: [{ resourceType: 'Bot', id: 'b', identifier }],
+      memberships: [
+        {
+          resourceType: 'ProjectMembership',
+          id: 'm',
+          project: { reference: `Project/${PROJECT}` },
+          user: { reference: 'Bot/b' },
+          profile: { reference: 'Bot/b' },
+        },
+      ],
+      crons: [cron('night', {}), cron('noon', {})],
+    };
+    const { steps, reasons } = plan(desired, actual, OPTIONS).changes[0]!;
+    expect(reasons).toContainEqual({ type: 'cron-changed', job: 'night', members: ['cronString'] });
+    expect(reasons).toContainEqual({ type: 'cron-unwanted', job: 'noon', removed: true });
+    const written = steps.filter((step) => step.type === 'write' && step.resourceType === 'Cron');
+    expect(written).toMatchObject([
+      { existing: { id: 'night' }, fields: { cronString: '0 4 * * *' } },
+    ]);
+    expect(steps.at(-1)).toMatchObject({ type: 'remove', existing: { id: 'noon' } });
+  });
+
+  it('block the bot on a server that has no such resources', async () => {
+    const { failed } = await run(world, writeRepository([{ ...BOT, cronJobs: jobs }]));
+    expect(failed.map(({ message }) => message)).toEqual([
+      'this server has no Cron resources: "cronJobs" needs Medplum 5.2',
+    ]);
+  });
+});
+
+describe('a bot that the configuration no longer has', () => {
+  it('is said to be still running, with what starts it', async () => {
+    await run(world, writeRepository([{ ...BOT, cron: '0 3 * * *' }]));
+    const { lines } = await run(world, writeRepository([]));
+    expect(lineOf(lines, 'sync-bot')).toContain(
+      'it is still running, started by Patient; cron 0 3 * * *; --prune removes it',
+    );
+  });
+
+  it('is recognised in a new one with the same code and triggers', async () => {
+    const code = 'exports.handler = async () => 7;\n';
+    await run(world, writeRepository([{ ...BOT, code }]));
+    const root = writeRepository([{ ...BOT, name: 'patient-bot', code }]);
+    const { lines, changes } = await run(world, root);
+    expect(lineOf(lines, 'sync-bot')).toContain(
+      'if it is patient-bot now, add its old name to "previousNames" of patient-bot',
+    );
+    expect(changes.find(({ name }) => name === 'sync-bot')?.reasons).toMatchObject([
+      { type: 'not-configured', renamedTo: 'patient-bot', removal: { type: 'prune' } },
+    ]);
+  });
+});
+
+describe('with skipFailed', () => {
+  it('deploys the other bots, and names the one that lacks a secret or a bundle', async () => {
+    const root = writeRepository([
+      { ...BOT, secrets: ['TOKEN'] },
+      { name: 'broken-bot', code: 'exports.handler = async () => {' },
+      { name: 'good-bot' },
+    ]);
+    await expect(run(world, root)).rejects.toThrow('dist/bots/broken-bot.js does not parse');
+    const { changed, failed } = await run(world, root, { skipFailed: true });
+    expect(changed).toEqual(['good-bot']);
+    expect(failed.map(({ name }) => name)).toEqual(['sync-bot', 'broken-bot']);
+    expect(failed[0]?.message).toBe('the project has no secret TOKEN');
+  });
+});
