@@ -8,6 +8,7 @@ NAMES = (
     "deploy",
     "sync",
     "reconcile",
+    "neighbours",
     "real_data",
     "local_servers",
     "tests",

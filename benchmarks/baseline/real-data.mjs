@@ -44,7 +44,7 @@ const resources = readResources();
 const types = inOrder([...new Set([...resources.values()].map(({ resourceType }) => resourceType))]);
 const source = memorySource();
 const authority = `urn:benchmark:${Date.now()}`;
-const config = { types, onDelete: 'delete', retryForMs: 2_000, authority };
+const config = { types, onDelete: 'delete', retryForMs: 1_200, authority };
 console.log = () => undefined; // a line for each resource that is refused
 
 async function run(mode, dryRun = false) {

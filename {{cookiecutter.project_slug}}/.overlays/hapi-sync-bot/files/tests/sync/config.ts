@@ -9,7 +9,7 @@ export function testConfig(changes: Partial<SyncConfig> = {}): SyncConfig {
   return {
     types: ['Patient'],
     onDelete: 'delete',
-    retryForMs: 2_000,
+    retryForMs: 1_200,
     authority: AUTHORITY,
     ...changes,
   };

@@ -35,7 +35,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function syncs(patientId = id, isDeletionKnown = false, ms = 2_000): Promise<SyncResult> {
+function syncs(patientId = id, isDeletionKnown = false, ms = 60_000): Promise<SyncResult> {
   const deadline = clock.now() + ms;
   const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: external.baseUrl } };
   const target = connectTarget(secrets, deadline);

@@ -19,7 +19,7 @@ export interface SyncConfig {
   /** Which resources belong on the target; all, if it is left out. A subscription's criteria cannot say this: when a resource stops matching them, no event is sent. */
   inScope?: (resource: Resource) => boolean;
   /**
-   * How long the sync bot keeps trying while the target is down, in milliseconds: 2,000 make three tries. A bot that
+   * How long the sync bot keeps trying while the target is down, in milliseconds: 1,200 make three tries. A bot that
    * waits holds one of the 20 workers that run the bots of all projects; the reconciler repairs what was missed.
    */
   retryForMs: number;
@@ -39,7 +39,7 @@ export function syncConfig(secrets: Secrets): SyncConfig {
   return {
     types: ['Patient'],
     onDelete: 'delete',
-    retryForMs: 2_000,
+    retryForMs: 1_200,
     authority: optionalSecret(secrets, 'HAPI_SOURCE_SYSTEM') ?? 'https://medplum.com',
   };
 }

@@ -196,8 +196,8 @@ async function createTombstone(context: SyncContext, state: TargetState): Promis
   }
 }
 
-/** While a server is down, each wait is up to twice as long as the one before; 2 s allow three tries. */
-const FIRST_OUTAGE_DELAY_MS = 600;
+/** While a server is down, each wait is up to twice as long as the one before; 1.2 s allow three tries. */
+const FIRST_OUTAGE_DELAY_MS = 400;
 
 /** Decides after each error whether to try again, and when. Counts what was waited for, so a new one for each run. */
 function retryPolicy({
