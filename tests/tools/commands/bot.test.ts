@@ -34,6 +34,7 @@ const BOTS = {
   looper: `await null;
   for (;;);`,
   waiter: `await fetch(event.secrets['TARGET']!.valueString + '/slow');`,
+  sleeper: `await new Promise(() => undefined);`,
   timer: `const wait: string = 'setTimeout';
   return (0, eval)(wait)(() => undefined, 1);`,
   reader: `console.log(String(event.input));
@@ -55,7 +56,7 @@ beforeAll(async () => {
     name,
     source: `src/bots/${name}.ts`,
     dist: `dist/bots/${name}.js`,
-    runtimeVersion: name === 'waiter' ? 'awslambda' : 'vmcontext',
+    runtimeVersion: ['waiter', 'sleeper'].includes(name) ? 'awslambda' : 'vmcontext',
     timeout: 1,
     accessPolicy: [{ resourceType: 'Observation' }, { resourceType: 'Patient', readonly: true }],
     secrets: ['API_KEY', { name: 'TARGET', optional: true }],

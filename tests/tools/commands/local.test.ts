@@ -264,6 +264,67 @@ describe('npm run dev', () => {
   );
 });
 
+describe('npm run dev, beyond saving a file', () => {
+  const config = (names: string[], secrets: string[] = []): string => {
+    const bots = names.map((name) => {
+      const common = { name, source: `src/bots/${name}.ts`, dist: `dist/bots/${name}.js` };
+      return { ...common, runtimeVersion: 'vmcontext', secrets: name === 'one' ? secrets : [] };
+    });
+    return JSON.stringify({ identifierSystem: 'urn:test:local', bots });
+  };
+
+  it('lets only the bot wait that lacks a secret, until the secret is saved', async () => {
+    const { root } = repository();
+    writeFileSync(join(root, 'medplum.config.json'), config(['one', 'two', 'three'], ['API_KEY']));
+    const dev = start(root, 'dev', ...anyPorts);
+    const first = await dev.next(/Watching/);
+    expect(first).toContain(
+      'waiting one needs the secret API_KEY: write API_KEY=<value> into .env.local.secrets',
+    );
+    expect(first).toMatch(/deployed two new/);
+    expect(first).not.toMatch(/deployed one/);
+    writeFileSync(join(root, '.env.local.secrets'), 'API_KEY=x\n');
+    expect(await dev.next(/deployed one/)).toContain('deployed one new');
+  });
+
+  it('takes a bot away that is no longer in medplum.config.json', async () => {
+    const { root } = repository();
+    writeFileSync(join(root, 'medplum.config.json'), config(['one', 'two', 'three']));
+    const dev = start(root, 'dev', ...anyPorts);
+    await dev.next(/Watching/);
+    rmSync(join(root, 'src/bots/three.ts'));
+    writeFileSync(join(root, 'medplum.config.json'), config(['one', 'two']));
+    expect(await dev.next(/removed three/)).toContain('is no longer in medplum.config.json');
+  });
+
+  it('goes on where src/ is deleted and restored', async () => {
+    const { root, write } = repository();
+    writeFileSync(join(root, 'medplum.config.json'), config(['one', 'two', 'three']));
+    const dev = start(root, 'dev', ...anyPorts);
+    await dev.next(/Watching/);
+    cpSync(join(root, 'src'), join(root, 'kept'), { recursive: true });
+    rmSync(join(root, 'src'), { recursive: true });
+    await dev.next(/keeps running/);
+    cpSync(join(root, 'kept'), join(root, 'src'), { recursive: true });
+    await dev.next(/no bundle changed|deployed/);
+    write('src/bots/two.ts', bot('return { restored: greeting() };'));
+    expect(await dev.next(/deployed two/)).toContain('src/bots/two.ts changed');
+  });
+
+  it('starts with the resources of a file', async () => {
+    const { root } = repository();
+    writeFileSync(join(root, 'seed.json'), '[{"resourceType":"Patient","active":true}]');
+    const local = start(root, 'local', ...anyPorts, '--seed', 'seed.json');
+    const text = await local.next(/Everything is in memory/);
+    const [address = ''] = /http:\/\/localhost:\d+\//.exec(text)!;
+    const [, secret] = /MEDPLUM_CLIENT_SECRET +(\S+)/.exec(text)!;
+    const pair = Buffer.from(`${LOCAL.clientId}:${secret}`).toString('base64');
+    const headers = { Authorization: `Basic ${pair}` };
+    const found = await fetch(`${address}fhir/R4/Patient`, { headers });
+    expect(((await found.json()) as { entry: unknown[] }).entry).toHaveLength(1);
+  });
+});
+
 describe('npm run demo', () => {
   it('builds what is not built, and ends well where the bot runs', async () => {
     const { root } = repository();
