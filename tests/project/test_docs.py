@@ -37,6 +37,7 @@ DOCUMENTS = [
     "docs/local-fhir-server.md",
     "docs/local-page.md",
     "docs/runtimes.md",
+    "docs/local-development.md",
     "docs/testing.md",
     "docs/syncing.md",
     "docs/troubleshooting.md",

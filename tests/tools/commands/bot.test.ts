@@ -152,6 +152,10 @@ describe('npm run bot, with a Medplum', () => {
     ],
     ['looper', ['did not stop to wait for anything', 'To fix it: end the loop']],
     [
+      'sleeper',
+      ['timed out after 1 s while it waited', 'To fix it: raise "timeout" of sleeper'],
+    ],
+    [
       'timer',
       [
         'failed  ReferenceError: setTimeout is not defined',
