@@ -278,7 +278,7 @@ describe('the answer to a DELETE', () => {
 
 describe('the answer to a transaction', () => {
   const other = 'other';
-  const good = { response: { status: '201 Created', location: '', etag: '1' } };
+  const good = { response: { status: '201 Created', etag: '1' } };
   const bundle = (...entry: object[]): object => ({
     resourceType: 'Bundle',
     type: 'transaction-response',
