@@ -6,8 +6,9 @@ import { bundle } from '../../../esbuild-script.mjs';
 import { loadConfig } from '../config/config.ts';
 import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
+import { carriedExports } from './carried-exports.ts';
 import type { BundleInfo, Manifest } from './manifest.ts';
-import { carriedExports, sharedExports } from './shared-exports.ts';
+import { sharedExports } from './shared-exports.ts';
 import type { SharedExport } from './shared-exports.ts';
 
 export interface BotAnalysis extends Pick<BundleInfo, 'bytes' | 'own' | 'shared' | 'packages'> {

@@ -2,7 +2,6 @@
 // and only the code that the bundler kept.
 import { readFileSync } from 'node:fs';
 import type { RuntimeVersion } from '../config/config.ts';
-import { sourceFinder } from '../runtime/source-maps.ts';
 import type { SourcePlace } from '../runtime/source-maps.ts';
 import type { Finding } from './finding.ts';
 import { findFreeNames } from './free-names.ts';
@@ -45,6 +44,8 @@ export async function checkBundle(bundle: Bundle): Promise<Finding[]> {
   if (free.length === 0) {
     return [];
   }
+  // It loads the runtimes, which most builds do not need.
+  const { sourceFinder } = await import('../runtime/source-maps.ts');
   const findSource = sourceFinder(bundle.readMap(), bundle.folder);
   const inPackages = new Map<string, { place: SourcePlace; names: Set<string> }>();
   const findings: Finding[] = [];

@@ -2,7 +2,6 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSync } from 'rolldown/utils'; // comes with vite, which parses with it
-import { sourceFinder } from '../runtime/source-maps.ts';
 import type { Finding } from './finding.ts';
 
 export interface SharedExport {
@@ -127,36 +126,4 @@ function missingTags({ comment, function: definition }: SharedExport): string[] 
     tags.push('@returns');
   }
   return tags;
-}
-
-/**
- * Which exports are in a bundle, read from its source map: tree shaking leaves no line of the others.
- *
- * @param code - the bundle, not minified
- * @param map - its source map
- * @param folder - where the bundle is
- * @param exports - to look for
- */
-export function carriedExports(
-  code: string,
-  map: string,
-  folder: string,
-  exports: readonly SharedExport[],
-): SharedExport[] {
-  const findSource = sourceFinder(map, folder);
-  const carried = new Set<string>();
-  code.split('\n').forEach((text, index) => {
-    const place = findSource(index + 1, text.search(/\S|$/) + 1);
-    if (place) {
-      carried.add(`${place.file}:${place.line}`);
-    }
-  });
-  return exports.filter(({ file, first, last }) => {
-    for (let line = first; line <= last; line++) {
-      if (carried.has(`${file}:${line}`)) {
-        return true;
-      }
-    }
-    return false;
-  });
 }
