@@ -13,9 +13,7 @@ from tests.support import local_fhir
 from tests.support.hapi_server import HapiServer
 
 SEQUENCES = 300
-LEAST_EQUAL = (
-    0.995  # what still differs is listed in docs/local-fhir-server.md of a generated repository
-)
+LEAST_EQUAL = 0.995  # docs/local-fhir-server.md of a generated repository lists what differs
 
 
 def test_random_sequences_are_answered_as_by_a_real_server(
