@@ -3,6 +3,8 @@
 //   npm run build -- --production   and minifies
 import { Command } from 'commander';
 import { build } from 'esbuild';
+import useCompileCache from './tools/bin/compile-cache.cjs';
+useCompileCache(); // for what is imported from here on
 const { externalPackages } = await import('./tools/src/config/bot-layer.ts');
 const { bundleBots } = await import('./tools/src/bundling/bundle-bots.ts');
 const { LOG_OVERRIDE } = await import('./tools/src/bundling/esbuild-messages.ts');
