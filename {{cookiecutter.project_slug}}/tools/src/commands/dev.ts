@@ -34,8 +34,7 @@ async function dev(options: ServerOptions): Promise<void> {
   servers.medplum.runs.on('started', (run) => maps.remember(run.bot.name ?? '', run.code));
   servers.medplum.runs.on('ended', (run) => showRun(run, maps));
   const session = new DevSession(servers);
-  await session.update([]);
-  await watchSources((paths) => session.update(paths));
+  await Promise.all([session.update([]), watchSources((paths) => session.update(paths))]);
   const keys = createKeys(servers, maps);
   listenToKeys(keys);
   console.log(dim('Watching src/ and medplum.config.json; end with Ctrl+C.'));
