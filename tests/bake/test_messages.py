@@ -130,6 +130,10 @@ GROUPS = {
 LEFT_OUT = {
     r"^(HAPI-|Resource was deleted|The local server sorts)": "the local FHIR server speaks as HAPI does, to bots",
     r"^(Cannot authenticate|Must specify bot|Content could not|The \"iterable\")": "Medplum's own words",
+    r"^Expected \$\{": "Medplum's own words, about the output of a custom operation",
+    r"^Expected at most": "Medplum's own words, about the output of a custom operation",
+    r"^(\$\w+ (with|of|inside)|\$(everything|expand|validate-code|graphql) |The parameter \$\{|A streaming bot)": "the beginning of a refusal; docs/runtimes.md explains all of them",
+    r"^GraphQL failed": "a fault inside the local server",
     r"^(Cursor fails|The user aborted)": "inside of libraries that are imitated",
     r"^no network in this test$": "part of a test that new:bot writes",
     r"^\$\{(mistakes|errors|error|plan|failed|name\}: \$\{message)": "joins messages that are collected themselves",

@@ -14,7 +14,9 @@ afterEach(() => {
 
 test('waits are random, double, and end at five seconds', () => {
   vi.spyOn(Math, 'random').mockReturnValue(1);
-  expect([1, 2, 3, 4, 5, 6, 20].map((attempt) => retryDelay(attempt))).toEqual([200, 400, 800, 1600, 3200, 5000, 5000]);
+  expect([1, 2, 3, 4, 5, 6, 20].map((attempt) => retryDelay(attempt))).toEqual([
+    200, 400, 800, 1600, 3200, 5000, 5000,
+  ]);
   vi.spyOn(Math, 'random').mockReturnValue(0);
   expect(retryDelay(3)).toBe(0);
 });
@@ -28,10 +30,13 @@ test('Retry-After comes first: seconds, or a date', () => {
   expect(retryDelay(1, ' 3 '), 'and a little more, so that not all come back at once').toBe(3200);
 });
 
-test.each(['', ' ', 'soon', '3rd', 'in 3', null, undefined])('a Retry-After of %j is as good as none', (header) => {
-  vi.spyOn(Math, 'random').mockReturnValue(0.5);
-  expect(retryDelay(1, header)).toBe(100);
-});
+test.each(['', ' ', 'soon', '3rd', 'in 3', null, undefined])(
+  'a Retry-After of %j is as good as none',
+  (header) => {
+    vi.spyOn(Math, 'random').mockReturnValue(0.5);
+    expect(retryDelay(1, header)).toBe(100);
+  },
+);
 
 test('tries again until it works', async () => {
   const attempts: number[] = [];
@@ -70,7 +75,8 @@ test('withTimeout ends work that takes too long, and leaves no timer behind', as
   vi.mocked(clock.sleep).mockRestore();
   const endless = withTimeout(
     1,
-    (signal) => new Promise((_resolve, reject) => (signal.onabort = () => reject(new Error('ended')))),
+    (signal) =>
+      new Promise((_resolve, reject) => (signal.onabort = () => reject(new Error('ended')))),
   );
   await expect(endless).rejects.toThrow('ended');
   const sleep = vi.spyOn(clock, 'sleep');

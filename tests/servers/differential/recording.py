@@ -17,7 +17,7 @@ from tests.servers.differential.compare import Difference, compare
 from tests.servers.differential.server import Answer, Server
 from tests.servers.differential.steps import Step, step_from_json, step_to_json
 
-RECORDING = Path(__file__).parents[1] / "recordings" / "hapi-sequences.json"
+RECORDING = Path(__file__).parent / "hapi-sequences.json"
 LONGEST_TEXT = 100  # of an OperationOutcome: only the number in it is compared
 IDS = {
     "u1": "6f1b1c3e-0000-4000-8000-0000000000a1",

@@ -295,13 +295,11 @@ describe('the environment', () => {
       MEDPLUM_CLIENT_SECRET: 's',
     };
     expect(await read(['production'], {}, all)).toEqual({
-      ...{
-        name: 'production',
-        baseUrl: 'http://localhost:8103/',
-        projectId: 'q',
-        clientId: 'd',
-        clientSecret: 's',
-      },
+      name: 'production',
+      baseUrl: 'http://localhost:8103/',
+      projectId: 'q',
+      clientId: 'd',
+      clientSecret: 's',
     });
   });
 

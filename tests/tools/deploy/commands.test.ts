@@ -411,14 +411,12 @@ describe('npm run import', () => {
     const { bots } = JSON.parse(readFileSync(join(root, 'medplum.config.json'), 'utf8'));
     expect(bots).toEqual([
       {
-        ...{
-          name: 'legacy-sync',
-          runtimeVersion: 'vmcontext',
-          timeout: 20,
-          cron: '0 3 * * *',
-          source: 'src/bots/legacy-sync.ts',
-          dist: 'dist/bots/legacy-sync.js',
-        },
+        name: 'legacy-sync',
+        runtimeVersion: 'vmcontext',
+        timeout: 20,
+        cron: '0 3 * * *',
+        source: 'src/bots/legacy-sync.ts',
+        dist: 'dist/bots/legacy-sync.js',
         subscriptions: [{ criteria: 'Patient', headers: ['X-A: b'] }],
       },
     ]);
@@ -528,13 +526,11 @@ describe('npm run doctor', () => {
     const theirs = await repository.createResource<Bot>({ resourceType: 'Bot', name: 'Theirs' });
     const recorded = new Date().toISOString();
     await repository.createResource({
-      ...{
-        resourceType: 'AuditEvent',
-        outcome: '4',
-        recorded,
-        agent: [{ requestor: false }],
-        source: { observer: { display: 'x' } },
-      },
+      resourceType: 'AuditEvent',
+      outcome: '4',
+      recorded,
+      agent: [{ requestor: false }],
+      source: { observer: { display: 'x' } },
       type: { system: 'https://medplum.com/CodeSystem/audit-event', code: 'execute' },
       entity: [{ what: { reference } }],
     } as AuditEvent);

@@ -134,7 +134,8 @@ it('asks alone for what a batch refused for now', async () => {
 
 it('reads every page of a search, each by one request, and what stands on two of them once', async () => {
   const page = (ids: string[], next?: string): object => ({
-    ...{ resourceType: 'Bundle', type: 'searchset' },
+    resourceType: 'Bundle',
+    type: 'searchset',
     entry: ids.map((id) => ({ resource: { resourceType: 'Bot', id } })),
     ...(next && { link: [{ relation: 'next', url: `${baseUrl}fhir/R4/${next}` }] }),
   });

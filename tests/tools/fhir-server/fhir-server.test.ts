@@ -89,7 +89,11 @@ describe('a conditional PUT', () => {
       author: { reference: 'a/b' },
     };
     const again = await server.call('PUT', `${base}?${query('a')}`, {
-      ...{ active: true, meta, foo: 1, name: [{ bar: 2 }], deceasedBoolean: null },
+      active: true,
+      meta,
+      foo: 1,
+      name: [{ bar: 2 }],
+      deceasedBoolean: null,
       ...patient('a'),
     });
     expect(again.headers.get('etag')).toBe('W/"1"');
@@ -254,7 +258,9 @@ describe('references', () => {
     const { body } = await put('a');
     const observe = (value: string) =>
       server.call('POST', 'fhir/Observation', {
-        ...{ resourceType: 'Observation', status: 'final', code: { text: 'x' } },
+        resourceType: 'Observation',
+        status: 'final',
+        code: { text: 'x' },
         subject: { reference: `Patient?${query(value)}` },
       });
     expect((await observe('a')).body.subject.reference).toBe(`Patient/${body.id}`);

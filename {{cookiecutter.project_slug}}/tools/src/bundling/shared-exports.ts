@@ -41,7 +41,9 @@ function exportsOf(file: string, text: string): SharedExport[] {
     const exported =
       node.type === 'ExportNamedDeclaration' || node.type === 'ExportDefaultDeclaration';
     const declaration = exported ? node.declaration : node;
-    if (!declaration || /^TS|^Import|^Export/.test(declaration.type)) return [];
+    if (!declaration || /^TS|^Import|^Export/.test(declaration.type)) {
+      return [];
+    }
     const parts =
       declaration.type === 'VariableDeclaration'
         ? declaration.declarations.map(({ id, init }) => ({ id, value: init }))
@@ -50,7 +52,9 @@ function exportsOf(file: string, text: string): SharedExport[] {
     const adjacent = before?.value.startsWith('*') && !text.slice(before.end, node.start).trim();
     return parts.flatMap(({ id, value }): SharedExport[] => {
       const name = id?.type === 'Identifier' ? id.name : 'default';
-      if (!exported && !names.has(name)) return [];
+      if (!exported && !names.has(name)) {
+        return [];
+      }
       const found: SharedExport = {
         name,
         file,
@@ -58,7 +62,9 @@ function exportsOf(file: string, text: string): SharedExport[] {
         last: lineOf(node.end),
         comment: '',
       };
-      if (adjacent) found.comment = before!.value;
+      if (adjacent) {
+        found.comment = before!.value;
+      }
       if (value && 'params' in value && 'body' in value) {
         const type = value.returnType
           ? text.slice(value.returnType.start, value.returnType.end)
@@ -79,7 +85,9 @@ function nameOf(parameter: {
   argument?: unknown;
 }): string | undefined {
   const inner = parameter.left ?? parameter.argument;
-  if (inner) return nameOf(inner as typeof parameter);
+  if (inner) {
+    return nameOf(inner as typeof parameter);
+  }
   return typeof parameter.name === 'string' ? parameter.name : undefined;
 }
 

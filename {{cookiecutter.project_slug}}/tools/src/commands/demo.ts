@@ -67,7 +67,9 @@ async function demo(): Promise<number> {
     );
     const target = localTarget(servers);
     const { failed } = await deploy({ target, yes: true, log: (line) => console.log(line) });
-    if (failed.length > 0) return 1;
+    if (failed.length > 0) {
+      return 1;
+    }
     console.log();
     const medplum = new MedplumClient({ baseUrl, fetch });
     await medplum.startClientLogin(target.clientId, target.clientSecret);
@@ -92,7 +94,9 @@ async function demo(): Promise<number> {
         `The ${syncs ? 'external server' : 'bot'} ${good ? 'followed' : 'did not follow'} every step.`,
       ),
     );
-    if (good) console.log(`Next: ${bold('npm run dev')}, and change a file in src/.`);
+    if (good) {
+      console.log(`Next: ${bold('npm run dev')}, and change a file in src/.`);
+    }
     return good ? 0 : 1;
   } finally {
     await servers.stop();
@@ -103,9 +107,13 @@ async function act(
   medplum: MedplumClient,
   interaction: 'create' | 'update' | 'delete',
 ): Promise<unknown> {
-  if (interaction === 'create') return medplum.createResource(FLORENCE);
+  if (interaction === 'create') {
+    return medplum.createResource(FLORENCE);
+  }
   const patient = (await medplum.searchOne('Patient', '', { cache: 'reload' }))!;
-  if (interaction === 'delete') return medplum.deleteResource('Patient', patient.id);
+  if (interaction === 'delete') {
+    return medplum.deleteResource('Patient', patient.id);
+  }
   return medplum.updateResource({ ...patient, birthDate: '1820-05-12' });
 }
 
@@ -134,7 +142,9 @@ function tell(
   console.log(`${good ? green('✔') : red('✘')} ${bold(title)}`);
   for (const { bot, milliseconds, success, log } of runs) {
     console.log(`  ${bot.name} ran ${milliseconds} ms${success ? '' : red(' and failed')}`);
-    for (const line of log.split('\n').filter(Boolean)) console.log(dim(`    ${line}`));
+    for (const line of log.split('\n').filter(Boolean)) {
+      console.log(dim(`    ${line}`));
+    }
   }
   const rows = [['  Medplum', patientsOf(medplum.repository.world.store)]];
   if (syncs && fhir) {

@@ -48,10 +48,11 @@ export function readEnvironment(name = 'local'): Environment {
       'No local Medplum is running. Start one in another terminal with: npm run dev',
     );
   }
-  if (missing)
+  if (missing) {
     throw new UserError(
       `Not set: ${missing}. Write into ${file} (see .env.example), or set as variables.`,
     );
+  }
   const [baseUrl = '', projectId = '', clientId = '', clientSecret = ''] = values;
   if (!/^https?:$/.test(URL.parse(baseUrl)?.protocol ?? '')) {
     throw new UserError(

@@ -1,6 +1,6 @@
 // A bot that only says what it was given, for the criteria and the schedule of the command line.
 import type { BotConfig } from '../config/config.ts';
-import { INTERACTIONS } from '../config/subscription.ts';
+import type { INTERACTIONS } from '../config/subscription.ts';
 import type { NewBot } from './new-bot-files.ts';
 
 const ID = '00000000-0000-4000-8000-000000000001';

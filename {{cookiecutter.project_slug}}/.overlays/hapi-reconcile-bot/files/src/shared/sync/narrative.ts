@@ -40,20 +40,30 @@ const OTHERS: Record<string, string> = {
  */
 export function normalizedNarrative(div: string): string {
   const tags = /<(\/?)([A-Za-z][\w:-]*)((?:\s+[\w:-]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(\/?)>/g;
-  const sorted = div.replace(tags, (_tag, end: string, name: string, list: string, close: string) => {
-    const attributes = [...list.matchAll(/([\w:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g)];
-    const texts = attributes.map(([, key, double, single]) => `${key}=${double ?? single}`).sort();
-    const open = `<${[`${end}${name}`, ...texts].join(' ')}>`;
-    return close ? `${open}</${name}>` : open;
-  });
-  const decoded = sorted.replace(/&(#x?[0-9a-f]+|\w+);/gi, (entity, code: string) => character(code) ?? entity);
+  const sorted = div.replace(
+    tags,
+    (_tag, end: string, name: string, list: string, close: string) => {
+      const attributes = [...list.matchAll(/([\w:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g)];
+      const texts = attributes
+        .map(([, key, double, single]) => `${key}=${double ?? single}`)
+        .sort();
+      const open = `<${[`${end}${name}`, ...texts].join(' ')}>`;
+      return close ? `${open}</${name}>` : open;
+    },
+  );
+  const decoded = sorted.replace(
+    /&(#x?[0-9a-f]+|\w+);/gi,
+    (entity, code: string) => character(code) ?? entity,
+  );
   return decoded.replace(/\s+/g, ' ').trim();
 }
 
 function character(code: string): string | undefined {
   const [, hexadecimal, decimal] = /^#(?:x([0-9a-f]+)|(\d+))$/i.exec(code) ?? [];
   if (hexadecimal ?? decimal) {
-    const point = hexadecimal ? Number.parseInt(hexadecimal, 16) : Number.parseInt(decimal ?? '', 10);
+    const point = hexadecimal
+      ? Number.parseInt(hexadecimal, 16)
+      : Number.parseInt(decimal ?? '', 10);
     return point <= 0x10_ff_ff ? String.fromCodePoint(point) : undefined;
   }
   const index = LATIN_1.indexOf(code);

@@ -46,9 +46,7 @@ function problemsOfTypes({ types, onDelete }: Pick<SyncConfig, 'types' | 'onDele
     }
   }
   const repeated = types.find((type, index) => types.indexOf(type) !== index);
-  return repeated
-    ? [...problems, `"${repeated}" is named twice among the types`]
-    : problems;
+  return repeated ? [...problems, `"${repeated}" is named twice among the types`] : problems;
 }
 
 function problemsOfBot(bot: BotConfig, { types }: Pick<SyncConfig, 'types'>): string[] {

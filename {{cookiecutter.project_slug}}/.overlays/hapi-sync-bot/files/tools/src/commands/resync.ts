@@ -58,13 +58,18 @@ async function resync(references: string[], options: ResyncOptions): Promise<voi
 }
 
 /** Looks up the deployed bots of this repository; the function returned gives the id of one. */
-async function deployedBots(server: Server, environment: string): Promise<(name: string) => string> {
+async function deployedBots(
+  server: Server,
+  environment: string,
+): Promise<(name: string) => string> {
   const { bots } = await readActual(server);
   const own = ownBots(bots, loadConfig().identifierSystem, environment);
   return (name) => {
     const found = own.find((bot) => bot.name === name);
     if (!found) {
-      throw new UserError(`${name} is not deployed to ${environment}. Deploy it: npm run setup:bots`);
+      throw new UserError(
+        `${name} is not deployed to ${environment}. Deploy it: npm run setup:bots`,
+      );
     }
     return found.bot.id;
   };
@@ -120,7 +125,9 @@ async function compareAll(server: Server, botId: string, dryRun: boolean): Promi
     }
     if (failures.size > 0) {
       console.log(table(['failed because', 'resources'], [...failures]));
-      console.log('See which: npm run logs -- hapi-reconcile-bot --failed, and docs/syncing.md for what the codes mean');
+      console.log(
+        'See which: npm run logs -- hapi-reconcile-bot --failed, and docs/syncing.md for what the codes mean',
+      );
     }
   }
   process.exitCode = failures.size > 0 ? 1 : 0;
@@ -148,7 +155,9 @@ async function listFailed(server: Server, ids: string[]): Promise<void> {
   const found = new Map<string, [string, string, string]>();
   for (const { recorded, outcomeDesc } of await readRuns(server, ids, '_count=200&outcome=4,8')) {
     for (const [, reference = '', reason = ''] of outcomeDesc?.matchAll(FAILURE) ?? []) {
-      if (!found.has(reference)) found.set(reference, [recorded, reference, reason]);
+      if (!found.has(reference)) {
+        found.set(reference, [recorded, reference, reason]);
+      }
     }
   }
   console.log(
