@@ -6,9 +6,9 @@ import { setTimeout } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
 const [project, delay] = process.argv.slice(2);
-const load = (file) => import(pathToFileURL(join(project, 'tools', 'local', file)));
-const { startFhirServer } = await load('fhir-server.ts');
-const { startMedplumServer } = await load('medplum-server.ts');
+const load = (file) => import(pathToFileURL(join(project, 'tools', 'src', file)));
+const { startFhirServer } = await load('fhir-server/server.ts');
+const { startMedplumServer } = await load('medplum/server.ts');
 
 const requests = { medplum: [], fhir: [] };
 const fhir = await startFhirServer();
