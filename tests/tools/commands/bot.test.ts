@@ -151,10 +151,7 @@ describe('npm run bot, with a Medplum', () => {
       ['failed  Error: boom', 'at src/bots/thrower.ts:4:9', "4 | throw new Error('boom');"],
     ],
     ['looper', ['did not stop to wait for anything', 'To fix it: end the loop']],
-    [
-      'sleeper',
-      ['timed out after 1 s while it waited', 'To fix it: raise "timeout" of sleeper'],
-    ],
+    ['sleeper', ['timed out after 1 s while it waited', 'To fix it: raise "timeout" of sleeper']],
     [
       'timer',
       [

@@ -182,8 +182,8 @@ describe('medplum-bots', () => {
       .filter((name) => !name.startsWith('-'));
     expect(commands.length).toBeGreaterThan(10);
     for (const command of commands) {
-      const help = command === 'secrets' ? ['secrets', 'push', '--help'] : [command, '--help'];
-      expect((await medplumBots(...help)).stdout, command).toMatch(/^Example: (npm run|npx) /m);
+      const { stdout: help } = await medplumBots(command, '--help');
+      expect(help, command).toMatch(/^Example: (npm run|npx) /m);
     }
   });
 

@@ -103,30 +103,34 @@ test('--list shows the templates', async () => {
   }
 });
 
-test('every template is a bot that is built without a warning, and passes its test', { timeout: 240_000 }, async () => {
-  const repository = projectForTest({});
-  for (const template of TEMPLATES) {
-    const outcome = await newBot(repository, `new-${template}`, '--template', template);
-    expect(outcome, outcome.stderr).toMatchObject({ code: 0, stderr: '' });
-  }
-  for (const bot of configOf(repository).bots) {
-    expect(bot.accessPolicy, bot.name).not.toHaveLength(0);
-    const event = join(repository.root, `tests/events/${bot.name}.json`);
-    expect(JSON.parse(readFileSync(event, 'utf8'))).toHaveProperty('input');
-  }
-  const build = await repository.node('tools/bin/medplum-bots.cjs', 'build');
-  expect(build, build.stderr).toMatchObject({ code: 0, stderr: '' });
-  const vitest = await repository.node('node_modules/vitest/vitest.mjs', 'run');
-  expect(vitest.code, vitest.stdout + vitest.stderr).toBe(0);
-  expect(vitest.stdout).toMatch(/Test Files +6 passed/);
-  const prettier = await repository.node(
-    'node_modules/prettier/bin/prettier.cjs',
-    '--check',
-    'src',
-    'tests',
-  );
-  expect(prettier).toMatchObject({ code: 0, stderr: '' });
-});
+test(
+  'every template is a bot that is built without a warning, and passes its test',
+  { timeout: 240_000 },
+  async () => {
+    const repository = projectForTest({});
+    for (const template of TEMPLATES) {
+      const outcome = await newBot(repository, `new-${template}`, '--template', template);
+      expect(outcome, outcome.stderr).toMatchObject({ code: 0, stderr: '' });
+    }
+    for (const bot of configOf(repository).bots) {
+      expect(bot.accessPolicy, bot.name).not.toHaveLength(0);
+      const event = join(repository.root, `tests/events/${bot.name}.json`);
+      expect(JSON.parse(readFileSync(event, 'utf8'))).toHaveProperty('input');
+    }
+    const build = await repository.node('tools/bin/medplum-bots.cjs', 'build');
+    expect(build, build.stderr).toMatchObject({ code: 0, stderr: '' });
+    const vitest = await repository.node('node_modules/vitest/vitest.mjs', 'run');
+    expect(vitest.code, vitest.stdout + vitest.stderr).toBe(0);
+    expect(vitest.stdout).toMatch(/Test Files +6 passed/);
+    const prettier = await repository.node(
+      'node_modules/prettier/bin/prettier.cjs',
+      '--check',
+      'src',
+      'tests',
+    );
+    expect(prettier).toMatchObject({ code: 0, stderr: '' });
+  },
+);
 
 test('its sample events have the shape of the real ones', async () => {
   const repository = project();

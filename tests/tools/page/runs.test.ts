@@ -56,6 +56,15 @@ describe('a run', () => {
     expect((await details(summary.id)).failure).toMatchObject({ message: 'no luck' });
   });
 
+  test('that did not end in time says what to change', async () => {
+    const code = `exports.handler = async () => { for (;;); };`;
+    const id = await desk.bot(code, { name: 'loops', timeout: 1 });
+    await desk.execute(id);
+    const { failure } = await details((await latest('loops')).id);
+    expect(failure?.summary).toContain('as in an endless loop');
+    expect(failure?.hint).toContain('"timeout" of loops in medplum.config.json');
+  });
+
   test('is visible while the bot runs', async () => {
     const id = await desk.bot(
       `exports.handler = async () => {

@@ -27,10 +27,16 @@ test('a new type: one line in the configuration, and the build says what else it
 
 test('a type that cannot be synced, one that is named twice, one that cannot be deactivated', () => {
   const [provenance] = problems({ types: ['Provenance', 'Patient'] as never });
-  expect(provenance).toMatch(/^src\/shared\/sync\/config\.ts: "Provenance" cannot be synced; supported are .*Patient/);
-  expect(problems({ types: ['Patient', 'Patient'] })).toContainEqual(expect.stringContaining('named twice'));
+  expect(provenance).toMatch(
+    /^src\/shared\/sync\/config\.ts: "Provenance" cannot be synced; supported are .*Patient/,
+  );
+  expect(problems({ types: ['Patient', 'Patient'] })).toContainEqual(
+    expect.stringContaining('named twice'),
+  );
   const [observation] = problems({ types: ['Observation'], onDelete: 'deactivate' });
-  expect(observation).toContain('"deactivate" is not possible for Observation, which has no "active"');
+  expect(observation).toContain(
+    '"deactivate" is not possible for Observation, which has no "active"',
+  );
 });
 
 test('a subscription to what is not synced, access with criteria, no place for the progress', () => {

@@ -118,7 +118,11 @@ export class HapiModel {
       const location = `http://localhost/fhir/${path}/_history/${current.version}`;
       return { status: 410, body: outcome('error'), headers: { location } };
     }
-    return { status: 200, body: withVersion(current.body, current.version), headers: etag(current.version) };
+    return {
+      status: 200,
+      body: withVersion(current.body, current.version),
+      headers: etag(current.version),
+    };
   }
 
   #put(path: string, body: Body, ifMatch: string | undefined, together: Set<string>): Answer {
@@ -178,9 +182,14 @@ export class HapiModel {
       const responses = answers.map((answer: Answer, index) => {
         const version = /"(.+)"/.exec(answer.headers?.['etag'] ?? '')?.[1];
         const location = version && `${entry[index]?.request.url}/_history/${version}`;
-        return { response: { status: String(answer.status), ...(version && { etag: version, location }) } };
+        return {
+          response: { status: String(answer.status), ...(version && { etag: version, location }) },
+        };
       });
-      return { status: 200, body: { resourceType: 'Bundle', type: `${type}-response`, entry: responses } };
+      return {
+        status: 200,
+        body: { resourceType: 'Bundle', type: `${type}-response`, entry: responses },
+      };
     } catch (error) {
       this.#records = before; // all or nothing
       throw error;
@@ -199,13 +208,16 @@ export class HapiModel {
       ([path, body]) =>
         path.startsWith(`${type}/`) &&
         (!ids || ids.includes(body.id ?? '')) &&
-        (!tagSystem || body.meta?.tag?.some((tag) => tag.system === tagSystem && tag.code === tagCode)) &&
+        (!tagSystem ||
+          body.meta?.tag?.some((tag) => tag.system === tagSystem && tag.code === tagCode)) &&
         (!system || body.identifier?.some((identifier) => identifier.system === system)),
     );
     const matches = new Set(found.map(([path]) => path));
     const included = [...this.living()].filter(
       ([path, body]) =>
-        withReferrers && !matches.has(path) && literalReferences(body).some((reference) => matches.has(reference)),
+        withReferrers &&
+        !matches.has(path) &&
+        literalReferences(body).some((reference) => matches.has(reference)),
     );
     const entry = [...found, ...included].map(([path, body]) => ({
       resource: withVersion(body, this.#current(path)?.version ?? 0),

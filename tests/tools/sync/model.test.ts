@@ -34,7 +34,11 @@ const TYPES = ['Organization', 'Patient', 'Observation'] as const;
 /** What others keep on the target: one of them refers to nothing of ours, one carries our identifier by accident. */
 const STRANGERS: (Body & { id: string })[] = [
   { resourceType: 'Patient', id: 'someone-else', name: [{ text: 'S' }] },
-  { resourceType: 'Patient', id: 'copy', identifier: [{ system: 'https://medplum.com/patient-id', value: 'p0' }] },
+  {
+    resourceType: 'Patient',
+    id: 'copy',
+    identifier: [{ system: 'https://medplum.com/patient-id', value: 'p0' }],
+  },
   { resourceType: 'Observation', id: '7', status: 'final', code: { text: 'S' } },
 ];
 
@@ -112,7 +116,11 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-function createWorld(scheduler: fc.Scheduler, faults: Faults, changes: Partial<SyncConfig> = {}): World {
+function createWorld(
+  scheduler: fc.Scheduler,
+  faults: Faults,
+  changes: Partial<SyncConfig> = {},
+): World {
   const source = memorySource(() => clock.now());
   const hapi = new HapiModel();
   STRANGERS.forEach((stranger) => hapi.addStranger(stranger));
@@ -211,7 +219,9 @@ async function send(url: string, init: RequestInit, timeIsUp: () => void): Promi
       throw Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNRESET' } });
     case 'hang':
       timeIsUp();
-      await new Promise((_, reject) => init.signal?.addEventListener('abort', () => reject(new Error('Aborted'))));
+      await new Promise((_, reject) =>
+        init.signal?.addEventListener('abort', () => reject(new Error('Aborted'))),
+      );
       throw new Error('unreachable');
     case '503':
     case '429':
@@ -235,7 +245,9 @@ async function send(url: string, init: RequestInit, timeIsUp: () => void): Promi
       if (fault === 'lost') {
         throw new TypeError('fetch failed');
       }
-      return response(fault === 'no version' ? { status: answer.status, body: answer.body } : answer);
+      return response(
+        fault === 'no version' ? { status: answer.status, body: answer.body } : answer,
+      );
     }
   }
 }
@@ -243,7 +255,12 @@ async function send(url: string, init: RequestInit, timeIsUp: () => void): Promi
 function response({ status, body, headers = {} }: Answer): object {
   const all = new Map(Object.entries(headers));
   const text = async (): Promise<string> => (body === undefined ? '' : JSON.stringify(body));
-  return { status, ok: status < 300, headers: { get: (name: string) => all.get(name) ?? null }, text };
+  return {
+    status,
+    ok: status < 300,
+    headers: { get: (name: string) => all.get(name) ?? null },
+    text,
+  };
 }
 
 function page(status: number): object {
@@ -334,7 +351,9 @@ async function live(steps: Step[]): Promise<void> {
     if (event) {
       lastEvents.set(step.resource, event);
       for (let copy = 0; copy < step.copies; copy++) {
-        void world.scheduler.schedule(Promise.resolve(), `event ${step.resource}`).then(() => runSync(event));
+        void world.scheduler
+          .schedule(Promise.resolve(), `event ${step.resource}`)
+          .then(() => runSync(event));
       }
     }
     // Until the next change, some of what is under way goes on.
@@ -362,33 +381,50 @@ function livingOnMedplum(): Map<string, Body> {
  * and not by a mere link; and a reference to it may have become a logical one.
  */
 function expectSame({ links = true } = {}): void {
-  const there = new Map([...world.hapi.living()].filter(([, body]) => !STRANGERS.some(({ id }) => id === body.id)));
+  const there = new Map(
+    [...world.hapi.living()].filter(([, body]) => !STRANGERS.some(({ id }) => id === body.id)),
+  );
   const here = livingOnMedplum();
   for (const [path, wanted] of here) {
     const found = there.get(path);
     expect(found?.['name'] ?? found?.['code'], path).toEqual(wanted['name'] ?? wanted['code']);
     for (const element of ['subject', 'managingOrganization'] as const) {
-      expectReference(found?.[element] as Reference | undefined, wanted[element] as Reference | undefined, there);
+      expectReference(
+        found?.[element] as Reference | undefined,
+        wanted[element] as Reference | undefined,
+        there,
+      );
     }
     if (links) {
       const living = literalReferences(wanted['link']).filter((reference) => here.has(reference));
       expect(literalReferences(found?.['link']), `links of ${path}`).toEqual(living);
     }
   }
-  const leftover = [...there.keys()].filter((path) => !here.has(path) && !isHeld(path, there, here));
+  const leftover = [...there.keys()].filter(
+    (path) => !here.has(path) && !isHeld(path, there, here),
+  );
   expect(leftover, 'deleted on Medplum').toEqual([]);
   for (const stranger of STRANGERS) {
-    expect(world.hapi.living().get(`${stranger.resourceType}/${stranger.id}`), 'a stranger').toEqual(stranger);
+    expect(
+      world.hapi.living().get(`${stranger.resourceType}/${stranger.id}`),
+      'a stranger',
+    ).toEqual(stranger);
   }
   expect(world.said.join('\n')).not.toMatch(PRIVATE);
 }
 
-function expectReference(found: Reference | undefined, wanted: Reference | undefined, there: Map<string, Body>): void {
+function expectReference(
+  found: Reference | undefined,
+  wanted: Reference | undefined,
+  there: Map<string, Body>,
+): void {
   if (!wanted?.reference) {
     expect(found).toBeUndefined();
   } else if (there.has(wanted.reference)) {
     const id = wanted.reference.split('/')[1];
-    expect(found?.reference ?? found?.identifier?.value).toBe(found?.reference ? wanted.reference : id);
+    expect(found?.reference ?? found?.identifier?.value).toBe(
+      found?.reference ? wanted.reference : id,
+    );
   } else {
     expect(found?.identifier?.value).toBe(wanted.reference.split('/')[1]);
   }
@@ -412,10 +448,20 @@ function isHeld(path: string, there: Map<string, Body>, here: Map<string, Body>)
 }
 
 const patient = fc.constantFrom(...PATIENTS);
-const anything = fc.constantFrom(...PATIENTS, ...PATIENTS, 'Organization/g0', 'Observation/o0', 'Observation/o1');
+const anything = fc.constantFrom(
+  ...PATIENTS,
+  ...PATIENTS,
+  'Organization/g0',
+  'Observation/o0',
+  'Observation/o1',
+);
 
 /** Steps with patients alone, with patients that link to each other, or with all types. */
-function steps(kind: 'alone' | 'links' | 'types', what: Step['what'][], maxLength: number): fc.Arbitrary<Step[]> {
+function steps(
+  kind: 'alone' | 'links' | 'types',
+  what: Step['what'][],
+  maxLength: number,
+): fc.Arbitrary<Step[]> {
   const references = {
     alone: fc.constant<string[]>([]),
     links: fc.uniqueArray(patient, { maxLength: 2 }),

@@ -101,29 +101,38 @@ describe('a full comparison', () => {
   test.each([
     ['its first page', 404, false],
     ['a later page', 403, true],
-  ])('fails where %s is refused with %i, and the next run looks at the same changes again', async (_what, status, later) => {
-    for (let n = 0; n < 450; n++) {
-      save(`p${n}`);
-    }
-    now += 5 * HOUR;
-    await run();
-    now += 5 * HOUR;
-    save('new');
-    const isRefused = (url: string): boolean => url.includes(later ? '_getpages' : '_tag=');
-    const answered = answerInstead(isRefused, () => new Response('{}', { status }));
-    const { failures } = await run({ mode: 'full', report: true });
-    expect(failures['list']).toBe(answered());
-    expect(answered()).toBeGreaterThan(0);
-    vi.mocked(globalThis.fetch).mockRestore();
-    now += 5 * HOUR;
-    expect((await run()).counts.checked).toBe(1);
-  });
+  ])(
+    'fails where %s is refused with %i, and the next run looks at the same changes again',
+    async (_what, status, later) => {
+      for (let n = 0; n < 450; n++) {
+        save(`p${n}`);
+      }
+      now += 5 * HOUR;
+      await run();
+      now += 5 * HOUR;
+      save('new');
+      const isRefused = (url: string): boolean => url.includes(later ? '_getpages' : '_tag=');
+      const answered = answerInstead(isRefused, () => new Response('{}', { status }));
+      const { failures } = await run({ mode: 'full', report: true });
+      expect(failures['list']).toBe(answered());
+      expect(answered()).toBeGreaterThan(0);
+      vi.mocked(globalThis.fetch).mockRestore();
+      now += 5 * HOUR;
+      expect((await run()).counts.checked).toBe(1);
+    },
+  );
 
   test('ends at once where the target accepts the credentials no longer (401)', async () => {
     save('p');
     await run();
-    const answered = answerInstead((url) => url.includes('_tag='), () => new Response('{}', { status: 401 }));
-    await expect(run({ mode: 'full' })).rejects.toMatchObject({ code: 'denied', cause: { status: 401 } });
+    const answered = answerInstead(
+      (url) => url.includes('_tag='),
+      () => new Response('{}', { status: 401 }),
+    );
+    await expect(run({ mode: 'full' })).rejects.toMatchObject({
+      code: 'denied',
+      cause: { status: 401 },
+    });
     expect(answered()).toBe(1);
   });
 
@@ -286,7 +295,9 @@ describe('what cannot be repaired', () => {
       (url, init) => init?.method === 'DELETE' && Boolean(urls.add(url)),
       () => new Response('{}', { status }),
     );
-    await expect(run()).rejects.toThrow(status === 401 ? 'HTTP 401' : '2 resources could not be synced');
+    await expect(run()).rejects.toThrow(
+      status === 401 ? 'HTTP 401' : '2 resources could not be synced',
+    );
     expect(urls.size).toBe(tried);
   });
 });
@@ -295,26 +306,46 @@ describe('a difference', () => {
   const here: Resource = {
     resourceType: 'Patient',
     id: 'p',
-    meta: { tag: [{ code: 'a' }, { code: 'b', system: 'urn:b' }], profile: ['urn:p', 'urn:q'], versionId: '1' },
-    text: { status: 'generated', div: '<div xmlns="http://www.w3.org/1999/xhtml">A&nbsp;b <img alt="x" src="y"/></div>' },
+    meta: {
+      tag: [{ code: 'a' }, { code: 'b', system: 'urn:b' }],
+      profile: ['urn:p', 'urn:q'],
+      versionId: '1',
+    },
+    text: {
+      status: 'generated',
+      div: '<div xmlns="http://www.w3.org/1999/xhtml">A&nbsp;b <img alt="x" src="y"/></div>',
+    },
     name: [{ family: 'A' }, { family: 'B' }],
     photo: [{ contentType: 'image/png', data: 'aGVs bG8=' }],
     link: [{ other: { reference: 'Patient/b' }, type: 'seealso' }],
   };
   const config = testConfig();
   const copyOfHere = (source: Resource): Patient =>
-    copyOf(source, { config, sourceUrl: 'https://x/', existing: undefined, canReferTo: () => true }).body as Patient;
+    copyOf(source, { config, sourceUrl: 'https://x/', existing: undefined, canReferTo: () => true })
+      .body as Patient;
   const copied = copyOfHere(here);
   const { meta } = copied;
   const [a, b, ours] = meta?.tag ?? [];
 
   test.each<[string, Partial<Patient>, boolean]>([
     ['nothing', {}, true],
-    ['what the server adds', { meta: { ...meta, versionId: '9', lastUpdated: '2026-01-01', source: '#1' } }, true],
+    [
+      'what the server adds',
+      { meta: { ...meta, versionId: '9', lastUpdated: '2026-01-01', source: '#1' } },
+      true,
+    ],
     ['tags in another order', { meta: { ...meta, tag: [ours!, b!, a!] } }, true],
     ['the words of a tag', { meta: { ...meta, tag: [{ ...a, display: 'A' }, b!, ours!] } }, true],
-    ['the system of a tag that has none here', { meta: { ...meta, tag: [{ ...a, system: 'urn:s' }, b!, ours!] } }, true],
-    ['the system of a tag', { meta: { ...meta, tag: [a!, { ...b, system: 'urn:s' }, ours!] } }, false],
+    [
+      'the system of a tag that has none here',
+      { meta: { ...meta, tag: [{ ...a, system: 'urn:s' }, b!, ours!] } },
+      true,
+    ],
+    [
+      'the system of a tag',
+      { meta: { ...meta, tag: [a!, { ...b, system: 'urn:s' }, ours!] } },
+      false,
+    ],
     ['a tag without a code', { meta: { ...meta, tag: [a!, b!, ours!, { display: 'x' }] } }, true],
     ['profiles in another order', { meta: { ...meta, profile: ['urn:q', 'urn:p'] } }, true],
     ['a tag', { meta: { ...meta, tag: [a!, ours!] } }, false],
@@ -323,7 +354,11 @@ describe('a difference', () => {
     ['a security label', { meta: { ...meta, security: [{ code: 'R' }] } }, false],
     ['names in another order', { name: [{ family: 'B' }, { family: 'A' }] }, false],
     ['a link', { link: [{ other: { reference: 'Patient/c' }, type: 'seealso' }] }, false],
-    ['whitespace in base64 data', { photo: [{ contentType: 'image/png', data: 'aGVsbG8=' }] }, true],
+    [
+      'whitespace in base64 data',
+      { photo: [{ contentType: 'image/png', data: 'aGVsbG8=' }] },
+      true,
+    ],
     ['base64 data', { photo: [{ contentType: 'image/png', data: 'aGVsbG9v' }] }, false],
     [
       'how narrative is spelt',
@@ -337,7 +372,12 @@ describe('a difference', () => {
     ],
     [
       'what narrative says',
-      { text: { status: 'generated', div: '<div xmlns="http://www.w3.org/1999/xhtml">A&nbsp;c</div>' } },
+      {
+        text: {
+          status: 'generated',
+          div: '<div xmlns="http://www.w3.org/1999/xhtml">A&nbsp;c</div>',
+        },
+      },
       false,
     ],
   ])('in %s', (_what, change, same) => {
@@ -346,7 +386,10 @@ describe('a difference', () => {
 
   test('in security labels, whatever their order', () => {
     const labels = [{ code: 'R' }, { code: 'V' }];
-    const secure = (security: typeof labels): Patient => ({ ...copied, meta: { ...meta, security } });
+    const secure = (security: typeof labels): Patient => ({
+      ...copied,
+      meta: { ...meta, security },
+    });
     expect(isSame(secure(labels), secure(labels.toReversed()))).toBe(true);
     expect(isSame(secure(labels), secure([labels[0]!]))).toBe(false);
   });

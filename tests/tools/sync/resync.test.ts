@@ -138,7 +138,8 @@ test('a dry run counts the drift and changes nothing; without it, the drift is g
 });
 
 test('sync status: the last complete runs, what failed and since when, and nothing about a patient', async () => {
-  const status = (...args: string[]): Promise<Ended> => node('tools/bin/medplum-bots.cjs', 'sync', 'status', ...args);
+  const status = (...args: string[]): Promise<Ended> =>
+    node('tools/bin/medplum-bots.cjs', 'sync', 'status', ...args);
   expect(await resync('--full')).toMatchObject({ code: 0 });
   expect(await status()).toMatchObject({ code: 0 });
   expect((await status()).stdout).toMatch(/full +\d{4}-\d\d-\d\dT.* +\d+ +0 +0\n/);
@@ -156,7 +157,10 @@ test('sync status: the last complete runs, what failed and since when, and nothi
   });
   expect(stdout).not.toContain('Lovelace');
   const [numbers] = JSON.parse((await status('--json')).stdout) as Record<string, unknown>[];
-  expect(numbers).toMatchObject({ failures: { refused: 1 }, oldestFailure: expect.stringMatching(/^\d{4}-/) });
+  expect(numbers).toMatchObject({
+    failures: { refused: 1 },
+    oldestFailure: expect.stringMatching(/^\d{4}-/),
+  });
 });
 
 test.each([[[]], [['Patient']], [['--failed', '--full']], [['Patient/1', '--full']]])(
@@ -176,7 +180,10 @@ test('doctor --target: what the sync needs of the target is checked, and nothing
   expect(checks).toHaveLength(9);
   expect(checks.filter((line) => !line.startsWith('✓'))).toEqual([]);
   closed = true;
-  expect(await doctor()).toMatchObject({ code: 1, stdout: expect.stringContaining('so it cannot be a target') });
+  expect(await doctor()).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining('so it cannot be a target'),
+  });
   closed = false;
   const left = (await (await fetch(`${external.baseUrl}/Basic`)).json()) as { entry?: unknown[] };
   expect(left.entry ?? []).toEqual([]);

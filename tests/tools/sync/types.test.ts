@@ -50,37 +50,52 @@ describe.each(supported)('%s', (type) => {
 
   test('has a link element that is nothing but links', () => {
     const { link } = rulesOf(type);
-    const reference = link && elements.find(({ path }) => path === `${type}.${link.element}.${link.reference}`);
+    const reference =
+      link && elements.find(({ path }) => path === `${type}.${link.element}.${link.reference}`);
     expect(link === undefined || reference?.type?.[0]?.code === 'Reference').toBe(true);
   });
 
   test('its attachments and canonicals are known by name', () => {
-    const byType = (wanted: string): string[] => names.filter(({ type: found }) => found === wanted).map(({ name }) => name);
+    const byType = (wanted: string): string[] =>
+      names.filter(({ type: found }) => found === wanted).map(({ name }) => name);
     expect(byType('Attachment').filter((name) => !ATTACHMENTS.has(name))).toEqual([]);
     expect(byType('canonical').filter((name) => !CANONICALS.has(name))).toEqual([]);
-    const others = names.filter(({ type: found }) => found !== 'Attachment' && found !== 'canonical');
+    const others = names.filter(
+      ({ type: found }) => found !== 'Attachment' && found !== 'canonical',
+    );
     expect(others.filter(({ name }) => ATTACHMENTS.has(name))).toEqual([]);
     // Observation.derivedFrom is a Reference: an object, so that it cannot be taken for a canonical.
-    expect(others.filter(({ name, type: found }) => CANONICALS.has(name) && found !== 'Reference')).toEqual([]);
+    expect(
+      others.filter(({ name, type: found }) => CANONICALS.has(name) && found !== 'Reference'),
+    ).toEqual([]);
   });
 
   test('it comes after the types that it must refer to', () => {
     const later = supported.slice(supported.indexOf(type) + 1);
-    const required = elements.filter(({ min, type: found }) => min === 1 && found?.[0]?.code === 'Reference');
+    const required = elements.filter(
+      ({ min, type: found }) => min === 1 && found?.[0]?.code === 'Reference',
+    );
     const profiles = required.flatMap(({ path, type: found }) => {
       const targets = found?.[0]?.targetProfile?.map((url) => url.split('/').at(-1) ?? '') ?? [];
       return targets.length === 1 ? targets.map((target) => ({ path, target })) : [];
     });
     // A circle: an episode has diagnoses, and they are written before it or in one transaction with it.
     const circles = ['EpisodeOfCare.diagnosis.condition', 'Encounter.diagnosis.condition'];
-    expect(profiles.filter(({ path, target }) => later.includes(target as SyncedType) && !circles.includes(path))).toEqual([]);
+    expect(
+      profiles.filter(
+        ({ path, target }) => later.includes(target as SyncedType) && !circles.includes(path),
+      ),
+    ).toEqual([]);
   });
 });
 
 test('a text that is called reference belongs to a Reference, in all of FHIR but a few elements', () => {
   const others = [...definitions.keys()].flatMap((name) =>
     elementsOf(name)
-      .filter(({ path, type = [] }) => path.endsWith('.reference') && ['string', 'uri'].includes(type[0]?.code ?? ''))
+      .filter(
+        ({ path, type = [] }) =>
+          path.endsWith('.reference') && ['string', 'uri'].includes(type[0]?.code ?? ''),
+      )
       .map(({ path }) => path),
   );
   expect(others.toSorted()).toEqual([
@@ -94,7 +109,9 @@ test('a text that is called reference belongs to a Reference, in all of FHIR but
 
 test('extensions are the only elements that are called extension', () => {
   const others = [...definitions.keys()].flatMap((name) =>
-    elementsOf(name).filter(({ path, type }) => path.endsWith('.extension') && type?.[0]?.code !== 'Extension'),
+    elementsOf(name).filter(
+      ({ path, type }) => path.endsWith('.extension') && type?.[0]?.code !== 'Extension',
+    ),
   );
   expect(others).toEqual([]);
 });

@@ -17,7 +17,7 @@ export const command = new Command('logs')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
   .addHelpText(
     'after',
-    '\nExamples:\n  npm run logs -- hapi-sync-bot --failed --env production\n  npm run logs -- --follow --search timeout',
+    '\nExample: npm run logs -- hapi-sync-bot --failed --env production\nExample: npm run logs -- --follow --search timeout',
   )
   .action(showLogs);
 

@@ -31,7 +31,7 @@ export const command = new Command('rerun')
   .option('--yes', 'do not ask before running')
   .addHelpText(
     'after',
-    '\nExamples:\n  npm run rerun -- hapi-sync-bot --failed --env production\n  npm run rerun -- hapi-sync-bot --query "Patient?_lastUpdated=gt2026-11-01"',
+    '\nExample: npm run rerun -- hapi-sync-bot --failed --env production\nExample: npm run rerun -- hapi-sync-bot --query "Patient?_lastUpdated=gt2026-11-01"',
   )
   .action(rerun);
 

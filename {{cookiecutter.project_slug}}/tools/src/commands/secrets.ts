@@ -24,9 +24,9 @@ interface Options {
   force?: boolean;
 }
 
-export const command = new Command('secrets').description(
-  'List, write and delete the secrets of the Medplum project',
-);
+export const command = new Command('secrets')
+  .description('List, write and delete the secrets of the Medplum project')
+  .addHelpText('after', '\nExample: npm run secrets -- push .env.staging.secrets');
 
 command
   .command('list')

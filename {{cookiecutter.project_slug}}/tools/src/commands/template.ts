@@ -11,9 +11,9 @@ import {
 } from '../template/status.ts';
 import type { FileStatus } from '../template/status.ts';
 
-export const command = new Command('template').description(
-  'Compare this repository with the template it came from',
-);
+export const command = new Command('template')
+  .description('Compare this repository with the template it came from')
+  .addHelpText('after', '\nExample: npm run template -- status');
 
 command
   .command('status')

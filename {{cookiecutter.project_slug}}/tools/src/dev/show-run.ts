@@ -1,10 +1,8 @@
 // What the terminal of `npm run dev` shows of each run.
-import { loadConfig } from '../config/config.ts';
 import type { Run } from '../medplum/bot-runs.ts';
 import type { BundleMaps } from '../runtime/bundle-maps.ts';
 import { explainFailure } from '../runtime/explain-failure.ts';
-import type { BotSettings } from '../runtime/explain-failure.ts';
-import { settingsOf } from '../runtime/bot-settings.ts';
+import { findSettings } from '../runtime/bot-settings.ts';
 import { mapStack } from '../runtime/source-maps.ts';
 import { bold, dim, green, red } from '../terminal/output.ts';
 import { failureLines } from './show-failure.ts';
@@ -37,19 +35,6 @@ export function runLines(run: Run, maps: BundleMaps): string[] {
 export function causeOf({ cause, request: { headers } }: Run): string {
   const interaction = headers?.['X-Medplum-Interaction'];
   return interaction === undefined ? cause : String(interaction);
-}
-
-/** The settings that a bot has now; defaults where medplum.config.json cannot be read, or has no such bot. */
-function findSettings(name = ''): BotSettings {
-  try {
-    const bot = loadConfig(undefined, 'local').bots.find((entry) => entry.name === name);
-    if (bot) {
-      return settingsOf(bot);
-    }
-  } catch {
-    // said elsewhere
-  }
-  return { name, runtime: 'vmcontext', timeout: 10 };
 }
 
 /** @returns the lines of a text before the first one that fits */

@@ -71,6 +71,10 @@ export interface JsonText {
 
 export interface RunError {
   message: string;
+  /** What happened, in a line, such as `POST Task: forbidden`. */
+  summary: string | undefined;
+  /** What to change, such as `accessPolicy of my-bot: add Task`. */
+  hint: string | undefined;
   /** With places in the sources where the source map of what ran is known. */
   stack: string;
   excerpt: SourceExcerpt | undefined;

@@ -73,6 +73,11 @@ export class RunSources {
     return { file, line, column: Number(columnText), lines };
   }
 
+  /** @returns the text of the source map, if it is known */
+  sourceMap(code: string | undefined): string | undefined {
+    return this.mapOf(code)?.text;
+  }
+
   private mapOf(code: string | undefined): KnownMap | undefined {
     return code === undefined ? undefined : this.maps.get(code);
   }

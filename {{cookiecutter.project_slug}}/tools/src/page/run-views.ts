@@ -2,7 +2,11 @@
 import * as core from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';
 import type { Run } from '../medplum/bot-runs.ts';
+import { findSettings } from '../runtime/bot-settings.ts';
+import { explainFailure } from '../runtime/explain-failure.ts';
+import type { FailureExplanation } from '../runtime/explain-failure.ts';
 import type { RecordedRequest } from '../runtime/recorded-requests.ts';
+import type { SandboxError } from '../runtime/sandbox.ts';
 import type {
   JsonText,
   LogPart,
@@ -121,7 +125,19 @@ function hasFailed({ status, failure }: RecordedRequest): boolean {
 
 function failureOf(run: Run, sources: RunSources): RunError {
   const stack = withoutToolFrames(sources.readable(run.error?.stack ?? '', run.code));
-  return { message: errorMessage(run), stack, excerpt: sources.excerpt(stack, run.code) };
+  const explanation = run.error && explain(run, run.error, sources);
+  return {
+    message: errorMessage(run),
+    summary: explanation?.summary,
+    hint: explanation?.hint,
+    stack,
+    excerpt: sources.excerpt(stack, run.code),
+  };
+}
+
+function explain(run: Run, error: SandboxError, sources: RunSources): FailureExplanation {
+  const bot = findSettings(run.bot.name);
+  return explainFailure({ error, sent: run.sent, bot, map: sources.sourceMap(run.code) });
 }
 
 /** Frames of the local runtime and of Node say nothing about the bot. */

@@ -1,5 +1,6 @@
 // The settings of a bot in medplum.config.json that the explanation of a failure needs.
 import { DEFAULT_RUNTIME } from '../bundling/runtimes.ts';
+import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
 import type { BotSettings } from './explain-failure.ts';
 
@@ -13,4 +14,17 @@ export function settingsOf(bot: BotConfig): BotSettings {
     timeout: bot.timeout ?? DEFAULT_TIMEOUT_SECONDS,
     accessPolicy: bot.accessPolicy,
   };
+}
+
+/** The settings that a bot has now; defaults where medplum.config.json cannot be read, or has no such bot. */
+export function findSettings(name = ''): BotSettings {
+  try {
+    const bot = loadConfig(undefined, 'local').bots.find((entry) => entry.name === name);
+    if (bot) {
+      return settingsOf(bot);
+    }
+  } catch {
+    // The command that reads the configuration says what is wrong with it.
+  }
+  return { name, runtime: DEFAULT_RUNTIME, timeout: DEFAULT_TIMEOUT_SECONDS };
 }
