@@ -122,7 +122,10 @@ def _ask_once(step: dict[str, Any], known: dict[str, str]) -> list[str]:
 
 def _send(request: dict[str, Any], known: dict[str, str], login: str) -> Answer:
     """Send a request with the token that the variable `login` holds."""
-    headers = {"Cache-Control": "no-cache"}  # HAPI answers searches from its cache otherwise
+    headers = {
+        "Cache-Control": "no-cache",  # HAPI answers searches from its cache otherwise
+        "Content-Type": "application/fhir+json",  # of every request, as when it was recorded
+    }
     if request.get("auth", True) and "token" in known:
         headers["Authorization"] = f"Bearer {known.get(login, 'none')}"
     body: Any = request.get("body")
@@ -130,7 +133,6 @@ def _send(request: dict[str, Any], known: dict[str, str], login: str) -> Answer:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(body)
     elif body is not None:
-        headers["Content-Type"] = "application/fhir+json"
         body = body if isinstance(body, str) else json.dumps(_inflate(body))
     headers.update(request.get("headers", {}))
     url = urlsplit(known["base"])

@@ -53,6 +53,8 @@ def test_the_tooling_tests_are_typed(
         (project / "tsconfig.json")
         .read_text(encoding="utf-8")
         .replace('"src",', '"src", "tooling-tests",')
+        # A repository of its own, with Jest and packages that are not installed here.
+        .replace('"exclude": [', '"exclude": ["tooling-tests/adopt/example", ')
     )
     (project / "tsconfig.json").write_text(config, encoding="utf-8")
     done = template.run("npx", "tsc", cwd=project, check=False)

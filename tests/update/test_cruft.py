@@ -90,8 +90,9 @@ def test_the_version_it_came_from_moves_along(followed: FollowedTemplate) -> Non
 
 def test_the_example_bots_can_be_added_later(tmp_path: Path) -> None:
     followed = FollowedTemplate(tmp_path, example_bots="none")
-    assert [path.name for path in (followed.project / "src" / "bots").iterdir()] == [
-        "hello-patient-bot.ts"
+    assert sorted(path.name for path in (followed.project / "src" / "bots").iterdir()) == [
+        "hello-appointment-bot.ts",
+        "hello-patient-bot.ts",
     ]
     write(followed.project / "src" / "bots" / "mine.ts", "// mine\n")
     config = followed.text("medplum.config.json").replace(

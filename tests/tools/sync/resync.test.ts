@@ -57,7 +57,11 @@ const gate = createServer((request, response) => {
 });
 
 async function node(...line: string[]): Promise<Ended> {
-  const env = { ...process.env, NO_COLOR: '1', MEDPLUM_BASE_URL: medplum.baseUrl };
+  const env = { ...process.env, NO_COLOR: '1', MEDPLUM_BASE_URL: medplum.baseUrl,
+    MEDPLUM_PROJECT_ID: LOCAL.projectId,
+    MEDPLUM_CLIENT_ID: LOCAL.clientId,
+    MEDPLUM_CLIENT_SECRET: LOCAL.clientSecret,
+  };
   return promisify(execFile)(process.execPath, line, { env }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     (error: Ended) => error,

@@ -4,6 +4,7 @@ import type { WithId } from '@medplum/core';
 import type { Bot } from '@medplum/fhirtypes';
 import { Hono } from 'hono';
 import type { Context, MiddlewareHandler } from 'hono';
+import { html } from 'hono/html';
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -157,7 +158,7 @@ export async function startMedplumServer(
   addBinaryRoutes(app, context);
   addBotRoutes(app, context);
   addFhirRoutes(app, context);
-  app.notFound((c) => c.text(`Cannot ${c.req.method} ${c.req.path}`, 404));
+  app.notFound((c) => c.html(html`<pre>Cannot ${c.req.method} ${c.req.path}</pre>`, 404));
   app.onError((error, c) => sendError(c, error));
   return server;
 }

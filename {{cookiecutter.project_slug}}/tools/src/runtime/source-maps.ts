@@ -39,9 +39,8 @@ export function sourceFinder(map: string, folder = 'dist/bots'): SourceFinder {
     if (!('originalSource' in entry) || !entry.originalSource || entry.generatedLine !== line - 1) {
       return undefined;
     }
-    const file = relative(process.cwd(), resolve(folder, entry.originalSource));
     return {
-      file: file.replaceAll('\\', '/'),
+      file: sourceFile(entry.originalSource, folder),
       line: entry.originalLine + 1,
       column: entry.originalColumn + 1,
     };
@@ -74,8 +73,18 @@ export function sourceLineOf(
   folder = 'dist/bots',
 ): string | undefined {
   const { sources, sourcesContent } = JSON.parse(map) as SourceMapPayload;
-  const index = sources.findIndex((source) => resolve(folder, source) === resolve(place.file));
+  const index = sources.findIndex((source) => sourceFile(source, folder) === place.file);
   return sourcesContent?.[index]?.split('\n')[place.line - 1];
+}
+
+/**
+ * @param source - as a source map names it: an address relative to the bundle, such as `../../src/bots/my-bot.ts`
+ * @returns the file, relative to the repository
+ */
+function sourceFile(source: string, folder: string): string {
+  // esbuild writes addresses: in a folder such as `Ordner für Bots` the letters are escaped.
+  const path = resolve(folder, decodeURIComponent(source));
+  return relative(process.cwd(), path).replaceAll('\\', '/');
 }
 
 /** @returns line and column in the bundle's own file */

@@ -29,7 +29,7 @@ export function addAdminRoutes(app: Hono, { world }: RouteContext): void {
   app.get('/admin/projects/:id', (c) => {
     loginAsAdmin(c, world);
     const { id, name, setting, secret, site } = currentProject(world);
-    return c.json({ project: { id, name, setting, secret, site } });
+    return c.json({ project: { id, name, setting, secret: secret ?? [], site } });
   });
   for (const [list, member] of Object.entries(PROJECT_LISTS)) {
     app.post(`/admin/projects/:id/${list}`, async (c) => {

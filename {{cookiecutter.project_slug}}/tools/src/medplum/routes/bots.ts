@@ -159,14 +159,14 @@ async function handleWebhook(c: Context, context: RouteContext): Promise<Respons
     c.req.param('id')!,
   );
   if (!runAs.profile.reference?.startsWith('Bot/')) {
-    return c.text('ProjectMembership must be for a Bot resource', 403);
+    return c.html('ProjectMembership must be for a Bot resource', 403);
   }
   if (!runAs.access && !runAs.accessPolicy) {
-    return c.text('ProjectMembership must have an Access Policy', 403);
+    return c.html('ProjectMembership must have an Access Policy', 403);
   }
   const bot = await system.readReference<Bot>(runAs.profile as { reference: string });
   if (!bot.publicWebhook) {
-    return c.text('Bot is not configured for public webhook access', 403);
+    return c.html('Bot is not configured for public webhook access', 403);
   }
   const result = await execute({
     bot,

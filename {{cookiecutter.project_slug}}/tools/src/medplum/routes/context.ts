@@ -3,6 +3,7 @@ import * as core from '@medplum/core';
 import type { WithId } from '@medplum/core';
 import type { Project } from '@medplum/fhirtypes';
 import type { Context } from 'hono';
+import { randomUUID } from 'node:crypto';
 import { authenticate } from '../access.ts';
 import type { ExecuteBot } from '../bot-execution.ts';
 import { LOCAL } from '../local-project.ts';
@@ -47,6 +48,7 @@ export function currentProject({ store }: World): WithId<Project> {
 export function invalidRequest(problems: Record<string, string>): Error {
   return new core.OperationOutcomeError({
     resourceType: 'OperationOutcome',
+    id: randomUUID(),
     issue: Object.entries(problems).map(([name, text]) => ({
       severity: 'error',
       code: 'invalid',
