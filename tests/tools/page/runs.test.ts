@@ -177,7 +177,7 @@ describe('a thousand runs with 20 MB of log', () => {
 
   test('send a log in parts, from its end to its beginning', async () => {
     const whole = Array.from({ length: 30 }, () => LOG).join('\n');
-    const [{ id }] = desk.server.runs.list() as [{ id: string }];
+    const { id } = desk.server.runs.list()[0]!;
     desk.server.runs.get(id)!.log = whole;
     const parts: LogPart[] = [];
     do {
