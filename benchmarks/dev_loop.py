@@ -25,7 +25,7 @@ from benchmarks.projects import generated, scratch, starter
 from benchmarks.servers import Medplum, Servers
 
 SHARED = Path("src", "shared", "http-helpers.ts")
-LOGGED = re.compile(r"(?<=\?\? ')request\d*(?=')")  # in logExternalRequest, which all bots carry
+LOGGED = re.compile(r"(?<=\|\| ')request\d*(?=')")  # in logExternalRequest, which all bots carry
 RECIPE = "npm run build, then medplum bot deploy '*'"
 
 

@@ -1,7 +1,7 @@
 // Access tokens for the target: OAuth 2.0 client credentials, with a client secret or with a private key.
 import { Buffer } from 'node:buffer';
 import { createPrivateKey, randomUUID, sign } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import type { JsonWebKey, KeyObject } from 'node:crypto';
 import { HTTP_VERBS, sendRequest } from '../http-request.ts';
 import { clock } from '../retry.ts';
 import { optionalSecret, requiredSecret } from '../secrets.ts';
@@ -150,8 +150,8 @@ function privateKeyFrom(secret: string): { key: KeyObject; keyId: string | undef
     if (!secret.trimStart().startsWith('{')) {
       return { key: createPrivateKey(secret.replaceAll(String.raw`\n`, '\n')), keyId: undefined };
     }
-    const jwk = JSON.parse(secret) as { kid?: string };
-    return { key: createPrivateKey({ key: jwk as never, format: 'jwk' }), keyId: jwk.kid };
+    const jwk = JSON.parse(secret) as JsonWebKey & { kid?: string };
+    return { key: createPrivateKey({ key: jwk, format: 'jwk' }), keyId: jwk.kid };
   } catch {
     throw new Error(
       'Secret HAPI_CLIENT_KEY is not a private key: it must be a JWK (RSA, or EC with P-384) or a PEM block',
