@@ -37,7 +37,9 @@ def sync_examples(limit: int) -> dict[str, Any]:
             str(limit),
             examples(work),
         )
-        report: dict[str, Any] = json.loads(execute(*line, cwd=project).output)
+        # It prints its progress on standard error, and the report last.
+        output = execute(*line, cwd=project).output
+        report: dict[str, Any] = json.loads(output[output.index("\n{\n") :])
         return report
 
 

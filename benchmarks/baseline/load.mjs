@@ -11,13 +11,17 @@ const { MEDPLUM_CLIENT_ID: id, MEDPLUM_CLIENT_SECRET: secret } = process.env;
 const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE });
 const headers = {
   'content-type': 'application/fhir+json',
-  prefer: 'return=minimal',
   ...(id && { authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` }),
 };
 
+/** Medplum leaves the body out of every answer, also to a search, where it is asked for a minimal one. */
+function headersOf(method) {
+  return method === 'GET' ? headers : { ...headers, prefer: 'return=minimal' };
+}
+
 function send(method, path, body) {
   return new Promise((resolve, reject) => {
-    const sent = request(`${base}/${path}`, { method, agent, headers }, (answer) => {
+    const sent = request(`${base}/${path}`, { method, agent, headers: headersOf(method) }, (answer) => {
       let text = '';
       answer.setEncoding('utf8').on('data', (part) => (text += part));
       answer.on('end', () =>
