@@ -79,7 +79,8 @@ function repository(
     join(root, 'medplum.config.json'),
     JSON.stringify({ identifierSystem: 'urn:test:local', bots }),
   );
-  cleanups.push(() => rmSync(root, { recursive: true, force: true }));
+  // A server that was just stopped may still write.
+  cleanups.push(() => rmSync(root, { recursive: true, force: true, maxRetries: 20 }));
   return { root, write };
 }
 

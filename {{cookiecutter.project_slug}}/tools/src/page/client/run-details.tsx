@@ -190,7 +190,7 @@ function FailurePanel({ failure }: { failure: RunError }): VNode {
   return (
     <Panel title="Error" kind="bad">
       <p class="failure">{failure.message}</p>
-      {failure.summary && failure.summary !== failure.message && <p>{failure.summary}</p>}
+      {failure.summary && !failure.summary.endsWith(failure.message) && <p>{failure.summary}</p>}
       {failure.hint && (
         <p>
           <strong>What to change:</strong> {failure.hint}
