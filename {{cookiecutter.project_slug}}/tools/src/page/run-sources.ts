@@ -1,52 +1,27 @@
 // Finds the team's own code behind a run: source maps are kept for the code that ran, also after a newer build.
-import { readFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
 import type { SourceMapPayload } from 'node:module';
-import { join } from 'node:path';
-import { replacePlaces, sourceFinder } from '../runtime/source-maps.ts';
-import type { SourceFinder } from '../runtime/source-maps.ts';
+import { BundleMaps } from '../runtime/bundle-maps.ts';
+import { replacePlaces } from '../runtime/source-maps.ts';
 import type { SourceExcerpt } from './api-types.ts';
 
-/** Source maps kept; older ones are forgotten. */
-const MAPS_KEPT = 50;
 /** Lines shown before and after the line of an error. */
 const LINES_AROUND = 3;
 const BOT_PLACE = /\bsrc\/bots\/[^\s():]+:\d+:\d+/;
 const SOURCE_PLACE = /\b((?:src|scripts|tests)\/[^\s():]+):(\d+):(\d+)/;
 
-interface KnownMap {
-  text: string;
-  find: SourceFinder;
-}
-
 export class RunSources {
-  /** By the text of the code that ran. */
-  private readonly maps = new Map<string, KnownMap>();
+  private readonly maps = new BundleMaps();
 
   /** Keeps the source map of code that is about to run, if `dist/` holds it. */
   remember(botName: string, code: string | undefined): void {
-    if (code === undefined || this.maps.has(code)) {
-      return;
-    }
-    const file = join('dist', 'bots', `${botName}.js`);
-    try {
-      if (readFileSync(file, 'utf8') === code) {
-        const text = readFileSync(`${file}.map`, 'utf8');
-        this.maps.set(code, { text, find: sourceFinder(text) });
-      }
-    } catch {
-      return; // The bot was not built in this repository.
-    }
-    if (this.maps.size > MAPS_KEPT) {
-      const [oldest] = this.maps.keys();
-      this.maps.delete(oldest!);
-    }
+    this.maps.remember(botName, code);
   }
 
   /** @returns the text with places in the sources instead of places in the bundle, where they are known */
   readable(text: string, code: string | undefined): string {
-    const map = this.mapOf(code);
-    return map ? replacePlaces(text, map.find) : text;
+    const find = this.maps.finder(code);
+    return find ? replacePlaces(text, find) : text;
   }
 
   /**
@@ -54,13 +29,13 @@ export class RunSources {
    * @returns the lines around the first place in the team's own code, as they were when the code was built
    */
   excerpt(stack: string, code: string | undefined): SourceExcerpt | undefined {
-    const map = this.mapOf(code);
+    const map = this.sourceMap(code);
     const place = SOURCE_PLACE.exec(stack);
     if (map === undefined || place === null) {
       return undefined;
     }
     const [, file = '', lineText = '', columnText = ''] = place;
-    const source = sourceText(map.text, file);
+    const source = sourceText(map, file);
     if (source === undefined) {
       return undefined;
     }
@@ -75,11 +50,7 @@ export class RunSources {
 
   /** @returns the text of the source map, if it is known */
   sourceMap(code: string | undefined): string | undefined {
-    return this.mapOf(code)?.text;
-  }
-
-  private mapOf(code: string | undefined): KnownMap | undefined {
-    return code === undefined ? undefined : this.maps.get(code);
+    return this.maps.find(code);
   }
 }
 
