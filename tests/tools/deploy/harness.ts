@@ -217,7 +217,7 @@ export async function run(world: World, root: string, options: DeployOptions = {
 
 /** @returns what brings the world back to what it holds now */
 export function snapshot({ server, requests }: World): () => void {
-  const { store } = server.repository.world;
+  const { store } = server.repository.state;
   const { contents, ...rest } = { ...store };
   const saved = structuredClone(rest);
   const savedContents = new Map(contents);

@@ -1,22 +1,22 @@
 // Answers in which the local Medplum once differed from a real one of version 5.1.26. Each was found by sending both the
 // same random requests; what is expected here is what the real server answered.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openDesk } from './support.ts';
-import type { Answer, Desk } from './support.ts';
+import { startTestServer } from './support.ts';
+import type { Answer, TestServer } from './support.ts';
 
-let desk: Desk;
+let medplum: TestServer;
 
 beforeAll(async () => {
-  desk = await openDesk();
+  medplum = await startTestServer();
 });
-afterAll(() => desk.server.stop());
+afterAll(() => medplum.server.stop());
 
 const create = async (resource: { resourceType: string }): Promise<string> =>
-  (await desk.call('POST', `fhir/R4/${resource.resourceType}`, resource)).body.id;
+  (await medplum.call('POST', `fhir/R4/${resource.resourceType}`, resource)).body.id;
 
 /** @returns what a search finds, as the ids in order; or the status where it is refused */
 async function find(query: string): Promise<string[] | number> {
-  const { status, body }: Answer = await desk.call('GET', `fhir/R4/${query}`);
+  const { status, body }: Answer = await medplum.call('GET', `fhir/R4/${query}`);
   const entries: { resource: { id: string } }[] = body.entry ?? [];
   return status === 200 ? entries.map(({ resource }) => resource.id) : status;
 }
@@ -79,7 +79,7 @@ describe('writes', () => {
       name: 'Clinic',
       identifier: [{ system: 'urn:d', value: 'clinic' }],
     } as never);
-    const { body } = await desk.call('POST', 'fhir/R4/Patient', {
+    const { body } = await medplum.call('POST', 'fhir/R4/Patient', {
       resourceType: 'Patient',
       managingOrganization: { reference: 'Organization?identifier=urn:d|clinic' },
     });
@@ -88,7 +88,7 @@ describe('writes', () => {
 
   it('drop empty values, and take days that do not exist', async () => {
     const patient = { resourceType: 'Patient', name: [], language: '', birthDate: '2021-02-30' };
-    const { status, body } = await desk.call('POST', 'fhir/R4/Patient', patient);
+    const { status, body } = await medplum.call('POST', 'fhir/R4/Patient', patient);
     expect(status).toBe(201);
     expect(body).toMatchObject({ birthDate: '2021-02-30' });
     expect(body).not.toHaveProperty('name');
@@ -101,19 +101,19 @@ describe('writes', () => {
       status,
       body,
       headers: answered,
-    } = await desk.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient' }, headers);
+    } = await medplum.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient' }, headers);
     expect([status, body]).toEqual([201, '']);
     expect(answered.get('etag')).toMatch(/^W\/"/);
   });
 
   it('make a new version of a Binary whose data are replaced by bytes', async () => {
     const binary = { resourceType: 'Binary', contentType: 'text/plain', data: 'aGk=' };
-    const first = await desk.call('POST', 'fhir/R4/Binary', binary);
+    const first = await medplum.call('POST', 'fhir/R4/Binary', binary);
     expect(first.body).not.toHaveProperty('data');
     const path = `fhir/R4/Binary/${first.body.id}`;
-    const second = await desk.call('PUT', path, 'new', { 'Content-Type': 'text/plain' });
+    const second = await medplum.call('PUT', path, 'new', { 'Content-Type': 'text/plain' });
     expect(second.body.meta.versionId).not.toBe(first.body.meta.versionId);
-    expect((await desk.call('GET', path)).body).toBe('new');
+    expect((await medplum.call('GET', path)).body).toBe('new');
   });
 });
 
@@ -124,9 +124,9 @@ describe('a bot that returns', () => {
     ['a function', '() => 1', 500, { msg: 'Internal Server Error' }],
     ['a BigInt', '1n', 500, { msg: 'Internal Server Error' }],
   ])('%s', async (_name, value, status, expected) => {
-    const id = await desk.bot(`exports.handler = async () => { return ${value}; };`);
-    const answer = await desk.execute(id);
+    const id = await medplum.bot(`exports.handler = async () => { return ${value}; };`);
+    const answer = await medplum.execute(id);
     expect([answer.status, answer.body]).toEqual([status, expected]);
-    expect((await desk.audits(id))[0]?.outcome).toBe('0');
+    expect((await medplum.audits(id))[0]?.outcome).toBe('0');
   });
 });

@@ -1,12 +1,12 @@
 // The local Medplum server answers as the real one: rights, versions, searches, and bad input of every kind.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LOCAL } from '../../tools/src/medplum/local-project.ts';
-import { openDesk, PROJECT, UNKNOWN_ID } from './support.ts';
-import type { Desk } from './support.ts';
+import { startTestServer, PROJECT, UNKNOWN_ID } from './support.ts';
+import type { TestServer } from './support.ts';
 
-let desk: Desk;
-beforeAll(async () => void (desk = await openDesk()));
-afterAll(() => desk.server.stop());
+let medplum: TestServer;
+beforeAll(async () => void (medplum = await startTestServer()));
+afterAll(() => medplum.server.stop());
 
 const patient = (value: string, more: object = {}): object => {
   return { resourceType: 'Patient', identifier: [{ system: 'urn:test', value }], ...more };
@@ -86,7 +86,7 @@ describe('bad input', () => {
     ['an id that is none', 'GET', 'Patient/abc', undefined, 404, 'Not found'],
     ['an unknown operation', 'POST', 'Patient/$nope', '{}', 404, 'Not found'],
   ])('refuses %s', async (_what, method, path, body, status, message) => {
-    const answer = await desk.call(method, `fhir/R4/${path}`, body);
+    const answer = await medplum.call(method, `fhir/R4/${path}`, body);
     expect({ status: answer.status, text: text(answer.body) }).toEqual({ status, text: message });
     expect(answer.body.extension[0].url).toBe(
       'https://medplum.com/fhir/StructureDefinition/tracing',
@@ -95,20 +95,20 @@ describe('bad input', () => {
 
   it('refuses bodies over 1 MB, takes a larger Binary, and answers on', async () => {
     const large = 'x'.repeat(1_100_000);
-    const refused = await desk.call(
+    const refused = await medplum.call(
       'POST',
       'fhir/R4/Patient',
       patient('large', { name: [{ text: large }] }),
     );
     expect(refused.status).toBe(413);
-    const binary = await desk.call('POST', 'fhir/R4/Binary', large + large, {
+    const binary = await medplum.call('POST', 'fhir/R4/Binary', large + large, {
       'Content-Type': 'text/plain',
     });
     expect(binary.status).toBe(201);
-    expect((await desk.call('GET', `fhir/R4/Binary/${binary.body.id}`)).body).toHaveLength(
+    expect((await medplum.call('GET', `fhir/R4/Binary/${binary.body.id}`)).body).toHaveLength(
       2_200_000,
     );
-    expect((await desk.nobody('GET', 'healthcheck')).body.ok).toBe(true);
+    expect((await medplum.anonymous('GET', 'healthcheck')).body.ok).toBe(true);
   });
 
   it.each([
@@ -126,7 +126,12 @@ describe('bad input', () => {
     ],
   ])('answers 401 to %s', async (_what, headers, scheme) => {
     for (const path of ['fhir/R4/Patient', 'auth/me', `admin/projects/${PROJECT}`]) {
-      const answer = await desk.nobody('GET', path, undefined, headers as Record<string, string>);
+      const answer = await medplum.anonymous(
+        'GET',
+        path,
+        undefined,
+        headers as Record<string, string>,
+      );
       expect(answer.status).toBe(401);
       expect(answer.headers.get('www-authenticate')).toContain(scheme);
     }
@@ -135,7 +140,7 @@ describe('bad input', () => {
 
 describe('tokens', () => {
   const ask = (fields: Record<string, string>, headers = {}) => {
-    return desk.nobody('POST', 'oauth2/token', new URLSearchParams(fields), headers);
+    return medplum.anonymous('POST', 'oauth2/token', new URLSearchParams(fields), headers);
   };
   it('are given for a client id and secret, in the body or as Basic', async () => {
     const grant = { grant_type: 'client_credentials' };
@@ -149,7 +154,7 @@ describe('tokens', () => {
     for (const { status, body } of [inBody, asBasic]) {
       expect(status).toBe(200);
       expect(body.project.reference).toBe(`Project/${PROJECT}`);
-      const me = await desk.nobody('GET', 'auth/me', undefined, {
+      const me = await medplum.anonymous('GET', 'auth/me', undefined, {
         Authorization: `Bearer ${body.access_token}`,
       });
       expect(me.body.profile.id).toBe(LOCAL.clientId);
@@ -176,60 +181,60 @@ describe('tokens', () => {
 
 describe('versions', () => {
   it('follow a resource through its life', async () => {
-    const made = await desk.call('POST', 'fhir/R4/Patient', patient('life'));
+    const made = await medplum.call('POST', 'fhir/R4/Patient', patient('life'));
     const url = `fhir/R4/Patient/${made.body.id}`;
     const first = made.body.meta.versionId;
-    const noop = await desk.call('PUT', url, made.body);
+    const noop = await medplum.call('PUT', url, made.body);
     expect(noop.body.meta.versionId).toBe(first);
-    const changed = await desk.call(
+    const changed = await medplum.call(
       'PUT',
       url,
       { ...made.body, active: true },
       { 'If-Match': `W/"${first}"` },
     );
     expect(changed.body.meta.versionId).not.toBe(first);
-    expect((await desk.call('PUT', url, made.body, { 'If-Match': `W/"${first}"` })).status).toBe(
+    expect((await medplum.call('PUT', url, made.body, { 'If-Match': `W/"${first}"` })).status).toBe(
       412,
     );
-    expect((await desk.call('DELETE', url)).status).toBe(200);
-    expect((await desk.call('DELETE', url)).status).toBe(200);
-    expect((await desk.call('GET', url)).status).toBe(410);
+    expect((await medplum.call('DELETE', url)).status).toBe(200);
+    expect((await medplum.call('DELETE', url)).status).toBe(200);
+    expect((await medplum.call('GET', url)).status).toBe(410);
     expect(
-      (await desk.call('PATCH', url, [{ op: 'add', path: '/active', value: true }])).status,
+      (await medplum.call('PATCH', url, [{ op: 'add', path: '/active', value: true }])).status,
     ).toBe(410);
-    const history = (await desk.call('GET', `${url}/_history`)).body;
+    const history = (await medplum.call('GET', `${url}/_history`)).body;
     expect(
       history.entry.map((entry: { response: { status: string } }) => entry.response.status),
     ).toEqual(['410', '200', '200']);
-    expect((await desk.call('GET', `${url}/_history/${first}`)).body.meta.versionId).toBe(first);
-    expect((await desk.call('PUT', url, made.body)).status).toBe(200);
-    expect((await desk.call('GET', url)).status).toBe(200);
+    expect((await medplum.call('GET', `${url}/_history/${first}`)).body.meta.versionId).toBe(first);
+    expect((await medplum.call('PUT', url, made.body)).status).toBe(200);
+    expect((await medplum.call('GET', url)).status).toBe(200);
   });
 
   it('guard a PATCH by `test`, and not by If-Match', async () => {
-    const made = (await desk.call('POST', 'fhir/R4/Patient', patient('patch'))).body;
+    const made = (await medplum.call('POST', 'fhir/R4/Patient', patient('patch'))).body;
     const url = `fhir/R4/Patient/${made.id}`;
     const guarded = [
       { op: 'test', path: '/meta/versionId', value: made.meta.versionId },
       { op: 'add', path: '/active', value: true },
     ];
-    expect((await desk.call('PATCH', url, guarded)).status).toBe(200);
-    const stale = await desk.call('PATCH', url, guarded);
+    expect((await medplum.call('PATCH', url, guarded)).status).toBe(200);
+    const stale = await medplum.call('PATCH', url, guarded);
     expect(stale.status).toBe(400);
     expect(text(stale.body)).toContain('Test failed');
     const unguarded = [{ op: 'add', path: '/active', value: false }];
     expect(
-      (await desk.call('PATCH', url, unguarded, { 'If-Match': `W/"${UNKNOWN_ID}"` })).status,
+      (await medplum.call('PATCH', url, unguarded, { 'If-Match': `W/"${UNKNOWN_ID}"` })).status,
     ).toBe(200);
   });
 
   it('are not given to ids of the client', async () => {
-    const made = await desk.call('POST', 'fhir/R4/Patient', {
+    const made = await medplum.call('POST', 'fhir/R4/Patient', {
       ...patient('own-id'),
       id: UNKNOWN_ID,
     });
     expect(made.body.id).not.toBe(UNKNOWN_ID);
-    const put = await desk.call('PUT', `fhir/R4/Patient/${UNKNOWN_ID}`, {
+    const put = await medplum.call('PUT', `fhir/R4/Patient/${UNKNOWN_ID}`, {
       ...patient('own-id'),
       id: UNKNOWN_ID,
     });
@@ -239,33 +244,33 @@ describe('versions', () => {
 
 describe('searches', () => {
   it('compare identifiers and other tokens by their exact case', async () => {
-    await desk.call('POST', 'fhir/R4/Patient', patient('AbC|1'));
+    await medplum.call('POST', 'fhir/R4/Patient', patient('AbC|1'));
     const count = async (value: string): Promise<number> => {
       const query = `fhir/R4/Patient?identifier=${encodeURIComponent(value)}&_summary=count`;
-      return (await desk.call('GET', query)).body.total;
+      return (await medplum.call('GET', query)).body.total;
     };
     expect(await count('urn:test|AbC|1')).toBe(1);
     expect(await count('AbC\\|1')).toBe(0); // unescaped it is read as a system and a value
     expect(await count('urn:test|abc|1')).toBe(0);
     expect(await count('urn:Test|AbC|1')).toBe(0);
-    await desk.call(
+    await medplum.call(
       'POST',
       'fhir/R4/Patient',
       patient('tag', { meta: { tag: [{ system: 'urn:tag', code: 'Mine' }] } }),
     );
     const tagged = async (tag: string) =>
-      (await desk.call('GET', `fhir/R4/Patient?_tag=${tag}&_summary=count`)).body.total;
+      (await medplum.call('GET', `fhir/R4/Patient?_tag=${tag}&_summary=count`)).body.total;
     expect([await tagged('urn:tag|Mine'), await tagged('urn:tag|mine')]).toEqual([1, 0]);
   });
 
   it('find names by the beginnings of their words', async () => {
-    await desk.call(
+    await medplum.call(
       'POST',
       'fhir/R4/Patient',
       patient('name', { name: [{ family: 'Smithson', given: ['Ann Marie'] }] }),
     );
     const count = async (query: string) =>
-      (await desk.call('GET', `fhir/R4/Patient?${query}&_summary=count`)).body.total;
+      (await medplum.call('GET', `fhir/R4/Patient?${query}&_summary=count`)).body.total;
     expect(await count('name=smith')).toBe(1);
     expect(await count('name=marie')).toBe(1);
     expect(await count('name=mithson')).toBe(0);
@@ -277,7 +282,7 @@ describe('searches', () => {
     for (let n = 0; n < 45; n++) {
       made.add(
         (
-          await desk.call('POST', 'fhir/R4/Basic', {
+          await medplum.call('POST', 'fhir/R4/Basic', {
             resourceType: 'Basic',
             code: { text: `${n}` },
           })
@@ -286,11 +291,11 @@ describe('searches', () => {
     }
     const seen: string[] = [];
     for (let path = 'fhir/R4/Basic?_count=20&_sort=_lastUpdated'; path;) {
-      const { body } = await desk.call('GET', path);
+      const { body } = await medplum.call('GET', path);
       seen.push(...body.entry.map(({ resource }: { resource: { id: string } }) => resource.id));
       const next = body.link.find(({ relation }: { relation: string }) => relation === 'next')?.url;
       expect(next ?? '_cursor').toContain('_cursor');
-      path = next?.slice(desk.server.baseUrl.length);
+      path = next?.slice(medplum.server.baseUrl.length);
     }
     expect(seen).toHaveLength(45);
     expect(new Set(seen)).toEqual(made);
@@ -299,34 +304,34 @@ describe('searches', () => {
   it('make one resource of many conditional writes at once, and refuse to choose between several', async () => {
     const url = 'fhir/R4/Patient?identifier=urn:test|once';
     const answers = await Promise.all(
-      Array.from({ length: 40 }, () => desk.call('PUT', url, patient('once'))),
+      Array.from({ length: 40 }, () => medplum.call('PUT', url, patient('once'))),
     );
     expect(answers.map(({ status }) => status).toSorted()).toEqual([
       ...Array.from({ length: 39 }, () => 200),
       201,
     ]);
-    await desk.call('POST', 'fhir/R4/Patient', patient('once'));
-    expect((await desk.call('PUT', url, patient('once', { active: true }))).status).toBe(412);
-    expect((await desk.call('DELETE', url)).status).toBe(412);
-    expect((await desk.call('DELETE', 'fhir/R4/Patient?identifier=urn:test|nobody')).status).toBe(
-      200,
-    );
+    await medplum.call('POST', 'fhir/R4/Patient', patient('once'));
+    expect((await medplum.call('PUT', url, patient('once', { active: true }))).status).toBe(412);
+    expect((await medplum.call('DELETE', url)).status).toBe(412);
+    expect(
+      (await medplum.call('DELETE', 'fhir/R4/Patient?identifier=urn:test|nobody')).status,
+    ).toBe(200);
   });
 });
 
 describe('references', () => {
   it('with a condition become the resource that it finds, and are refused where that is not one', async () => {
     const make = () =>
-      desk.call('POST', 'fhir/R4/Organization', {
+      medplum.call('POST', 'fhir/R4/Organization', {
         resourceType: 'Organization',
         identifier: [{ value: 'org' }],
       });
     const { id } = (await make()).body;
     const refer = { managingOrganization: { reference: 'Organization?identifier=org' } };
-    const { body } = await desk.call('POST', 'fhir/R4/Patient', patient('refers', refer));
+    const { body } = await medplum.call('POST', 'fhir/R4/Patient', patient('refers', refer));
     expect(body.managingOrganization.reference).toBe(`Organization/${id}`);
     await make();
-    const several = await desk.call('POST', 'fhir/R4/Patient', patient('refers', refer));
+    const several = await medplum.call('POST', 'fhir/R4/Patient', patient('refers', refer));
     expect(text(several.body)).toBe(
       "Conditional reference 'Organization?identifier=org' matched multiple resources",
     );
@@ -343,53 +348,56 @@ describe('rights', () => {
       ['GET', 'fhir/R4/ProjectMembership'],
       ['POST', 'fhir/R4/ProjectMembership', { resourceType: 'ProjectMembership' }],
     ] as const) {
-      expect((await desk.other(method, path, body)).status, path).toBe(403);
+      expect((await medplum.other(method, path, body)).status, path).toBe(403);
     }
-    expect((await desk.other('GET', 'auth/me')).body.project.id).toBe(PROJECT);
+    expect((await medplum.other('GET', 'auth/me')).body.project.id).toBe(PROJECT);
   });
 
   it('of a policy: 404 for what its criteria exclude, living or dead, 403 for other types and for writing', async () => {
-    const policy = await desk.call('POST', 'fhir/R4/AccessPolicy', {
+    const policy = await medplum.call('POST', 'fhir/R4/AccessPolicy', {
       resourceType: 'AccessPolicy',
       resource: [{ resourceType: 'Patient', criteria: 'Patient?active=true', readonly: true }],
     });
     const membership = (
-      await desk.call(
+      await medplum.call(
         'GET',
         `fhir/R4/ProjectMembership?profile=ClientApplication/${LOCAL.noAdminId}`,
       )
     ).body.entry[0].resource;
     const url = `fhir/R4/ProjectMembership/${membership.id}`;
-    await desk.call('PUT', url, {
+    await medplum.call('PUT', url, {
       ...membership,
       accessPolicy: { reference: `AccessPolicy/${policy.body.id}` },
     });
     const active = (
-      await desk.call('POST', 'fhir/R4/Patient', patient('rights-1', { active: true }))
+      await medplum.call('POST', 'fhir/R4/Patient', patient('rights-1', { active: true }))
     ).body.id;
     const inactive = (
-      await desk.call('POST', 'fhir/R4/Patient', patient('rights-2', { active: false }))
+      await medplum.call('POST', 'fhir/R4/Patient', patient('rights-2', { active: false }))
     ).body.id;
-    const dead = (await desk.call('POST', 'fhir/R4/Patient', patient('rights-3', { active: true })))
-      .body.id;
-    await desk.call('DELETE', `fhir/R4/Patient/${dead}`);
-    expect((await desk.other('GET', `fhir/R4/Patient/${active}`)).status).toBe(200);
-    expect((await desk.other('GET', `fhir/R4/Patient/${inactive}`)).status).toBe(404);
-    expect((await desk.other('GET', `fhir/R4/Patient/${dead}`)).status).toBe(404);
-    expect((await desk.other('GET', 'fhir/R4/Patient?_deleted=true')).body.entry).toBeUndefined();
-    expect((await desk.other('GET', `fhir/R4/Observation/${UNKNOWN_ID}`)).status).toBe(403);
-    expect((await desk.other('PUT', `fhir/R4/Patient/${active}`, patient('rights-1'))).status).toBe(
-      400,
-    );
-    const write = { ...patient('rights-1', { active: true, gender: 'other' }), id: active };
-    expect((await desk.other('PUT', `fhir/R4/Patient/${active}`, write)).status).toBe(403);
-    await desk.call('DELETE', `fhir/R4/AccessPolicy/${policy.body.id}`);
+    const dead = (
+      await medplum.call('POST', 'fhir/R4/Patient', patient('rights-3', { active: true }))
+    ).body.id;
+    await medplum.call('DELETE', `fhir/R4/Patient/${dead}`);
+    expect((await medplum.other('GET', `fhir/R4/Patient/${active}`)).status).toBe(200);
+    expect((await medplum.other('GET', `fhir/R4/Patient/${inactive}`)).status).toBe(404);
+    expect((await medplum.other('GET', `fhir/R4/Patient/${dead}`)).status).toBe(404);
     expect(
-      (await desk.other('GET', `fhir/R4/Patient/${active}`)).status,
-      'a broken policy lets nobody in',
+      (await medplum.other('GET', 'fhir/R4/Patient?_deleted=true')).body.entry,
+    ).toBeUndefined();
+    expect((await medplum.other('GET', `fhir/R4/Observation/${UNKNOWN_ID}`)).status).toBe(403);
+    expect(
+      (await medplum.other('PUT', `fhir/R4/Patient/${active}`, patient('rights-1'))).status,
     ).toBe(400);
-    await desk.call('PUT', url, { ...membership, accessPolicy: undefined });
-    const tombstones = (await desk.other('GET', 'fhir/R4/Patient?_deleted=true')).body.entry;
+    const write = { ...patient('rights-1', { active: true, gender: 'other' }), id: active };
+    expect((await medplum.other('PUT', `fhir/R4/Patient/${active}`, write)).status).toBe(403);
+    await medplum.call('DELETE', `fhir/R4/AccessPolicy/${policy.body.id}`);
+    expect(
+      (await medplum.other('GET', `fhir/R4/Patient/${active}`)).status,
+      'a broken policy lets no one in',
+    ).toBe(400);
+    await medplum.call('PUT', url, { ...membership, accessPolicy: undefined });
+    const tombstones = (await medplum.other('GET', 'fhir/R4/Patient?_deleted=true')).body.entry;
     const { resource } = tombstones.find(
       (entry: { resource: { id: string } }) => entry.resource.id === dead,
     );
@@ -403,36 +411,38 @@ describe('rights', () => {
   it('do not reach the members of a project that no client may change', async () => {
     const path = `fhir/R4/Project/${PROJECT}`;
     const features = [{ op: 'add', path: '/features/-', value: 'transaction-bundles' }];
-    await desk.call('PATCH', path, features);
-    expect((await desk.call('GET', path)).body.features).not.toContain('transaction-bundles');
-    expect((await desk.call('DELETE', path)).status).toBe(403);
+    await medplum.call('PATCH', path, features);
+    expect((await medplum.call('GET', path)).body.features).not.toContain('transaction-bundles');
+    expect((await medplum.call('DELETE', path)).status).toBe(403);
   });
 });
 
 describe('secrets', () => {
   it('are replaced as a whole by the admin endpoint, and added by PATCH', async () => {
-    await desk.call('POST', `admin/projects/${PROJECT}/secrets`, [{ name: 'A', valueString: '1' }]);
+    await medplum.call('POST', `admin/projects/${PROJECT}/secrets`, [
+      { name: 'A', valueString: '1' },
+    ]);
     const add = [{ op: 'add', path: '/secret/-', value: { name: 'B', valueString: '2' } }];
-    await desk.call('PATCH', `fhir/R4/Project/${PROJECT}`, add);
-    const { project } = (await desk.call('GET', `admin/projects/${PROJECT}`)).body;
+    await medplum.call('PATCH', `fhir/R4/Project/${PROJECT}`, add);
+    const { project } = (await medplum.call('GET', `admin/projects/${PROJECT}`)).body;
     expect(project.secret.map(({ name }: { name: string }) => name)).toEqual(['A', 'B']);
   });
 });
 
 describe('attachments', () => {
   it('have signed addresses that differ at each read, and are stored as references', async () => {
-    const id = await desk.bot('exports.handler = async () => true;');
+    const id = await medplum.bot('exports.handler = async () => true;');
     const read = async (): Promise<string> =>
-      (await desk.call('GET', `fhir/R4/Bot/${id}`)).body.executableCode.url;
+      (await medplum.call('GET', `fhir/R4/Bot/${id}`)).body.executableCode.url;
     const [one, two] = [await read(), await read()];
     expect(one).not.toBe(two);
-    const path = one.slice(desk.server.baseUrl.length);
-    expect((await desk.nobody('GET', path)).body).toContain('exports.handler');
+    const path = one.slice(medplum.server.baseUrl.length);
+    expect((await medplum.anonymous('GET', path)).body).toContain('exports.handler');
     expect(
-      (await desk.nobody('GET', path.replace(/Signature=.{4}/, 'Signature=AAAA'))).status,
+      (await medplum.anonymous('GET', path.replace(/Signature=.{4}/, 'Signature=AAAA'))).status,
     ).toBe(401);
-    const bot = (await desk.call('GET', `fhir/R4/Bot/${id}`)).body;
-    const put = await desk.call('PUT', `fhir/R4/Bot/${id}`, bot);
+    const bot = (await medplum.call('GET', `fhir/R4/Bot/${id}`)).body;
+    const put = await medplum.call('PUT', `fhir/R4/Bot/${id}`, bot);
     expect(put.body.meta.versionId, 'writing back what was read changes nothing').toBe(
       bot.meta.versionId,
     );
@@ -446,13 +456,13 @@ describe('browsers', () => {
     ['another port', { Origin: 'http://localhost:1' }],
   ])('are refused for %s', async (_what, headers) => {
     expect(
-      (await desk.nobody('POST', 'oauth2/token', new URLSearchParams({}), headers)).status,
+      (await medplum.anonymous('POST', 'oauth2/token', new URLSearchParams({}), headers)).status,
     ).toBe(403);
-    expect((await desk.call('GET', 'fhir/R4/Patient', undefined, headers)).status).toBe(403);
+    expect((await medplum.call('GET', 'fhir/R4/Patient', undefined, headers)).status).toBe(403);
   });
   it('are refused under a foreign name that points to this machine', async () => {
     const { request } = await import('node:http');
-    const { port } = new URL(desk.server.baseUrl);
+    const { port } = new URL(medplum.server.baseUrl);
     const status = await new Promise((resolve, reject) => {
       const options = {
         host: '127.0.0.1',
@@ -467,9 +477,9 @@ describe('browsers', () => {
     expect(status).toBe(403);
   });
   it('are answered for the page itself', async () => {
-    const origin = desk.server.baseUrl.slice(0, -1);
-    expect((await desk.nobody('GET', 'healthcheck', undefined, { Origin: origin })).status).toBe(
-      200,
-    );
+    const origin = medplum.server.baseUrl.slice(0, -1);
+    expect(
+      (await medplum.anonymous('GET', 'healthcheck', undefined, { Origin: origin })).status,
+    ).toBe(200);
   });
 });

@@ -5,18 +5,18 @@ import {
   OPERATIONS_NOT_AVAILABLE,
   PATHS_NOT_AVAILABLE,
 } from '../../tools/src/medplum/not-available.ts';
-import { UNKNOWN_ID, openDesk } from './support.ts';
-import type { Desk } from './support.ts';
+import { UNKNOWN_ID, startTestServer } from './support.ts';
+import type { TestServer } from './support.ts';
 
-let desk: Desk;
+let medplum: TestServer;
 
 beforeAll(async () => {
-  desk = await openDesk();
+  medplum = await startTestServer();
 });
-afterAll(() => desk.server.stop());
+afterAll(() => medplum.server.stop());
 
 async function expectRefusal(method: string, path: string, body?: unknown): Promise<void> {
-  const answer = await desk.call(method, path, body);
+  const answer = await medplum.call(method, path, body);
   expect(answer.status, path).toBe(501);
   const [issue] = answer.body.issue;
   expect(issue.code).toBe('not-supported');
@@ -39,17 +39,17 @@ describe('answers 501', () => {
   });
 
   test('to a streaming bot', async () => {
-    const id = await desk.bot('exports.handler = async () => true;');
+    const id = await medplum.bot('exports.handler = async () => true;');
     const patch = [{ op: 'add', path: '/streamingEnabled', value: true }];
-    await desk.call('PATCH', `fhir/R4/Bot/${id}`, patch);
+    await medplum.call('PATCH', `fhir/R4/Bot/${id}`, patch);
     const headers = { Accept: 'text/event-stream' };
-    const answer = await desk.call('POST', `fhir/R4/Bot/${id}/$execute`, {}, headers);
+    const answer = await medplum.call('POST', `fhir/R4/Bot/${id}/$execute`, {}, headers);
     expect(answer.status).toBe(501);
   });
 });
 
 test('an operation that no Medplum has is 404', async () => {
-  expect((await desk.call('POST', 'fhir/R4/Patient/$nope', {})).status).toBe(404);
+  expect((await medplum.call('POST', 'fhir/R4/Patient/$nope', {})).status).toBe(404);
 });
 
 test('docs/runtimes.md lists what is not available', () => {

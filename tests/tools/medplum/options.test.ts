@@ -1,14 +1,14 @@
 // What the local Medplum does on request: a newer version, a quota, a stale cache, e-mail.
 import { onTestFinished, expect, test } from 'vitest';
-import { openDesk } from './support.ts';
-import type { Desk } from './support.ts';
+import { startTestServer } from './support.ts';
+import type { TestServer } from './support.ts';
 import { toMedplumOptions } from '../../tools/src/medplum/server-options.ts';
 import type { MedplumServerOptions } from '../../tools/src/medplum/server.ts';
 
-async function deskWith(options: MedplumServerOptions): Promise<Desk> {
-  const desk = await openDesk(options);
-  onTestFinished(() => desk.server.stop());
-  return desk;
+async function deskWith(options: MedplumServerOptions): Promise<TestServer> {
+  const medplum = await startTestServer(options);
+  onTestFinished(() => medplum.server.stop());
+  return medplum;
 }
 
 const STALE = { 'If-Match': 'W/"00000000-0000-4000-8000-000000000000"' };

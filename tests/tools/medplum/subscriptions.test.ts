@@ -3,17 +3,17 @@ import { createHmac } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Bot } from '@medplum/fhirtypes';
 import type { WithId } from '@medplum/core';
-import { ECHO, eventually, openDesk, UNKNOWN_ID } from './support.ts';
-import type { Desk } from './support.ts';
+import { ECHO, eventually, startTestServer, UNKNOWN_ID } from './support.ts';
+import type { TestServer } from './support.ts';
 
-let desk: Desk;
-beforeAll(async () => void (desk = await openDesk()));
-afterAll(() => desk.server.stop());
+let medplum: TestServer;
+beforeAll(async () => void (medplum = await startTestServer()));
+afterAll(() => medplum.server.stop());
 
 const EXTENSION = 'https://medplum.com/fhir/StructureDefinition';
 let subscriptions: string[] = [];
 afterEach(async () => {
-  for (const id of subscriptions) await desk.call('DELETE', `fhir/R4/Subscription/${id}`);
+  for (const id of subscriptions) await medplum.call('DELETE', `fhir/R4/Subscription/${id}`);
   subscriptions = [];
 });
 
@@ -31,7 +31,7 @@ async function subscribe(
     channel,
     ...more,
   };
-  const { id } = (await desk.call('POST', 'fhir/R4/Subscription', body)).body;
+  const { id } = (await medplum.call('POST', 'fhir/R4/Subscription', body)).body;
   subscriptions.push(id);
   return id;
 }
@@ -40,13 +40,13 @@ const interaction = (valueCode: string) => ({
   valueCode,
 });
 const create = async (more: object = {}) =>
-  (await desk.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient', ...more })).body;
-const put = (body: { id: string }) => desk.call('PUT', `fhir/R4/Patient/${body.id}`, body);
+  (await medplum.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient', ...more })).body;
+const put = (body: { id: string }) => medplum.call('PUT', `fhir/R4/Patient/${body.id}`, body);
 
 /** What an echoing bot was told, newest first, once it ran as often as said. */
 async function told(bot: string, times: number): Promise<{ input: any; headers: any }[]> {
   const audits = await eventually(
-    () => desk.audits(bot),
+    () => medplum.audits(bot),
     (list) => list.length >= times,
   );
   expect(audits).toHaveLength(times);
@@ -55,23 +55,23 @@ async function told(bot: string, times: number): Promise<{ input: any; headers: 
 
 /** A marker: runs that were going to happen before it have happened once it has. */
 async function settled(): Promise<void> {
-  const bot = await desk.bot(ECHO, { name: 'marker' });
+  const bot = await medplum.bot(ECHO, { name: 'marker' });
   const id = await subscribe(bot, { criteria: 'Basic' });
-  await desk.call('POST', 'fhir/R4/Basic', { resourceType: 'Basic', code: { text: 'x' } });
+  await medplum.call('POST', 'fhir/R4/Basic', { resourceType: 'Basic', code: { text: 'x' } });
   await told(bot, 1);
-  await desk.call('DELETE', `fhir/R4/Subscription/${id}`);
+  await medplum.call('DELETE', `fhir/R4/Subscription/${id}`);
 }
 
 describe('a subscription', () => {
   it('tells of create, update and delete, not of a PUT that changes nothing', async () => {
-    const bot = await desk.bot(ECHO);
+    const bot = await medplum.bot(ECHO);
     const id = await subscribe(bot, {}, ['X-Reason: a test']);
     const patient = await create({ active: true });
     await told(bot, 1);
     const changed = (await put({ ...patient, active: false })).body;
     await told(bot, 2);
     await put(changed);
-    await desk.call('DELETE', `fhir/R4/Patient/${patient.id}`);
+    await medplum.call('DELETE', `fhir/R4/Patient/${patient.id}`);
     const [deleted, updated, created] = await told(bot, 3);
     expect(created!.input).toMatchObject({ id: patient.id, active: true });
     expect(updated!.input).toMatchObject({ id: patient.id, active: false });
@@ -85,9 +85,9 @@ describe('a subscription', () => {
   });
 
   it('fires for a restored resource as an update', async () => {
-    const bot = await desk.bot(ECHO);
+    const bot = await medplum.bot(ECHO);
     const patient = await create();
-    await desk.call('DELETE', `fhir/R4/Patient/${patient.id}`);
+    await medplum.call('DELETE', `fhir/R4/Patient/${patient.id}`);
     await subscribe(bot);
     await put(patient);
     const [restored] = await told(bot, 1);
@@ -95,7 +95,7 @@ describe('a subscription', () => {
   });
 
   it('signs what it sends', async () => {
-    const bot = await desk.bot(ECHO);
+    const bot = await medplum.bot(ECHO);
     const url = 'https://www.medplum.com/fhir/StructureDefinition/subscription-secret';
     await subscribe(bot, { extension: [{ url, valueString: 'topsecret' }] });
     await create();
@@ -107,7 +107,7 @@ describe('a subscription', () => {
   });
 
   it('fires only for its interactions, criteria and expression', async () => {
-    const bot = await desk.bot(ECHO);
+    const bot = await medplum.bot(ECHO);
     await subscribe(bot, { criteria: 'Patient?gender=other', extension: [interaction('create')] });
     const url = `${EXTENSION}/fhir-path-criteria-expression`;
     const expression = { url, valueString: '%previous.active != %current.active' };
@@ -120,7 +120,7 @@ describe('a subscription', () => {
     await put({ ...male, active: false });
     const [second] = await told(bot, 2);
     expect(second!.input).toMatchObject({ id: male.id, active: false });
-    await desk.call('DELETE', `fhir/R4/Patient/${male.id}`);
+    await medplum.call('DELETE', `fhir/R4/Patient/${male.id}`);
     await settled();
     await told(bot, 2);
   });
@@ -135,7 +135,7 @@ describe('a subscription', () => {
     ],
     ['that is off', { status: 'off' }],
   ])('%s is accepted and never fires', async (_what, fields) => {
-    const bot = await desk.bot(ECHO);
+    const bot = await medplum.bot(ECHO);
     await subscribe(bot, fields);
     await create();
     await settled();
@@ -144,15 +144,15 @@ describe('a subscription', () => {
 
   it('of a bot without a membership, or of no bot, never runs and says so here', async () => {
     const warnings: string[] = [];
-    desk.server.events.on('warning', (line) => warnings.push(line));
+    medplum.server.events.on('warning', (line) => warnings.push(line));
     const { id } = (
-      await desk.call('POST', 'fhir/R4/Bot', {
+      await medplum.call('POST', 'fhir/R4/Bot', {
         resourceType: 'Bot',
         name: 'alone',
         runtimeVersion: 'vmcontext',
       })
     ).body;
-    await desk.call('POST', `fhir/R4/Bot/${id}/$deploy`, { code: ECHO });
+    await medplum.call('POST', `fhir/R4/Bot/${id}/$deploy`, { code: ECHO });
     await subscribe(id);
     await subscribe(UNKNOWN_ID);
     await create();
@@ -163,19 +163,19 @@ describe('a subscription', () => {
   });
 
   it('does not run a bot again that throws', async () => {
-    const bot = await desk.bot(
+    const bot = await medplum.bot(
       `exports.handler = async () => { console.log('about to fail'); throw new Error('boom'); };`,
     );
     await subscribe(bot);
     await create();
     const [audit] = await eventually(
-      () => desk.audits(bot),
+      () => medplum.audits(bot),
       (list) => list.length > 0,
     );
     expect(audit!.outcome).toBe('4');
     expect(audit!.outcomeDesc).toMatch(/^about to fail\nUnhandled error: boom\nError: boom\n/);
     await settled();
-    expect(await desk.audits(bot)).toHaveLength(1);
+    expect(await medplum.audits(bot)).toHaveLength(1);
   });
 
   it('among several runs all of them, at the same time', async () => {
@@ -189,13 +189,16 @@ describe('a subscription', () => {
       }
       throw new Error('alone');
     };`;
-    const [one, two] = [await desk.bot(code('one', 'two')), await desk.bot(code('two', 'one'))];
+    const [one, two] = [
+      await medplum.bot(code('one', 'two')),
+      await medplum.bot(code('two', 'one')),
+    ];
     await subscribe(one);
     await subscribe(two);
     await create();
     for (const bot of [one, two]) {
       const [audit] = await eventually(
-        () => desk.audits(bot),
+        () => medplum.audits(bot),
         (list) => list.length > 0,
       );
       expect(audit!.outcome).toBe('0');
@@ -206,13 +209,13 @@ describe('a subscription', () => {
 describe('a pre-commit bot', () => {
   const extension = [{ url: `${EXTENSION}/pre-commit-bot`, valueBoolean: true }];
   it('can refuse and change what is written, and gets the resource itself on delete', async () => {
-    const bot = await desk.bot(`exports.handler = async (medplum, event) => {
+    const bot = await medplum.bot(`exports.handler = async (medplum, event) => {
       console.log(JSON.stringify({ input: event.input, headers: event.headers }));
       if (event.input.gender === 'unknown') throw new Error('vetoed');
       return { ...event.input, gender: 'female' };
     };`);
     await subscribe(bot, { extension });
-    const refused = await desk.call('POST', 'fhir/R4/Patient', {
+    const refused = await medplum.call('POST', 'fhir/R4/Patient', {
       resourceType: 'Patient',
       gender: 'unknown',
     });
@@ -222,26 +225,26 @@ describe('a pre-commit bot', () => {
     });
     const made = await create();
     expect(made.gender).toBe('female');
-    await desk.call('DELETE', `fhir/R4/Patient/${made.id}`);
-    const [audit] = await desk.audits(bot);
+    await medplum.call('DELETE', `fhir/R4/Patient/${made.id}`);
+    const [audit] = await medplum.audits(bot);
     const { input, headers } = JSON.parse(audit!.outcomeDesc!);
     expect(input).toMatchObject({ resourceType: 'Patient', id: made.id });
     expect(headers).toEqual({ 'X-Medplum-Deleted-Resource': `Patient/${made.id}` });
   });
 
   it('that is off is not asked', async () => {
-    const bot = await desk.bot(`exports.handler = async () => { throw new Error('vetoed'); };`);
+    const bot = await medplum.bot(`exports.handler = async () => { throw new Error('vetoed'); };`);
     await subscribe(bot, { extension, status: 'off' });
-    expect((await desk.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient' })).status).toBe(
-      201,
-    );
+    expect(
+      (await medplum.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient' })).status,
+    ).toBe(201);
   });
 
   it('does not let several conditional writes through while it thinks', async () => {
     const wait = `await require('node:timers/promises').setTimeout(30);`;
-    await subscribe(await desk.bot(`exports.handler = async () => { ${wait} };`), { extension });
+    await subscribe(await medplum.bot(`exports.handler = async () => { ${wait} };`), { extension });
     const body = { resourceType: 'Patient', identifier: [{ system: 'urn:test', value: 'slow' }] };
-    const write = () => desk.call('PUT', 'fhir/R4/Patient?identifier=urn:test|slow', body);
+    const write = () => medplum.call('PUT', 'fhir/R4/Patient?identifier=urn:test|slow', body);
     const answers = await Promise.all([write(), write(), write()]);
     expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 200, 201]);
   });
@@ -249,7 +252,7 @@ describe('a pre-commit bot', () => {
 
 describe('more than 1,000 active subscriptions', () => {
   it('are not looked at', async () => {
-    const { repository } = desk.server;
+    const { repository } = medplum.server;
     const channel = { type: 'rest-hook' as const, endpoint: `Bot/${UNKNOWN_ID}` };
     const filler = {
       resourceType: 'Subscription' as const,
@@ -259,10 +262,10 @@ describe('more than 1,000 active subscriptions', () => {
       channel,
     };
     for (let n = 0; n < 1000; n++) subscriptions.push((await repository.createResource(filler)).id);
-    const bot = await desk.bot(ECHO);
+    const bot = await medplum.bot(ECHO);
     await subscribe(bot);
     const patient = await create();
-    await desk.call('DELETE', `fhir/R4/Subscription/${subscriptions[0]}`);
+    await medplum.call('DELETE', `fhir/R4/Subscription/${subscriptions[0]}`);
     await put({ ...patient, active: true });
     const [only] = await told(bot, 1);
     expect(only!.headers['X-Medplum-Interaction']).toBe('update');
@@ -271,11 +274,13 @@ describe('more than 1,000 active subscriptions', () => {
 
 describe('cron', () => {
   it('gives the bot itself as input, without a requester', async () => {
-    const id = await desk.bot(ECHO);
-    await desk.call('PATCH', `fhir/R4/Bot/${id}`, [
+    const id = await medplum.bot(ECHO);
+    await medplum.call('PATCH', `fhir/R4/Bot/${id}`, [
       { op: 'add', path: '/cronString', value: '*/5 * * * *' },
     ]);
-    await desk.server.runCron(await desk.server.repository.readResource<WithId<Bot>>('Bot', id));
+    await medplum.server.runCron(
+      await medplum.server.repository.readResource<WithId<Bot>>('Bot', id),
+    );
     const [event] = await told(id, 1);
     expect(event!.input).toMatchObject({ resourceType: 'Bot', id });
     expect(event!.headers).toBeUndefined();
@@ -284,12 +289,12 @@ describe('cron', () => {
   it.each(['not a cron', '* * * * * *', '99 * * * *', '@daily'])(
     'ignores %j',
     async (cronString) => {
-      const id = await desk.bot(ECHO);
-      const answer = await desk.call('PATCH', `fhir/R4/Bot/${id}`, [
+      const id = await medplum.bot(ECHO);
+      const answer = await medplum.call('PATCH', `fhir/R4/Bot/${id}`, [
         { op: 'add', path: '/cronString', value: cronString },
       ]);
       expect(answer.status).toBe(200);
-      expect((await desk.nobody('GET', 'healthcheck')).status).toBe(200);
+      expect((await medplum.anonymous('GET', 'healthcheck')).status).toBe(200);
     },
   );
 });

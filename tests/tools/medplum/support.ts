@@ -20,14 +20,14 @@ export type Call = (
   headers?: Record<string, string>,
 ) => Promise<Answer>;
 
-export interface Desk {
+export interface TestServer {
   server: MedplumServer;
   /** As the client with admin rights. */
   call: Call;
   /** As the client without. */
   other: Call;
-  /** As nobody, unless the headers say who. */
-  nobody: Call;
+  /** Without credentials, unless the headers carry them. */
+  anonymous: Call;
   /** Creates a bot with membership and deployed code, returns its id. */
   bot(code: string, fields?: Record<string, unknown>): Promise<string>;
   /** Runs a bot with `$execute`. */
@@ -40,7 +40,7 @@ export interface Desk {
   >;
 }
 
-export async function openDesk(options: MedplumServerOptions = {}): Promise<Desk> {
+export async function startTestServer(options: MedplumServerOptions = {}): Promise<TestServer> {
   const server = await startMedplumServer(options);
   const as =
     (authorization?: string): Call =>
@@ -76,7 +76,7 @@ export async function openDesk(options: MedplumServerOptions = {}): Promise<Desk
     server,
     call,
     other: as(basic(LOCAL.noAdminId, LOCAL.noAdminSecret)),
-    nobody: as(),
+    anonymous: as(),
     bot: async (code, fields = {}) => {
       const body = { name: 'test-bot', runtimeVersion: 'vmcontext', ...fields };
       const { id } = (await call('POST', `admin/projects/${PROJECT}/bot`, body)).body;

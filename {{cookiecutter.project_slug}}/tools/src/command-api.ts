@@ -24,9 +24,9 @@ export interface BotAccess {
 }
 
 export function addCommandApi(app: Hono, server: MedplumServer): void {
-  const { world } = server.repository;
+  const { state } = server.repository;
   const isAdmin = (c: Context): boolean =>
-    authenticate(world.store, c.req.header('authorization'))?.admin === true;
+    authenticate(state.store, c.req.header('authorization'))?.admin === true;
 
   app.get('/_commands/bots/:name', (c) => {
     if (!isAdmin(c)) {
@@ -54,11 +54,11 @@ export function addCommandApi(app: Hono, server: MedplumServer): void {
  * @returns undefined if there is no such bot, or it has no ProjectMembership
  */
 export function accessOf(server: MedplumServer, name: string): BotAccess | undefined {
-  const { world } = server.repository;
-  const versions = [...world.store.all('Bot')].filter(({ deleted }) => !deleted);
+  const { state } = server.repository;
+  const versions = [...state.store.all('Bot')].filter(({ deleted }) => !deleted);
   const bots = versions.map(({ resource }) => resource as WithId<Bot>);
   const bot = bots.find((candidate) => candidate.name === name);
-  const membership = bot && findMembership(world.store, `Bot/${bot.id}`);
+  const membership = bot && findMembership(state.store, `Bot/${bot.id}`);
   if (!bot || !membership) {
     return undefined;
   }
@@ -67,7 +67,7 @@ export function accessOf(server: MedplumServer, name: string): BotAccess | undef
 }
 
 function projectSecrets({ repository }: MedplumServer): BotAccess['secrets'] {
-  const [project] = [...repository.world.store.all('Project')];
+  const [project] = [...repository.state.store.all('Project')];
   const { secret = [] } = (project?.resource ?? {}) as { secret?: { name: string }[] };
   return Object.fromEntries(secret.map((entry) => [entry.name, entry]));
 }

@@ -146,7 +146,7 @@ function tell(
       console.log(dim(`    ${line}`));
     }
   }
-  const rows = [['  Medplum', patientsOf(medplum.repository.world.store)]];
+  const rows = [['  Medplum', patientsOf(medplum.repository.state.store)]];
   if (syncs && fhir) {
     rows.push(['  External server', patientsOf(fhir.store)]);
   }

@@ -68,7 +68,7 @@ function createKeys({ medplum }: LocalServers, maps: BundleMaps): Key[] {
 /** Runs the bot of the latest run again, on the same event, with the code that it has now. */
 async function runLastAgain({ runs, repository, execute }: LocalServers['medplum']): Promise<void> {
   const [last] = runs.list();
-  const latest = last && repository.world.store.latest('Bot', last.bot.id);
+  const latest = last && repository.state.store.latest('Bot', last.bot.id);
   if (!last || !latest || latest.deleted) {
     console.log(dim('Nothing has run yet.'));
     return;

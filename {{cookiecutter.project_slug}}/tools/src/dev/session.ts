@@ -165,7 +165,7 @@ export class DevSession {
   }
 
   #project(): Project {
-    const { store } = this.#servers.medplum.repository.world;
+    const { store } = this.#servers.medplum.repository.state;
     return store.latest('Project', LOCAL.projectId)!.resource as Project;
   }
 }

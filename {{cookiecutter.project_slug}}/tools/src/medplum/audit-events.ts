@@ -37,7 +37,7 @@ export async function createBotAuditEvent(
     type: { system: 'https://medplum.com/CodeSystem/audit-event', code: 'execute' },
     agent: [
       { ...who, requestor: true },
-      { who: actorOf(system.world.store, runAs).author as Reference<Bot>, requestor: false },
+      { who: actorOf(system.state.store, runAs).author as Reference<Bot>, requestor: false },
     ],
     source: { observer: core.createReference(bot) },
     entity: concerned.map((resource) => ({

@@ -15,8 +15,8 @@ export async function deployBot(
   { params, body }: FhirRequest,
   repo: LocalRepository,
 ): Promise<FhirResponse> {
-  const { world } = repo;
-  const system = new LocalRepository(world, SYSTEM);
+  const { state } = repo;
+  const system = new LocalRepository(state, SYSTEM);
   await repo.readResource('Bot', params['id']!);
   const bot = await system.readResource<WithId<Bot>>('Bot', params['id']!);
   const { code, filename = 'index.js' } = body as { code?: unknown; filename?: string };
@@ -32,13 +32,13 @@ export async function deployBot(
     const executableCode = { contentType, url, title: filename };
     await repo.updateResource<Bot>({ ...bot, executableCode });
   } else {
-    codeOf(world, bot);
+    codeOf(state, bot);
   }
   if (bot.runtimeVersion === 'awslambda' && bot.timeout === undefined) {
     const latest = await system.readResource<Bot>('Bot', bot.id);
     await repo.updateResource<Bot>({ ...latest, timeout: DEFAULT_TIMEOUT_SECONDS });
   }
-  if (bot.runAsUser || findMembership(world.store, `Bot/${bot.id}`)) {
+  if (bot.runAsUser || findMembership(state.store, `Bot/${bot.id}`)) {
     return [core.allOk];
   }
   const warning = {
@@ -83,7 +83,7 @@ export async function createBot(repo: LocalRepository, body: unknown): Promise<W
       )),
   } as Bot);
   const reference = core.createReference(bot);
-  await new LocalRepository(repo.world, SYSTEM).createResource({
+  await new LocalRepository(repo.state, SYSTEM).createResource({
     resourceType: 'ProjectMembership',
     project: PROJECT_REFERENCE,
     user: reference,
@@ -113,6 +113,6 @@ async function storeCode(
   contentType: string,
 ): Promise<string> {
   const binary = await repo.createResource<Binary>({ resourceType: 'Binary', contentType });
-  repo.world.store.contents.set(binary.id, code);
+  repo.state.store.contents.set(binary.id, code);
   return `Binary/${binary.id}`;
 }

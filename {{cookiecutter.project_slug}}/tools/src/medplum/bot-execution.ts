@@ -7,7 +7,7 @@ import { createBotAuditEvent } from './audit-events.ts';
 import type { BotRuns, Run, RunCause } from './bot-runs.ts';
 import { LOCAL } from './local-project.ts';
 import { LocalRepository } from './repository.ts';
-import type { World } from './repository.ts';
+import type { ServerState } from './server-state.ts';
 import { issueToken } from './tokens.ts';
 import { describeThrown } from '../runtime/sandbox.ts';
 import type { BotEvent, SandboxError } from '../runtime/sandbox.ts';
@@ -44,18 +44,22 @@ export interface ExecuteResult {
 export type ExecuteBot = (request: ExecuteRequest) => Promise<ExecuteResult>;
 
 /**
- * @param world - the server's resources
+ * @param state - the server's resources
  * @param threads - where the code runs
  * @param runs - remembers every run
  * @returns the function that runs a bot; it throws where the run's AuditEvent cannot be written
  */
-export function createBotExecution(world: World, threads: BotRunner, runs: BotRuns): ExecuteBot {
-  const system = new LocalRepository(world, SYSTEM);
+export function createBotExecution(
+  state: ServerState,
+  threads: BotRunner,
+  runs: BotRuns,
+): ExecuteBot {
+  const system = new LocalRepository(state, SYSTEM);
 
   return async (request) => {
-    const code = codeOf(world, request.bot);
+    const code = codeOf(state, request.bot);
     const run = runs.start(request, code);
-    const result = await runBot({ world, threads, runs }, request, run);
+    const result = await runBot({ state, threads, runs }, request, run);
     try {
       await createBotAuditEvent(system, request, result, run.startedAt);
     } catch (error) {
@@ -70,19 +74,19 @@ export function createBotExecution(world: World, threads: BotRunner, runs: BotRu
 }
 
 interface RunContext {
-  world: World;
+  state: ServerState;
   threads: BotRunner;
   runs: BotRuns;
 }
 
 async function runBot(
-  { world, threads, runs }: RunContext,
+  { state, threads, runs }: RunContext,
   request: ExecuteRequest,
   run: Run,
 ): Promise<ExecuteResult> {
   const { code } = run;
   const { bot, runAs, requester, input, contentType, traceId, headers } = request;
-  const { store, baseUrl } = world;
+  const { store, baseUrl } = state;
   const project = store.latest('Project', LOCAL.projectId)!.resource as Project;
   const { runtimeVersion: runtime, timeout = DEFAULT_TIMEOUT_SECONDS } = bot;
   if (!project.features?.includes('bots')) {
@@ -118,7 +122,7 @@ async function runBot(
 }
 
 /** @returns the deployed code of a bot, undefined where it has none */
-export function codeOf({ store }: World, bot: Bot): string | undefined {
+export function codeOf({ store }: ServerState, bot: Bot): string | undefined {
   const url = bot.executableCode?.url;
   if (!url) {
     return undefined;
@@ -134,9 +138,9 @@ export function codeOf({ store }: World, bot: Bot): string | undefined {
  * @returns whose rights a run has: those of the bot's membership or, with runAsUser, the caller's
  */
 export function runAsOf(
-  world: World,
+  state: ServerState,
   bot: WithId<Bot>,
   caller?: string,
 ): WithId<ProjectMembership> | undefined {
-  return findMembership(world.store, bot.runAsUser ? caller : `Bot/${bot.id}`);
+  return findMembership(state.store, bot.runAsUser ? caller : `Bot/${bot.id}`);
 }

@@ -7,10 +7,10 @@ import { withSignedUrls } from './attachments.ts';
 import { tracing } from './audit-events.ts';
 import { statusOf } from './not-available.ts';
 import type { ExecuteResult } from './bot-execution.ts';
-import type { World } from './repository.ts';
+import type { ServerState } from './server-state.ts';
 import { contentType } from './request-body.ts';
 
-export function sendBotResult(c: Context, world: World, result: ExecuteResult): Response {
+export function sendBotResult(c: Context, state: ServerState, result: ExecuteResult): Response {
   const { success, log, value, unsendable } = result;
   if (unsendable) {
     return sendError(c, undefined);
@@ -23,52 +23,52 @@ export function sendBotResult(c: Context, world: World, result: ExecuteResult): 
   if (core.isResource(answer)) {
     const resource = answer as Resource;
     return resource.resourceType === 'Binary'
-      ? sendReturnedBinary(c, world, outcome, resource)
-      : sendResource(c, world, outcome, resource);
+      ? sendReturnedBinary(c, state, outcome, resource)
+      : sendResource(c, state, outcome, resource);
   }
   const mirrored = [core.ContentType.TEXT, core.ContentType.HL7_V2] as string[];
   const asked = contentType(c);
   const type = mirrored.includes(asked) ? asked : core.ContentType.JSON;
-  return send(c, botText(answer, world), core.getStatus(outcome), type);
+  return send(c, botText(answer, state), core.getStatus(outcome), type);
 }
 
 /** A string goes out without quotes, also as JSON; null as nothing. */
-function botText(value: unknown, world: World): string {
+function botText(value: unknown, state: ServerState): string {
   if (value === null) {
     return '';
   }
   if (typeof value === 'string' || typeof value === 'number') {
     return String(value);
   }
-  return withSignedUrls(JSON.stringify(value), world);
+  return withSignedUrls(JSON.stringify(value), state);
 }
 
 /** A returned Binary goes out as its content; without any there is nothing to read. */
 function sendReturnedBinary(
   c: Context,
-  world: World,
+  state: ServerState,
   outcome: OperationOutcome,
   binary: Binary,
 ): Response {
-  const stored = binary.id ? world.store.contents.get(binary.id) : undefined;
+  const stored = binary.id ? state.store.contents.get(binary.id) : undefined;
   const content = binary.data ? Buffer.from(binary.data, 'base64') : stored;
   if (!content) {
-    return world.version.atLeast('5.1.27')
+    return state.version.atLeast('5.1.27')
       ? sendOutcome(c, core.notFound)
       : sendError(c, undefined);
   }
-  resourceHeaders(c, world, outcome, binary);
+  resourceHeaders(c, state, outcome, binary);
   return send(c, content, core.getStatus(outcome), binary.contentType);
 }
 
 export function sendResource(
   c: Context,
-  world: World,
+  state: ServerState,
   outcome: OperationOutcome,
   resource: Resource,
   type: string = core.ContentType.FHIR_JSON,
 ): Response {
-  resourceHeaders(c, world, outcome, resource);
+  resourceHeaders(c, state, outcome, resource);
   const status = core.getStatus(outcome);
   if (c.req.header('prefer') === 'return=minimal') {
     return send(c, '', status, type);
@@ -77,12 +77,12 @@ export function sendResource(
   // FHIR has no empty lists and members; other JSON, such as a GraphQL result, keeps them.
   const isFhir = type === core.ContentType.FHIR_JSON;
   const text = isFhir ? core.stringify(resource, pretty) : JSON.stringify(resource);
-  return send(c, withSignedUrls(text, world), status, type);
+  return send(c, withSignedUrls(text, state), status, type);
 }
 
 export function resourceHeaders(
   c: Context,
-  world: World,
+  state: ServerState,
   outcome: OperationOutcome,
   { resourceType, id, meta }: Resource,
 ): void {
@@ -93,7 +93,7 @@ export function resourceHeaders(
     c.header('Last-Modified', new Date(meta.lastUpdated).toUTCString());
   }
   if (core.isCreated(outcome)) {
-    c.header('Location', `${world.baseUrl}fhir/R4/${resourceType}/${id}`);
+    c.header('Location', `${state.baseUrl}fhir/R4/${resourceType}/${id}`);
   }
 }
 
@@ -117,8 +117,8 @@ export function sendError(c: Context, error: unknown): Response {
   return c.json({ msg: 'Internal Server Error' }, 500);
 }
 
-export function sendJson(c: Context, world: World, status: number, body: unknown): Response {
-  return send(c, withSignedUrls(JSON.stringify(body), world), status, core.ContentType.JSON);
+export function sendJson(c: Context, state: ServerState, status: number, body: unknown): Response {
+  return send(c, withSignedUrls(JSON.stringify(body), state), status, core.ContentType.JSON);
 }
 
 export function send(c: Context, body: string | Buffer, status: number, type: string): Response {

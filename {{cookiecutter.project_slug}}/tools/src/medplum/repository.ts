@@ -23,59 +23,26 @@ import {
 import type { Actor } from './access.ts';
 import { resolveConditionalReferences } from './conditional-references.ts';
 import { stamped } from './meta.ts';
-import type { QuotaLimiter } from './quota.ts';
 import { filterCondition } from './search/filters.ts';
 import { search } from './search/search.ts';
 import type { SearchContext } from './search/search.ts';
-import type { ServerVersion } from './server-version.ts';
-import type { StaleReads } from './stale-reads.ts';
-import type { Store, Version } from './store.ts';
+import type { Interaction, ServerState } from './server-state.ts';
+import type { Version } from './store.ts';
 import { assertKnownType, isKnownType, validateResource } from './validation.ts';
-
-export type Interaction = 'create' | 'update' | 'delete';
-
-/** Something that happened; `resource` is on delete the last version. */
-export interface Change {
-  interaction: Interaction;
-  resource: WithId<Resource>;
-  previous?: WithId<Resource> | undefined;
-  actor: Actor;
-}
-
-/** What all repositories of one server share. */
-export interface World {
-  store: Store;
-  /** With a slash at the end. */
-  baseUrl: string;
-  /** The server version to behave like. */
-  version: ServerVersion;
-  /** Asks the pre-commit bots: they may refuse by throwing, or return another resource. */
-  beforeCommit(change: Change): Promise<unknown>;
-  /** Tells what was written. */
-  committed(change: Change): void;
-  /** The last of the writers that wait for each other, by resource type. */
-  queues: Map<string, Promise<unknown>>;
-  /** Says something to the user, once however often it happens. */
-  warn(text: string): void;
-  /** Counts what each membership asks; absent where there is no quota. */
-  quota?: QuotaLimiter | undefined;
-  /** Imitates the read cache's fault; absent where that is not wanted. */
-  staleReads?: StaleReads | undefined;
-}
 
 /** Quota points of an interaction. */
 const COST = { read: 1, history: 10, search: 20, write: 100 };
 
 export class LocalRepository extends FhirRepository {
-  readonly world: World;
+  readonly state: ServerState;
   readonly actor: Actor;
   /** Whether meta shows author, project and compartment (header `X-Medplum: extended`). */
   readonly extended: boolean;
   private inQueue = false;
 
-  constructor(world: World, actor: Actor, extended = true) {
+  constructor(state: ServerState, actor: Actor, extended = true) {
     super();
-    this.world = world;
+    this.state = state;
     this.actor = actor;
     this.extended = extended;
   }
@@ -113,7 +80,7 @@ export class LocalRepository extends FhirRepository {
     options?: UpdateResourceOptions,
   ): Promise<WithId<T>> {
     this.charge('write');
-    const ifMatch = this.world.version.atLeast('5.1.28') ? options?.ifMatch : undefined;
+    const ifMatch = this.state.version.atLeast('5.1.28') ? options?.ifMatch : undefined;
     return this.queued(type, async () => {
       const resource = structuredClone(this.read(type, id, 'read')) as WithId<T>;
       if (Array.isArray(patch)) {
@@ -130,7 +97,7 @@ export class LocalRepository extends FhirRepository {
 
   async readResource<T extends Resource>(type: string, id: string): Promise<T> {
     this.charge('read');
-    const stale = this.world.staleReads?.read(type, id);
+    const stale = this.state.staleReads?.read(type, id);
     if (stale) {
       return this.show<T>(stale);
     }
@@ -160,7 +127,7 @@ export class LocalRepository extends FhirRepository {
     this.charge('history');
     this.read(type, id, 'history', true);
     const { offset = 0, limit = DEFAULT_HISTORY_COUNT } = options;
-    const versions = this.world.store.versions(type, id).toReversed();
+    const versions = this.state.store.versions(type, id).toReversed();
     const from = Math.max(0, offset);
     const count = Math.min(Math.max(0, limit), MAX_HISTORY_COUNT);
     const entry = versions
@@ -172,7 +139,7 @@ export class LocalRepository extends FhirRepository {
   private historyEntry<T extends Resource>({ resource, deleted }: Version): BundleEntry<T> {
     const { resourceType: type, id } = resource;
     const { versionId, lastUpdated } = resource.meta!;
-    const fullUrl = `${this.world.baseUrl}fhir/R4/${type}/${id}`;
+    const fullUrl = `${this.state.baseUrl}fhir/R4/${type}/${id}`;
     if (deleted) {
       const details = { text: `Deleted on ${new Date(lastUpdated!)}` };
       const outcome = { ...core.gone, issue: [{ ...core.gone.issue[0]!, details }] };
@@ -190,7 +157,7 @@ export class LocalRepository extends FhirRepository {
   async readVersion<T extends Resource>(type: string, id: string, versionId: string): Promise<T> {
     this.charge('read');
     this.read(type, id, 'vread', true);
-    const version = this.world.store
+    const version = this.state.store
       .versions(type, id)
       .find(({ resource }) => resource.meta?.versionId === versionId);
     if (!version) {
@@ -210,7 +177,7 @@ export class LocalRepository extends FhirRepository {
   /** What a search needs to know of this repository's actor. */
   searchContext(): SearchContext {
     const { policy } = this.actor;
-    const { store, baseUrl, warn } = this.world;
+    const { store, baseUrl, warn } = this.state;
     const context: SearchContext = {
       store,
       baseUrl,
@@ -229,7 +196,7 @@ export class LocalRepository extends FhirRepository {
 
   private tryRead(reference: string): WithId<Resource> | undefined {
     const [type = '', id = ''] = reference.split('/');
-    const latest = this.world.store.latest(type, id);
+    const latest = this.state.store.latest(type, id);
     const visible =
       latest && !latest.deleted && canAccess(this.actor.policy, 'read', latest.resource);
     return visible ? latest.resource : undefined;
@@ -250,16 +217,16 @@ export class LocalRepository extends FhirRepository {
   async deleteResource(type: string, id: string): Promise<void> {
     this.charge('write');
     const resource = this.read(type, id, 'read', true);
-    if (this.world.store.latest(type, id)!.deleted) {
+    if (this.state.store.latest(type, id)!.deleted) {
       return;
     }
     if (!canAccess(this.actor.policy, 'delete', resource)) {
       fail(core.forbidden);
     }
-    await this.world.beforeCommit({ interaction: 'delete', resource, actor: this.actor });
-    this.world.staleReads?.deleted(resource);
-    this.world.store.createTombstone(resource);
-    this.world.committed({
+    await this.state.beforeCommit({ interaction: 'delete', resource, actor: this.actor });
+    this.state.staleReads?.deleted(resource);
+    this.state.store.createTombstone(resource);
+    this.state.committed({
       interaction: 'delete',
       resource,
       previous: resource,
@@ -272,7 +239,7 @@ export class LocalRepository extends FhirRepository {
     if (!this.actor.admin) {
       fail(core.forbidden);
     }
-    this.world.store.expunge(type, id);
+    this.state.store.expunge(type, id);
   }
 
   /** Conditional writes wait for each other, so that of many creates of one identifier one wins. */
@@ -287,10 +254,10 @@ export class LocalRepository extends FhirRepository {
     if (this.inQueue) {
       return run(this);
     }
-    const repo = new LocalRepository(this.world, this.actor, this.extended) as this;
+    const repo = new LocalRepository(this.state, this.actor, this.extended) as this;
     repo.inQueue = true;
-    const turn = (this.world.queues.get(name) ?? Promise.resolve()).then(() => run(repo));
-    this.world.queues.set(
+    const turn = (this.state.queues.get(name) ?? Promise.resolve()).then(() => run(repo));
+    this.state.queues.set(
       name,
       turn.catch(() => undefined),
     );
@@ -300,7 +267,7 @@ export class LocalRepository extends FhirRepository {
   private charge(interaction: keyof typeof COST): void {
     const { membership } = this.actor;
     if (membership) {
-      this.world.quota?.consume(membership.id, COST[interaction]);
+      this.state.quota?.consume(membership.id, COST[interaction]);
     }
   }
 
@@ -320,7 +287,7 @@ export class LocalRepository extends FhirRepository {
     assertKnownType(type);
     const { policy } = this.actor;
     assertTypeAccess(policy, 'read', type);
-    const latest = this.world.store.latest(type, id);
+    const latest = this.state.store.latest(type, id);
     if (!latest || !canAccess(policy, 'read', latest.resource)) {
       fail(core.notFound);
     }
@@ -360,7 +327,7 @@ export class LocalRepository extends FhirRepository {
     if (!isKnownType(type)) {
       fail(core.badRequest(`Unknown data type: ${type}`));
     }
-    validateResource(resource, this.world.store);
+    validateResource(resource, this.state.store);
     const stored = asStored(resource);
     if (existing && core.deepEquals(existing, stored)) {
       return this.show<T>(existing);
@@ -368,9 +335,9 @@ export class LocalRepository extends FhirRepository {
     if (!canWrite(policy, interaction, existing, stored)) {
       fail(core.forbidden);
     }
-    this.world.store.add(stored);
-    this.world.staleReads?.written(stored);
-    this.world.committed({ interaction, resource: stored, previous: existing, actor: this.actor });
+    this.state.store.add(stored);
+    this.state.staleReads?.written(stored);
+    this.state.committed({ interaction, resource: stored, previous: existing, actor: this.actor });
     return this.show<T>(stored);
   }
 
@@ -379,7 +346,7 @@ export class LocalRepository extends FhirRepository {
     resource: WithId<Resource>,
     interaction: Interaction,
   ): Promise<WithId<Resource>> {
-    const answer = await this.world.beforeCommit({ interaction, resource, actor: this.actor });
+    const answer = await this.state.beforeCommit({ interaction, resource, actor: this.actor });
     const replaces =
       core.isResource(answer) &&
       answer.resourceType === resource.resourceType &&
@@ -389,7 +356,7 @@ export class LocalRepository extends FhirRepository {
 
   private existing(type: string, id: string): WithId<Resource> | undefined {
     const latest = this.read(type, id, 'read', true);
-    return this.world.store.latest(type, id)!.deleted ? undefined : latest;
+    return this.state.store.latest(type, id)!.deleted ? undefined : latest;
   }
 
   /** Without what the policy hides and, unless asked for, without Medplum's own members of meta. */

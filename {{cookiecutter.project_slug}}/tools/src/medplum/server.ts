@@ -21,7 +21,7 @@ import type { ClientSecrets } from './local-project.ts';
 import { Outbox } from './outbox.ts';
 import { QuotaLimiter } from './quota.ts';
 import { LocalRepository } from './repository.ts';
-import type { Change, World } from './repository.ts';
+import type { Change, ServerState } from './server-state.ts';
 import { addAdminRoutes } from './routes/admin.ts';
 import { addBinaryRoutes } from './routes/binary.ts';
 import { addBotRoutes } from './routes/bots.ts';
@@ -104,8 +104,8 @@ export async function startMedplumServer(
   loadDefinitions();
   const events = new EventEmitter<ServerEvents>();
   const warn = once((text) => events.emit('warning', text));
-  const world = createWorld(baseUrl, options, warn);
-  const repository = new LocalRepository(world, SYSTEM);
+  const state = createState(baseUrl, options, warn);
+  const repository = new LocalRepository(state, SYSTEM);
   for (const resource of initialResources(
     options.secrets ?? {},
     options.features,
@@ -117,13 +117,13 @@ export async function startMedplumServer(
   const runs = new BotRuns();
   runs.on('ended', (run) => events.emit('run', run));
   const outbox = new Outbox();
-  const execute = createBotExecution(world, options.workers ?? ownWorkers!, runs);
-  const present = <T>(value: T): T => JSON.parse(withSignedUrls(JSON.stringify(value), world)) as T;
-  const triggerContext = { world, execute, warn, present };
+  const execute = createBotExecution(state, options.workers ?? ownWorkers!, runs);
+  const present = <T>(value: T): T => JSON.parse(withSignedUrls(JSON.stringify(value), state)) as T;
+  const triggerContext = { state, execute, warn, present };
   const subscriptions = createSubscriptionTriggers(triggerContext);
   const schedules = createScheduleTriggers(triggerContext, options.runSchedules ?? true);
-  world.beforeCommit = createPreCommit(triggerContext);
-  world.committed = (change) => {
+  state.beforeCommit = createPreCommit(triggerContext);
+  state.committed = (change) => {
     if (change.resource.resourceType !== 'AuditEvent') {
       schedules.committed(change);
       subscriptions.committed(change);
@@ -132,7 +132,7 @@ export async function startMedplumServer(
   };
   const server: MedplumServer = {
     baseUrl,
-    version: world.version.name,
+    version: state.version.name,
     repository,
     runs,
     outbox,
@@ -151,8 +151,8 @@ export async function startMedplumServer(
   app.use(withCharset);
   app.use(requestRecorder(runs));
   options.extend?.(app, server);
-  const context = { world, execute, outbox, warn };
-  addPublicRoutes(app, world);
+  const context = { state, execute, outbox, warn };
+  addPublicRoutes(app, state);
   addAdminRoutes(app, context);
   addEmailRoutes(app, context);
   addBinaryRoutes(app, context);
@@ -163,11 +163,11 @@ export async function startMedplumServer(
   return server;
 }
 
-function createWorld(
+function createState(
   baseUrl: string,
   { version: name = DEFAULT_VERSION, quota, staleCache }: MedplumServerOptions,
   warn: (text: string) => void,
-): World {
+): ServerState {
   const version = new ServerVersion(name);
   return {
     store: new Store(),

@@ -33,7 +33,7 @@ const ALL_INTERACTIONS = ['create', 'update', 'delete'];
 
 export function botsApi(server: MedplumServer): Hono {
   const api = new Hono();
-  const { store } = server.repository.world;
+  const { store } = server.repository.state;
 
   api.get('/', (c) => c.json(listBots(server)));
   api.post('/:id/send', async (c) => {
@@ -63,7 +63,7 @@ export function sampleEventsApi(): Hono {
 
 function listBots(server: MedplumServer): BotList {
   const { configured, problem } = readConfig();
-  const { store } = server.repository.world;
+  const { store } = server.repository.state;
   const deployed = living<Bot>(store, 'Bot');
   const names = new Set([
     ...configured.map(({ name }) => name),
@@ -85,7 +85,7 @@ function toView(
   bot: WithId<Bot> | undefined,
   manifest: Manifest['bots'],
 ): BotView {
-  const { store } = server.repository.world;
+  const { store } = server.repository.state;
   const project = store.latest('Project', LOCAL.projectId)!.resource as Project;
   const present = new Set((project.secret ?? []).map((secret) => secret.name));
   const membership = bot && findMembership(store, `Bot/${bot.id}`);
@@ -121,7 +121,7 @@ function toView(
 }
 
 function subscriptionsOf(server: MedplumServer, bot: WithId<Bot>): SubscriptionView[] {
-  return living<Subscription>(server.repository.world.store, 'Subscription')
+  return living<Subscription>(server.repository.state.store, 'Subscription')
     .filter(({ channel }) => channel.endpoint === `Bot/${bot.id}`)
     .map((subscription) => ({
       id: subscription.id,
@@ -159,7 +159,7 @@ function policyOf(
     return undefined;
   }
   return references.flatMap((reference) => {
-    const latest = repository.world.store.latest('AccessPolicy', resolveId(reference) ?? '');
+    const latest = repository.state.store.latest('AccessPolicy', resolveId(reference) ?? '');
     const policy = latest?.resource as AccessPolicy | undefined;
     return (policy?.resource ?? []).map(({ resourceType, readonly, criteria }) => {
       return { resourceType, readonly: readonly === true, criteria };

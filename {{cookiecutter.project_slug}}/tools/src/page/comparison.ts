@@ -24,7 +24,7 @@ interface Pair {
 
 export function comparisonApi(server: MedplumServer, external: ExternalServer): Hono {
   const api = new Hono();
-  const { store } = server.repository.world;
+  const { store } = server.repository.state;
 
   const pairsOf = (type: string): Pair[] => {
     const resourceType = type as Resource['resourceType'];

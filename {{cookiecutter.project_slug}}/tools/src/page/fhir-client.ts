@@ -24,7 +24,7 @@ export function createFhirClient(app: Hono, server: MedplumServer): FhirClient {
   return {
     send: async <T>(method: string, path: string, body?: unknown): Promise<T> => {
       const profile = `ClientApplication/${LOCAL.clientId}`;
-      const membership = findMembership(repository.world.store, profile);
+      const membership = findMembership(repository.state.store, profile);
       if (!membership) {
         throw new PageError(409, 'The local project has lost the membership of its own client.');
       }

@@ -17,7 +17,7 @@ const ROWS_A_PAGE = 50;
 
 export function resourcesApi(server: MedplumServer, fhir: FhirClient): Hono {
   const api = new Hono();
-  const { store } = server.repository.world;
+  const { store } = server.repository.state;
 
   const listByText = (type: string, text: string, offset: number): ResourceList => {
     const wanted = text.trim().toLowerCase();

@@ -50,7 +50,7 @@ export async function sendEvent(
 }
 
 function findBot(server: MedplumServer, id: string): WithId<Bot> {
-  const latest = server.repository.world.store.latest('Bot', id);
+  const latest = server.repository.state.store.latest('Bot', id);
   if (!latest || latest.deleted) {
     throw new PageError(404, 'This bot is not deployed any more.');
   }
@@ -62,7 +62,7 @@ function membershipOf(
   bot: WithId<Bot>,
   requester: Reference | undefined,
 ): ExecuteRequest['runAs'] {
-  const membership = runAsOf(server.repository.world, bot, requester?.reference);
+  const membership = runAsOf(server.repository.state, bot, requester?.reference);
   if (!membership) {
     const reason = bot.runAsUser
       ? 'it runs as the user of the event, and its "requester" has no ProjectMembership'

@@ -176,7 +176,7 @@ export class LocalMedplum {
    * @returns a client that may do what the bot may do
    */
   clientOf(name: string): MedplumClient {
-    const { store } = this.#server.repository.world;
+    const { store } = this.#server.repository.state;
     const bot = this.#bot(name);
     const membership = findMembership(store, `Bot/${bot.id}`);
     if (!membership) {
@@ -240,7 +240,7 @@ export class LocalMedplum {
   }
 
   #bot(name: string): WithId<Bot> {
-    const { store } = this.#server.repository.world;
+    const { store } = this.#server.repository.state;
     const versions = [...store.all('Bot')].filter(({ deleted }) => !deleted);
     const bots = versions.map(({ resource }) => resource as WithId<Bot>);
     const found = bots.find((bot) => bot.name === name);

@@ -28,12 +28,12 @@ export async function tryCustomOperation(
   if (!operation || !reference) {
     return undefined;
   }
-  const { world, actor } = repo;
+  const { state, actor } = repo;
   const bot = await repo.readReference<Bot>(reference);
   const result = await execute({
-    bot: world.store.latest('Bot', bot.id)!.resource as typeof bot,
+    bot: state.store.latest('Bot', bot.id)!.resource as typeof bot,
     cause: 'operation',
-    runAs: (bot.runAsUser ? undefined : runAsOf(world, bot)) ?? actor.membership!,
+    runAs: (bot.runAsUser ? undefined : runAsOf(state, bot)) ?? actor.membership!,
     requester: actor.author,
     input: await operationInput(request, repo, operation),
     contentType: String(request.headers?.['content-type'] ?? ''),

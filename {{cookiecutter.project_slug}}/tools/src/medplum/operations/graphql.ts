@@ -14,7 +14,7 @@ const waiting = new Map<number, (response: FhirResponse) => void>();
 
 export async function runGraphql(
   { body, headers }: FhirRequest,
-  { world }: LocalRepository,
+  { state }: LocalRepository,
 ): Promise<FhirResponse> {
   const authorization = headers?.['authorization'];
   if (typeof authorization !== 'string') {
@@ -29,7 +29,7 @@ export async function runGraphql(
       resolve(response);
     };
     waiting.set(number, end);
-    const question: GraphqlQuestion = { number, body, authorization, baseUrl: world.baseUrl };
+    const question: GraphqlQuestion = { number, body, authorization, baseUrl: state.baseUrl };
     graphqlWorker().postMessage(question);
   });
 }

@@ -93,7 +93,7 @@ function findByUrl<T extends ValueSet | CodeSystem>(
   type: T['resourceType'],
   url: string,
 ): T {
-  for (const resource of repo.world.store.living<T>(type)) {
+  for (const resource of repo.state.store.living<T>(type)) {
     if (resource.url === url) {
       return resource;
     }
@@ -150,7 +150,7 @@ function includedCode(
   if (!isIncluded) {
     return undefined;
   }
-  for (const codeSystem of repo.world.store.living<CodeSystem>('CodeSystem')) {
+  for (const codeSystem of repo.state.store.living<CodeSystem>('CodeSystem')) {
     if (codeSystem.url === system && codeSystem.content !== 'example') {
       const known = flatten(codeSystem.concept ?? []).find((concept) => concept.code === code);
       return known && { display: known.display };

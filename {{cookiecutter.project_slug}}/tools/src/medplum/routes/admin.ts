@@ -16,7 +16,7 @@ import { createBot } from '../bot-deployment.ts';
 import { sendJson, sendResource } from '../http.ts';
 import { LOCAL, PROJECT_REFERENCE } from '../local-project.ts';
 import { LocalRepository } from '../repository.ts';
-import type { World } from '../repository.ts';
+import type { ServerState } from '../server-state.ts';
 import { readBody } from '../request-body.ts';
 import { currentProject, invalidRequest, login, loginAsAdmin } from './context.ts';
 import type { RouteContext } from './context.ts';
@@ -24,23 +24,23 @@ import type { RouteContext } from './context.ts';
 const PROJECT_LISTS = { secrets: 'secret', settings: 'setting', sites: 'site' };
 
 /** The project in the path is not looked at, as on the real server: it is always the caller's own. */
-export function addAdminRoutes(app: Hono, { world }: RouteContext): void {
-  app.get('/auth/me', (c) => whoAmI(c, world));
+export function addAdminRoutes(app: Hono, { state }: RouteContext): void {
+  app.get('/auth/me', (c) => whoAmI(c, state));
   app.get('/admin/projects/:id', (c) => {
-    loginAsAdmin(c, world);
-    const { id, name, setting, secret, site } = currentProject(world);
+    loginAsAdmin(c, state);
+    const { id, name, setting, secret, site } = currentProject(state);
     return c.json({ project: { id, name, setting, secret: secret ?? [], site } });
   });
   for (const [list, member] of Object.entries(PROJECT_LISTS)) {
     app.post(`/admin/projects/:id/${list}`, async (c) => {
-      const repo = loginAsAdmin(c, world);
+      const repo = loginAsAdmin(c, state);
       const value = await readBody(c);
-      const project = await repo.updateResource({ ...currentProject(world), [member]: value });
+      const project = await repo.updateResource({ ...currentProject(state), [member]: value });
       return c.json({ ...project, [member]: value });
     });
   }
   app.post('/admin/projects/:id/bot', async (c) => {
-    const repo = loginAsAdmin(c, world);
+    const repo = loginAsAdmin(c, state);
     const body = (await readBody(c)) as { name?: unknown };
     if (!body.name) {
       throw invalidRequest({ name: 'Bot name is required' });
@@ -48,24 +48,24 @@ export function addAdminRoutes(app: Hono, { world }: RouteContext): void {
     return c.json(await createBot(repo, body), 201);
   });
   app.post('/admin/projects/:id/client', async (c) => {
-    loginAsAdmin(c, world);
-    return c.json(await createClient(world, await readBody(c)), 201);
+    loginAsAdmin(c, state);
+    return c.json(await createClient(state, await readBody(c)), 201);
   });
   app.post('/admin/projects/:id/invite', async (c) => {
-    loginAsAdmin(c, world);
-    return sendResource(c, world, core.allOk, await invite(world, await readBody(c)));
+    loginAsAdmin(c, state);
+    return sendResource(c, state, core.allOk, await invite(state, await readBody(c)));
   });
 }
 
-function whoAmI(c: Context, world: World): Response {
-  const { author, membership, policy } = login(c, world).actor;
-  const { id, name, features, strictMode } = currentProject(world);
+function whoAmI(c: Context, state: ServerState): Response {
+  const { author, membership, policy } = login(c, state).actor;
+  const { id, name, features, strictMode } = currentProject(state);
   const { id: membershipId, user, profile, admin } = membership!;
   const [type = '', profileId = ''] = author.reference!.split('/');
-  return sendJson(c, world, 200, {
+  return sendJson(c, state, 200, {
     project: { resourceType: 'Project', id, name, features, strictMode },
     membership: { resourceType: 'ProjectMembership', id: membershipId, user, profile, admin },
-    profile: world.store.latest(type, profileId)?.resource,
+    profile: state.store.latest(type, profileId)?.resource,
     config: { resourceType: 'UserConfiguration' },
     accessPolicy: policy,
   });
@@ -75,12 +75,12 @@ interface CreateClientRequest extends Partial<ClientApplication> {
   accessPolicy?: ProjectMembership['accessPolicy'];
 }
 
-async function createClient(world: World, body: unknown): Promise<ClientApplication> {
+async function createClient(state: ServerState, body: unknown): Promise<ClientApplication> {
   const { accessPolicy, ...fields } = body as CreateClientRequest;
   if (!fields.name) {
     throw invalidRequest({ name: 'Client name is required' });
   }
-  const system = new LocalRepository(world, SYSTEM);
+  const system = new LocalRepository(state, SYSTEM);
   const client = await system.createResource<ClientApplication>({
     secret: randomBytes(32).toString('hex'),
     ...fields,
@@ -103,11 +103,11 @@ interface InviteRequest {
 
 const INVITED_TYPES = ['Patient', 'Practitioner', 'RelatedPerson'];
 
-async function invite(world: World, body: unknown): Promise<ProjectMembership> {
+async function invite(state: ServerState, body: unknown): Promise<ProjectMembership> {
   const request = body as InviteRequest;
   const { firstName, lastName, email, externalId, membership = {} } = request;
   checkInvite(request);
-  const system = new LocalRepository(world, SYSTEM);
+  const system = new LocalRepository(state, SYSTEM);
   const user = await system.createResource<User>({
     resourceType: 'User',
     firstName: firstName!,

@@ -5,25 +5,25 @@ import type { Binary } from '@medplum/fhirtypes';
 import type { Context, Hono } from 'hono';
 import { signedUrl } from '../attachments.ts';
 import { resourceHeaders, send, sendResource } from '../http.ts';
-import type { World } from '../repository.ts';
+import type { ServerState } from '../server-state.ts';
 import { login } from './context.ts';
 import type { RouteContext } from './context.ts';
 
-export function addBinaryRoutes(app: Hono, { world }: RouteContext): void {
-  app.post('/fhir/R4/Binary', (c) => writeBinary(c, world));
-  app.put('/fhir/R4/Binary/:id', (c) => writeBinary(c, world));
+export function addBinaryRoutes(app: Hono, { state }: RouteContext): void {
+  app.post('/fhir/R4/Binary', (c) => writeBinary(c, state));
+  app.put('/fhir/R4/Binary/:id', (c) => writeBinary(c, state));
   app.get('/fhir/R4/Binary/:id', async (c) => {
-    const binary = await login(c, world).readResource<WithId<Binary>>('Binary', c.req.param('id'));
+    const binary = await login(c, state).readResource<WithId<Binary>>('Binary', c.req.param('id'));
     if (c.req.header('accept')?.startsWith(core.ContentType.FHIR_JSON)) {
-      return sendResource(c, world, core.allOk, binary);
+      return sendResource(c, state, core.allOk, binary);
     }
-    resourceHeaders(c, world, core.allOk, binary);
-    return send(c, world.store.contents.get(binary.id) ?? Buffer.of(), 200, binary.contentType);
+    resourceHeaders(c, state, core.allOk, binary);
+    return send(c, state.store.contents.get(binary.id) ?? Buffer.of(), 200, binary.contentType);
   });
 }
 
-async function writeBinary(c: Context, world: World): Promise<Response> {
-  const repo = login(c, world);
+async function writeBinary(c: Context, state: ServerState): Promise<Response> {
+  const repo = login(c, state);
   const create = c.req.method === 'POST';
   const outcome = create ? core.created : core.allOk;
   const id = c.req.param('id');
@@ -37,14 +37,14 @@ async function writeBinary(c: Context, world: World): Promise<Response> {
   // The data stay in the resource's history, but the answer does not repeat them.
   const { data, ...binary } = stored;
   if (!given) {
-    world.store.contents.set(binary.id, bytes);
-    const url = signedUrl(world, binary.id, binary.meta!.versionId!);
-    return sendResource(c, world, outcome, { ...binary, url } as Binary);
+    state.store.contents.set(binary.id, bytes);
+    const url = signedUrl(state, binary.id, binary.meta!.versionId!);
+    return sendResource(c, state, outcome, { ...binary, url } as Binary);
   }
   if (data) {
-    world.store.contents.set(binary.id, Buffer.from(data, 'base64'));
+    state.store.contents.set(binary.id, Buffer.from(data, 'base64'));
   }
-  return sendResource(c, world, outcome, binary as Binary);
+  return sendResource(c, state, outcome, binary as Binary);
 }
 
 /** @returns the Binary resource in a body, undefined where the body is itself the content */

@@ -11,7 +11,7 @@ import type { ExecuteRequest, ExecuteResult } from '../bot-execution.ts';
 import { sendBotResult, sendOutcome, sendResource } from '../http.ts';
 import { NotAvailableError } from '../not-available.ts';
 import { LocalRepository } from '../repository.ts';
-import type { World } from '../repository.ts';
+import type { ServerState } from '../server-state.ts';
 import { contentType, isIgnoredBody, readBody } from '../request-body.ts';
 import { login } from './context.ts';
 import type { RouteContext } from './context.ts';
@@ -23,10 +23,10 @@ export function addBotRoutes(app: Hono, context: RouteContext): void {
     app.post(path, (c) => handleExecute(c, context));
   }
   app.get('/fhir/R4/job/:id/status', async (c) => {
-    const job = await login(c, context.world).readResource<AsyncJob>('AsyncJob', c.req.param('id'));
+    const job = await login(c, context.state).readResource<AsyncJob>('AsyncJob', c.req.param('id'));
     const isFinal = ['completed', 'error', 'cancelled'].includes(job.status);
-    const outcome = isFinal ? core.allOk : core.accepted(jobLocation(context.world, job));
-    return sendResource(c, context.world, outcome, job);
+    const outcome = isFinal ? core.allOk : core.accepted(jobLocation(context.state, job));
+    return sendResource(c, context.state, outcome, job);
   });
   app.post('/webhook/:id', (c) => handleWebhook(c, context));
   app.get('/cds-services', (c) => listCdsServices(c, context));
@@ -44,22 +44,22 @@ async function handleExecute(c: Context, context: RouteContext): Promise<Respons
   }
   if (streamingEnabled && runtimeVersion === 'awslambda') {
     const log = 'Streaming bot requires Accept: text/event-stream header';
-    return sendBotResult(c, context.world, { success: false, log });
+    return sendBotResult(c, context.state, { success: false, log });
   }
-  return sendBotResult(c, context.world, await context.execute(request));
+  return sendBotResult(c, context.state, await context.execute(request));
 }
 
 /** The body of a POST or the query of a GET is the input; what stands behind `$execute` is ignored. */
 async function executeRequest(c: Context, context: RouteContext): Promise<ExecuteRequest> {
-  const { world } = context;
-  const repo = login(c, world);
+  const { state } = context;
+  const repo = login(c, state);
   const input = c.req.method === 'POST' ? await readInput(c, context) : queryOf(c);
   const bot = await findBot(c, repo);
   const { membership, author } = repo.actor;
   return {
     bot,
     cause: 'execute',
-    runAs: (bot.runAsUser ? undefined : runAsOf(world, bot)) ?? membership!,
+    runAs: (bot.runAsUser ? undefined : runAsOf(state, bot)) ?? membership!,
     requester: author,
     input,
     contentType: c.req.header('content-type') ?? '',
@@ -97,16 +97,16 @@ async function findBot(c: Context, repo: LocalRepository): Promise<WithId<Bot>> 
   if (!found) {
     throw new core.OperationOutcomeError(core.notFound);
   }
-  return repo.world.store.latest('Bot', found.id)!.resource as WithId<Bot>;
+  return repo.state.store.latest('Bot', found.id)!.resource as WithId<Bot>;
 }
 
 /** Answers 202 at once; the job is `completed` also where the bot throws, the error is in its output. */
 async function startJob(
   c: Context,
-  { world, execute }: RouteContext,
+  { state, execute }: RouteContext,
   request: ExecuteRequest,
 ): Promise<Response> {
-  const system = new LocalRepository(world, SYSTEM);
+  const system = new LocalRepository(state, SYSTEM);
   const job = await system.createResource<AsyncJob>({
     resourceType: 'AsyncJob',
     status: 'accepted',
@@ -122,10 +122,10 @@ async function startJob(
     .catch((error: unknown) =>
       end('error', outcomeParameters(core.normalizeOperationOutcome(error))),
     );
-  return sendOutcome(c, core.accepted(jobLocation(world, job)));
+  return sendOutcome(c, core.accepted(jobLocation(state, job)));
 }
 
-function jobLocation({ baseUrl }: World, { id }: AsyncJob): string {
+function jobLocation({ baseUrl }: ServerState, { id }: AsyncJob): string {
   return `${baseUrl}fhir/R4/job/${id}/status`;
 }
 
@@ -152,8 +152,8 @@ function outcomeParameters(
 
 /** POST /webhook/[id of the bot's ProjectMembership]: no login, so no requester and no trace id. */
 async function handleWebhook(c: Context, context: RouteContext): Promise<Response> {
-  const { world, execute } = context;
-  const system = new LocalRepository(world, SYSTEM);
+  const { state, execute } = context;
+  const system = new LocalRepository(state, SYSTEM);
   const runAs = await system.readResource<WithId<ProjectMembership>>(
     'ProjectMembership',
     c.req.param('id')!,
@@ -176,13 +176,13 @@ async function handleWebhook(c: Context, context: RouteContext): Promise<Respons
     contentType: c.req.header('content-type') ?? '',
     headers: Object.fromEntries(c.req.raw.headers),
   });
-  return sendBotResult(c, world, result);
+  return sendBotResult(c, state, result);
 }
 
 const MOST_CDS_SERVICES = 100;
 
-async function listCdsServices(c: Context, { world }: RouteContext): Promise<Response> {
-  const bots = await login(c, world).searchResources<Bot>({
+async function listCdsServices(c: Context, { state }: RouteContext): Promise<Response> {
+  const bots = await login(c, state).searchResources<Bot>({
     resourceType: 'Bot',
     filters: [{ code: 'cds-hook', operator: core.Operator.MISSING, value: 'false' }],
     count: MOST_CDS_SERVICES,
@@ -202,13 +202,13 @@ async function listCdsServices(c: Context, { world }: RouteContext): Promise<Res
 
 /** Runs with the rights of the caller, not of the bot. */
 async function callCdsService(c: Context, context: RouteContext): Promise<Response> {
-  const { world, execute } = context;
-  const repo = login(c, world);
+  const { state, execute } = context;
+  const repo = login(c, state);
   const found = await repo.readResource<WithId<Bot>>('Bot', c.req.param('id')!);
   if (!found.cdsService) {
     return c.text('Not Found', 404);
   }
-  const bot = world.store.latest('Bot', found.id)!.resource as WithId<Bot>;
+  const bot = state.store.latest('Bot', found.id)!.resource as WithId<Bot>;
   const result = await execute({
     bot,
     cause: 'cds-hook',
@@ -219,5 +219,5 @@ async function callCdsService(c: Context, context: RouteContext): Promise<Respon
     headers: Object.fromEntries(c.req.raw.headers),
     traceId: c.req.header('x-trace-id') ?? randomUUID(),
   });
-  return sendBotResult(c, world, result);
+  return sendBotResult(c, state, result);
 }

@@ -9,10 +9,10 @@ import type { ExecuteBot } from '../bot-execution.ts';
 import { LOCAL } from '../local-project.ts';
 import type { Outbox } from '../outbox.ts';
 import { LocalRepository } from '../repository.ts';
-import type { World } from '../repository.ts';
+import type { ServerState } from '../server-state.ts';
 
 export interface RouteContext {
-  world: World;
+  state: ServerState;
   execute: ExecuteBot;
   outbox: Outbox;
   /** Says something to the user, once however often it happens. */
@@ -20,27 +20,27 @@ export interface RouteContext {
 }
 
 /** @throws OperationOutcomeError (401) where it is not known who asks */
-export function login(c: Context, world: World): LocalRepository {
+export function login(c: Context, state: ServerState): LocalRepository {
   const header = c.req.header('authorization');
-  const actor = authenticate(world.store, header);
+  const actor = authenticate(state.store, header);
   if (!actor) {
     const scheme = header?.split(' ')[0] ?? 'Bearer';
-    c.header('WWW-Authenticate', `${scheme} realm="${world.baseUrl}"`);
+    c.header('WWW-Authenticate', `${scheme} realm="${state.baseUrl}"`);
     throw new core.OperationOutcomeError(core.unauthorized);
   }
-  return new LocalRepository(world, actor, c.req.header('x-medplum') === 'extended');
+  return new LocalRepository(state, actor, c.req.header('x-medplum') === 'extended');
 }
 
 /** @throws OperationOutcomeError (401, 403) where it is not a project admin who asks */
-export function loginAsAdmin(c: Context, world: World): LocalRepository {
-  const repo = login(c, world);
+export function loginAsAdmin(c: Context, state: ServerState): LocalRepository {
+  const repo = login(c, state);
   if (!repo.actor.admin) {
     throw new core.OperationOutcomeError(core.forbidden);
   }
   return repo;
 }
 
-export function currentProject({ store }: World): WithId<Project> {
+export function currentProject({ store }: ServerState): WithId<Project> {
   return store.latest('Project', LOCAL.projectId)!.resource as WithId<Project>;
 }
 

@@ -7,9 +7,9 @@ import { currentProject, invalidRequest, login } from './context.ts';
 import type { RouteContext } from './context.ts';
 
 /** Needs the project's feature `email` and an admin membership, as on the real server. */
-export function addEmailRoutes(app: Hono, { world, outbox }: RouteContext): void {
+export function addEmailRoutes(app: Hono, { state, outbox }: RouteContext): void {
   app.post('/email/v1/send', async (c) => {
-    const { actor } = login(c, world);
+    const { actor } = login(c, state);
     const options = (await readBody(c)) as Record<string, unknown>;
     const problems: Record<string, string> = {};
     if (contentType(c) !== core.ContentType.JSON) {
@@ -24,7 +24,7 @@ export function addEmailRoutes(app: Hono, { world, outbox }: RouteContext): void
     if (Object.keys(problems).length > 0) {
       throw invalidRequest(problems);
     }
-    if (!currentProject(world).features?.includes('email')) {
+    if (!currentProject(state).features?.includes('email')) {
       return sendOutcome(c, core.badRequest('Email feature is not enabled for this project'));
     }
     if (!actor.admin) {

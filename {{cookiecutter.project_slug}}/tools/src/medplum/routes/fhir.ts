@@ -49,8 +49,8 @@ function createRouter(): FhirRouter {
   add(['GET', 'POST'], 'ValueSet/$expand', expandValueSet);
   add(['GET', 'POST'], 'ValueSet/$validate-code', validateCode);
   add(['GET', 'POST'], 'ValueSet/:id/$validate-code', validateCode);
-  add(['POST'], ':resourceType/$validate', async ({ body }, { world }) => {
-    validateResource(body as Resource, world.store);
+  add(['POST'], ':resourceType/$validate', async ({ body }, { state }) => {
+    validateResource(body as Resource, state.store);
     return [core.allOk];
   });
   add(['POST'], ':resourceType/:id/$expunge', async ({ params }, repo) => {
@@ -62,8 +62,8 @@ function createRouter(): FhirRouter {
 }
 
 async function handle(c: Context, context: RouteContext, router: FhirRouter): Promise<Response> {
-  const { world, execute } = context;
-  const repo = login(c, world);
+  const { state, execute } = context;
+  const repo = login(c, state);
   const { pathname, search } = new URL(c.req.url);
   const request: FhirRequest = {
     method: c.req.method as FhirRequest['method'],
@@ -71,7 +71,7 @@ async function handle(c: Context, context: RouteContext, router: FhirRouter): Pr
     pathname: '',
     params: {},
     query: {},
-    body: JSON.parse(withBinaryReferences(JSON.stringify(await readBody(c)), world)),
+    body: JSON.parse(withBinaryReferences(JSON.stringify(await readBody(c)), state)),
     headers: Object.fromEntries(c.req.raw.headers),
   };
   let [outcome, resource, options] = isGraphql(request)
@@ -89,7 +89,7 @@ async function handle(c: Context, context: RouteContext, router: FhirRouter): Pr
     }
   }
   return resource
-    ? sendResource(c, world, outcome, resource, options?.contentType)
+    ? sendResource(c, state, outcome, resource, options?.contentType)
     : sendOutcome(c, outcome);
 }
 

@@ -3,14 +3,14 @@ import type { Binary } from '@medplum/fhirtypes';
 import type { Context, Hono } from 'hono';
 import { checkClient } from '../access.ts';
 import { send } from '../http.ts';
-import type { World } from '../repository.ts';
+import type { ServerState } from '../server-state.ts';
 import { TOKEN_SECONDS, basicCredentials, issueToken, sameSecret, signature } from '../tokens.ts';
 
-export function addPublicRoutes(app: Hono, world: World): void {
+export function addPublicRoutes(app: Hono, state: ServerState): void {
   app.get('/healthcheck', (c) =>
     c.json({
       ok: true,
-      version: `${world.version.name}-local`,
+      version: `${state.version.name}-local`,
       platform: process.platform,
       runtime: process.version,
     }),
@@ -21,15 +21,15 @@ export function addPublicRoutes(app: Hono, world: World): void {
       status: 'active',
       kind: 'instance',
       fhirVersion: '4.0.1',
-      software: { name: 'Medplum', version: world.version.name },
+      software: { name: 'Medplum', version: state.version.name },
     }),
   );
   app.get('/fhir/R4/$versions', (c) => c.json({ versions: ['4.0'], default: '4.0' }));
-  app.get('/storage/:id/:version', (c) => readStorage(c, world));
-  app.post('/oauth2/token', (c) => issueClientToken(c, world));
+  app.get('/storage/:id/:version', (c) => readStorage(c, state));
+  app.post('/oauth2/token', (c) => issueClientToken(c, state));
 }
 
-function readStorage(c: Context, { store }: World): Response {
+function readStorage(c: Context, { store }: ServerState): Response {
   const { id, version } = c.req.param() as { id: string; version: string };
   const { Expires = '', Signature = '' } = c.req.query();
   const proof = signature(`${id}/${version}/${Expires}`);
@@ -40,7 +40,7 @@ function readStorage(c: Context, { store }: World): Response {
   return send(c, content, 200, (store.latest('Binary', id)!.resource as Binary).contentType);
 }
 
-async function issueClientToken(c: Context, { store, baseUrl }: World): Promise<Response> {
+async function issueClientToken(c: Context, { store, baseUrl }: ServerState): Promise<Response> {
   if (!c.req.header('content-type')?.startsWith('application/x-www-form-urlencoded')) {
     return c.text('Unsupported content type', 400);
   }

@@ -5,7 +5,7 @@ import type { Project, Resource } from '@medplum/fhirtypes';
 import { SYSTEM } from '../access.ts';
 import { runAsOf } from '../bot-execution.ts';
 import { LOCAL } from '../local-project.ts';
-import type { Change, World } from '../repository.ts';
+import type { Change, ServerState } from '../server-state.ts';
 import { activeSubscriptions, botOf, matchesSubscription } from './subscriptions.ts';
 import type { TriggerContext } from './subscriptions.ts';
 
@@ -14,11 +14,11 @@ import type { TriggerContext } from './subscriptions.ts';
  * @throws OperationOutcomeError where the bot throws
  */
 export function createPreCommit({
-  world,
+  state,
   execute,
 }: TriggerContext): (change: Change) => Promise<unknown> {
   return async (change) => {
-    if (!isEnabled(world) || change.actor === SYSTEM) {
+    if (!isEnabled(state) || change.actor === SYSTEM) {
       return undefined;
     }
     // The real server says "update" here on creates too.
@@ -26,9 +26,9 @@ export function createPreCommit({
     const meta = { ...change.resource.meta, author: change.actor.author } as Resource['meta'];
     const resource = { ...change.resource, meta } as WithId<Resource>;
     const asked = { ...change, resource, previous: undefined };
-    for (const subscription of activeSubscriptions(world, true)) {
-      const bot = botOf(world, subscription);
-      const runAs = bot && runAsOf(world, bot);
+    for (const subscription of activeSubscriptions(state, true)) {
+      const bot = botOf(state, subscription);
+      const runAs = bot && runAsOf(state, bot);
       if (!runAs || !(await matchesSubscription(subscription, asked, interaction))) {
         continue;
       }
@@ -52,7 +52,7 @@ export function createPreCommit({
   };
 }
 
-function isEnabled({ store }: World): boolean {
+function isEnabled({ store }: ServerState): boolean {
   const { setting } = store.latest('Project', LOCAL.projectId)!.resource as Project;
   const enabled = setting?.find(({ name }) => name === 'preCommitSubscriptionsEnabled');
   return enabled?.valueBoolean === true;

@@ -6,7 +6,7 @@ import { Cron } from 'croner';
 import { randomUUID } from 'node:crypto';
 import { runAsOf } from '../bot-execution.ts';
 import { LOCAL } from '../local-project.ts';
-import type { Change } from '../repository.ts';
+import type { Change } from '../server-state.ts';
 import type { TriggerContext } from './subscriptions.ts';
 
 export interface ScheduleTriggers {
@@ -21,11 +21,11 @@ export function createScheduleTriggers(
   context: TriggerContext,
   runSchedules: boolean,
 ): ScheduleTriggers {
-  const { world, execute, warn, present } = context;
+  const { state, execute, warn, present } = context;
   const schedules = new Map<string, { pattern: string; cron: Cron }>();
 
   const runCron = async (bot: WithId<Bot>): Promise<void> => {
-    const runAs = runAsOf(world, bot);
+    const runAs = runAsOf(state, bot);
     if (!runAs) {
       warn(`Bot ${bot.name} did not run: it has no ProjectMembership`);
       return;
@@ -47,12 +47,12 @@ export function createScheduleTriggers(
     }
     schedules.get(bot.id)?.cron.stop();
     schedules.delete(bot.id);
-    const project = world.store.latest('Project', LOCAL.projectId)!.resource as Project;
+    const project = state.store.latest('Project', LOCAL.projectId)!.resource as Project;
     if (!runSchedules || !pattern || !project.features?.includes('cron')) {
       return;
     }
     const run = (): Promise<void> =>
-      runCron(world.store.latest('Bot', bot.id)!.resource as WithId<Bot>);
+      runCron(state.store.latest('Bot', bot.id)!.resource as WithId<Bot>);
     schedules.set(bot.id, { pattern, cron: new Cron(pattern, { unref: true, catch: true }, run) });
   };
 

@@ -6,7 +6,7 @@ import { createHmac, randomUUID } from 'node:crypto';
 import { runAsOf } from '../bot-execution.ts';
 import type { ExecuteBot } from '../bot-execution.ts';
 import { evaluateWithLimit } from '../fhirpath.ts';
-import type { Change, Interaction, World } from '../repository.ts';
+import type { Change, Interaction, ServerState } from '../server-state.ts';
 
 /** The real server looks at no more of a project's active subscriptions. */
 const MOST_SUBSCRIPTIONS = 1000;
@@ -31,7 +31,7 @@ export interface SubscriptionTriggers {
 }
 
 export interface TriggerContext {
-  world: World;
+  state: ServerState;
   execute: ExecuteBot;
   /** Says something to the user, once however often it happens. */
   warn(text: string): void;
@@ -40,7 +40,7 @@ export interface TriggerContext {
 }
 
 export function createSubscriptionTriggers(context: TriggerContext): SubscriptionTriggers {
-  const { world, execute, warn, present } = context;
+  const { state, execute, warn, present } = context;
   const timers = new Set<NodeJS.Timeout>();
   const pending = new Set<Promise<void>>();
   const loops = new LoopDetector();
@@ -51,15 +51,15 @@ export function createSubscriptionTriggers(context: TriggerContext): Subscriptio
     attempt: number,
   ): Promise<void> => {
     const { interaction, resource } = change;
-    if (!isStillWanted(world, subscription, change, attempt)) {
+    if (!isStillWanted(state, subscription, change, attempt)) {
       return;
     }
-    const bot = botOf(world, subscription);
+    const bot = botOf(state, subscription);
     if (!bot) {
       return;
     }
     const requester = resource.meta?.author;
-    const runAs = runAsOf(world, bot, requester?.reference);
+    const runAs = runAsOf(state, bot, requester?.reference);
     if (!runAs) {
       warn(`Bot ${bot.name} did not run: it has no ProjectMembership`);
       return;
@@ -120,7 +120,7 @@ export function createSubscriptionTriggers(context: TriggerContext): Subscriptio
       if (change.resource.resourceType === 'Subscription') {
         warnAboutSubscription(context, change.resource);
       }
-      for (const subscription of activeSubscriptions(world, false)) {
+      for (const subscription of activeSubscriptions(state, false)) {
         const run = matchesSubscription(subscription, change, change.interaction)
           .then((met) => (met ? notify(subscription, change, 0) : undefined))
           .catch((error: Error) => warn(`Subscription/${subscription.id}: ${error.message}`))
@@ -138,9 +138,12 @@ export function createSubscriptionTriggers(context: TriggerContext): Subscriptio
 }
 
 /** @param preCommit - whether those that run before the commit are wanted, or all others */
-export function activeSubscriptions(world: World, preCommit: boolean): WithId<Subscription>[] {
+export function activeSubscriptions(
+  state: ServerState,
+  preCommit: boolean,
+): WithId<Subscription>[] {
   const looked: WithId<Subscription>[] = [];
-  for (const subscription of world.store.living<Subscription>('Subscription')) {
+  for (const subscription of state.store.living<Subscription>('Subscription')) {
     if (looked.length >= MOST_SUBSCRIPTIONS) {
       break;
     }
@@ -199,7 +202,7 @@ function tryExpression(
 
 /** Off, deleted, or overtaken: an update is dropped where the resource has been deleted since. */
 function isStillWanted(
-  { store }: World,
+  { store }: ServerState,
   subscription: WithId<Subscription>,
   { interaction, resource }: Change,
   attempt: number,
@@ -220,7 +223,7 @@ function isStillWanted(
   return latest?.deleted === false && (attempt === 0 || isCurrent);
 }
 
-export function botOf({ store }: World, subscription: Subscription): WithId<Bot> | undefined {
+export function botOf({ store }: ServerState, subscription: Subscription): WithId<Bot> | undefined {
   const [, id] = /^Bot\/(.+)$/.exec(subscription.channel.endpoint ?? '') ?? [];
   const latest = id ? store.latest('Bot', id) : undefined;
   return latest && !latest.deleted ? (latest.resource as WithId<Bot>) : undefined;
@@ -232,7 +235,7 @@ function attemptsOf(subscription: Subscription): number {
 }
 
 /** Says what a real server accepts without a word, and never does. */
-function warnAboutSubscription({ world, warn }: TriggerContext, resource: Resource): void {
+function warnAboutSubscription({ state, warn }: TriggerContext, resource: Resource): void {
   const subscription = resource as WithId<Subscription>;
   const { criteria, channel, status, id } = subscription;
   if (status !== 'active') {
@@ -246,7 +249,7 @@ function warnAboutSubscription({ world, warn }: TriggerContext, resource: Resour
   const { endpoint = '' } = channel;
   if (!endpoint.startsWith('Bot/')) {
     warn(`${name} names ${endpoint}: the local server runs bots only and sends no rest-hooks`);
-  } else if (!botOf(world, subscription)) {
+  } else if (!botOf(state, subscription)) {
     warn(`${name} names ${endpoint}, which does not exist`);
   }
   const problem = unmatchedParameter(criteria);

@@ -1,0 +1,39 @@
+// What all repositories of one local server share: its store, its settings, and its hooks.
+import type { WithId } from '@medplum/core';
+import type { Resource } from '@medplum/fhirtypes';
+import type { Actor } from './access.ts';
+import type { QuotaLimiter } from './quota.ts';
+import type { ServerVersion } from './server-version.ts';
+import type { StaleReads } from './stale-reads.ts';
+import type { Store } from './store.ts';
+
+export type Interaction = 'create' | 'update' | 'delete';
+
+/** Something that happened; `resource` is on delete the last version. */
+export interface Change {
+  interaction: Interaction;
+  resource: WithId<Resource>;
+  previous?: WithId<Resource> | undefined;
+  actor: Actor;
+}
+
+/** What all repositories of one server share. */
+export interface ServerState {
+  store: Store;
+  /** With a slash at the end. */
+  baseUrl: string;
+  /** The server version to behave like. */
+  version: ServerVersion;
+  /** Asks the pre-commit bots: they may refuse by throwing, or return another resource. */
+  beforeCommit(change: Change): Promise<unknown>;
+  /** Tells what was written. */
+  committed(change: Change): void;
+  /** The last of the writers that wait for each other, by resource type. */
+  queues: Map<string, Promise<unknown>>;
+  /** Says something to the user, once however often it happens. */
+  warn(text: string): void;
+  /** Counts what each membership asks; absent where there is no quota. */
+  quota?: QuotaLimiter | undefined;
+  /** Imitates the read cache's fault; absent where that is not wanted. */
+  staleReads?: StaleReads | undefined;
+}
