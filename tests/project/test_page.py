@@ -308,7 +308,7 @@ def filled(page: Page) -> Page:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing(view: str, filled: Page, node_modules: tuple[Path, Path]) -> None:
-    """Names, roles, contrast of 4.5:1 and more, in light and dark, on a desk and on a phone.
+    """Names, roles, contrast of 4.5:1 and more, in light and dark, on a desktop and on a phone.
 
     https://github.com/dequelabs/axe-core/blob/develop/doc/rule-descriptions.md
     """

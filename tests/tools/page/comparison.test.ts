@@ -6,12 +6,12 @@ import type { ExternalServer } from '../../tools/src/external-server.ts';
 import type { Comparison, ComparisonPair } from '../../tools/src/page/api-types.ts';
 import { diffJson } from '../../tools/src/page/client/diff.ts';
 import { comparisonApi } from '../../tools/src/page/comparison.ts';
-import { openDesk } from '../medplum/support.ts';
-import type { Desk } from '../medplum/support.ts';
+import { startTestServer } from '../medplum/support.ts';
+import type { TestServer } from '../medplum/support.ts';
 
 const SYSTEM = 'https://example.com/mrn';
 
-let desk: Desk;
+let medplum: TestServer;
 let api: Hono;
 const external: Patient[] = [];
 const ids: Record<string, string> = {};
@@ -21,15 +21,15 @@ async function ask<T>(path: string): Promise<T> {
 }
 
 beforeAll(async () => {
-  desk = await openDesk();
+  medplum = await startTestServer();
   const store = {
     all: () => external.map((resource) => ({ resource, deleted: false })),
   } as unknown as ExternalServer['store'];
-  api = comparisonApi(desk.server, { store } as ExternalServer);
+  api = comparisonApi(medplum.server, { store } as ExternalServer);
   for (const family of ['Same', 'Changed', 'Elsewhere', 'Missing']) {
     const identifier = [{ system: SYSTEM, value: family }];
     const patient = { resourceType: 'Patient', name: [{ family }], identifier };
-    ids[family] = (await desk.call('POST', 'fhir/R4/Patient', patient)).body.id;
+    ids[family] = (await medplum.call('POST', 'fhir/R4/Patient', patient)).body.id;
   }
   const own = (value: string): { system: string; value: string } => ({ system: SYSTEM, value });
   const synced = { system: 'https://medplum.com/patient-id', value: ids['Same']! };
@@ -56,7 +56,7 @@ beforeAll(async () => {
     { resourceType: 'Patient', id: '2000', name: [{ family: 'Stranger' }] },
   );
 });
-afterAll(() => desk.server.stop());
+afterAll(() => medplum.server.stop());
 
 describe('two servers', () => {
   test('are compared resource by resource, by id or identifier', async () => {

@@ -3,14 +3,14 @@ import { request } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BotList, ServerLog } from '../../tools/src/page/api-types.ts';
 import { openPage } from './support.ts';
-import type { PageDesk } from './support.ts';
+import type { PageServer } from './support.ts';
 
-let desk: PageDesk;
+let medplum: PageServer;
 
 beforeAll(async () => {
-  desk = await openPage();
+  medplum = await openPage();
 });
-afterAll(() => desk.server.stop());
+afterAll(() => medplum.server.stop());
 
 /** The status of a request with these headers, which `fetch` would not let through. */
 async function statusOf(
@@ -19,7 +19,7 @@ async function statusOf(
   headers: Record<string, string>,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    const sent = request(new URL(path, desk.server.baseUrl), { method, headers }, (response) => {
+    const sent = request(new URL(path, medplum.server.baseUrl), { method, headers }, (response) => {
       response.resume();
       resolve(response.statusCode!);
     });
@@ -29,7 +29,7 @@ async function statusOf(
 }
 
 test('the document runs no inline script and loads nothing from elsewhere', async () => {
-  const response = await fetch(desk.server.baseUrl);
+  const response = await fetch(medplum.server.baseUrl);
   const policy = response.headers.get('content-security-policy')!;
   expect(policy).not.toContain('unsafe');
   expect(policy).toContain("default-src 'none'");
@@ -42,14 +42,14 @@ test('the script and the style are served', async () => {
     ['page.js', 'text/javascript'],
     ['page.css', 'text/css'],
   ] as const) {
-    const response = await fetch(`${desk.server.baseUrl}_local/${file}`);
+    const response = await fetch(`${medplum.server.baseUrl}_local/${file}`);
     expect(response.status, file).toBe(200);
     expect(response.headers.get('content-type'), file).toContain(type);
   }
 });
 
 test('pages of other sites get nothing', async () => {
-  const { host } = new URL(desk.server.baseUrl);
+  const { host } = new URL(medplum.server.baseUrl);
   const evil = { Host: host, Origin: 'https://evil.example' };
   expect(await statusOf('POST', '_local/resources', evil)).toBe(403);
   expect(await statusOf('GET', '_local/runs', { Host: 'evil.example' })).toBe(403);
@@ -57,15 +57,15 @@ test('pages of other sites get nothing', async () => {
 });
 
 test('a run is pushed when it starts and when it ends', async () => {
-  const id = await desk.bot(
+  const id = await medplum.bot(
     `exports.handler = async () => {
       await require('node:timers/promises').setTimeout(400);
     };`,
     { name: 'pushed' },
   );
-  const response = await fetch(`${desk.server.baseUrl}_local/events`);
+  const response = await fetch(`${medplum.server.baseUrl}_local/events`);
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  void desk.execute(id);
+  void medplum.execute(id);
   let text = '';
   while (!/event: run\ndata: .*"succeeded"/.test(text)) {
     text += (await reader.read()).value ?? '';
@@ -76,16 +76,16 @@ test('a run is pushed when it starts and when it ends', async () => {
 });
 
 test('a bot is listed with its triggers, rights and what keeps it from running', async () => {
-  const policy = await desk.call('POST', 'fhir/R4/AccessPolicy', {
+  const policy = await medplum.call('POST', 'fhir/R4/AccessPolicy', {
     resourceType: 'AccessPolicy',
     resource: [{ resourceType: 'Patient', readonly: true }, { resourceType: 'Task' }],
   });
   const accessPolicy = { reference: `AccessPolicy/${policy.body.id}` };
-  const id = await desk.bot(`exports.handler = async () => true;`, {
+  const id = await medplum.bot(`exports.handler = async () => true;`, {
     name: 'listed',
     accessPolicy,
   });
-  await desk.call('POST', 'fhir/R4/Subscription', {
+  await medplum.call('POST', 'fhir/R4/Subscription', {
     resourceType: 'Subscription',
     status: 'active',
     reason: 'test',
@@ -98,8 +98,8 @@ test('a bot is listed with its triggers, rights and what keeps it from running',
       },
     ],
   });
-  await desk.execute(id);
-  const { bots } = (await desk.page<BotList>('GET', 'bots')).body;
+  await medplum.execute(id);
+  const { bots } = (await medplum.page<BotList>('GET', 'bots')).body;
   expect(bots.find(({ name }) => name === 'listed')).toMatchObject({
     id,
     hasMembership: true,

@@ -9,17 +9,17 @@ import type {
   TypeCount,
 } from '../../tools/src/page/api-types.ts';
 import { openPage } from './support.ts';
-import type { PageDesk } from './support.ts';
+import type { PageServer } from './support.ts';
 
-let desk: PageDesk;
+let medplum: PageServer;
 
 beforeAll(async () => {
-  desk = await openPage();
+  medplum = await openPage();
 });
-afterAll(() => desk.server.stop());
+afterAll(() => medplum.server.stop());
 
 async function create(resource: unknown): Promise<string[]> {
-  const { body } = await desk.page<{ created: string[] }>('POST', 'resources', resource);
+  const { body } = await medplum.page<{ created: string[] }>('POST', 'resources', resource);
   return body.created;
 }
 
@@ -35,11 +35,11 @@ describe('resources', () => {
       code: { text: 'Call' },
     });
     await create(patient('Newer'));
-    const { rows } = (await desk.page<ResourceList>('GET', 'resources/Patient')).body;
+    const { rows } = (await medplum.page<ResourceList>('GET', 'resources/Patient')).body;
     expect(rows.map(({ title }) => title)).toEqual(['Newer', 'Older']);
-    const tasks = (await desk.page<ResourceList>('GET', 'resources/Task')).body;
+    const tasks = (await medplum.page<ResourceList>('GET', 'resources/Task')).body;
     expect(tasks.rows).toMatchObject([{ title: 'Call', status: 'ready' }]);
-    const { types } = (await desk.page<{ types: TypeCount[] }>('GET', 'resources')).body;
+    const { types } = (await medplum.page<{ types: TypeCount[] }>('GET', 'resources')).body;
     expect(types).toContainEqual({ type: 'Patient', count: 2 });
   });
 
@@ -47,7 +47,7 @@ describe('resources', () => {
     await create({ ...patient('Rare'), birthDate: '1901-02-03' });
     for (const search of ['rare', '1901-02', 'birthdate=1901-02-03', 'name=Rare']) {
       const query = new URLSearchParams({ search });
-      const { body } = await desk.page<ResourceList>('GET', `resources/Patient?${query}`);
+      const { body } = await medplum.page<ResourceList>('GET', `resources/Patient?${query}`);
       expect(
         body.rows.map(({ title }) => title),
         search,
@@ -56,7 +56,7 @@ describe('resources', () => {
   });
 
   test('are searched no more kindly than Medplum does', async () => {
-    const { status, body } = await desk.page('GET', 'resources/Patient?search=nonsense%3D1');
+    const { status, body } = await medplum.page('GET', 'resources/Patient?search=nonsense%3D1');
     expect(status).toBe(400);
     expect(body).toMatchObject({ message: expect.stringContaining('nonsense') as string });
   });
@@ -64,9 +64,9 @@ describe('resources', () => {
   test('are changed and deleted, and their history tells', async () => {
     const [reference = ''] = await create(patient('Before'));
     const id = reference.split('/')[1]!;
-    await desk.page('PUT', `resources/${reference}`, { ...patient('After'), id });
-    await desk.page('DELETE', `resources/${reference}`);
-    const { body } = await desk.page<{ versions: ResourceVersion[] }>(
+    await medplum.page('PUT', `resources/${reference}`, { ...patient('After'), id });
+    await medplum.page('DELETE', `resources/${reference}`);
+    const { body } = await medplum.page<{ versions: ResourceVersion[] }>(
       'GET',
       `resources/${reference}/history`,
     );
@@ -77,7 +77,7 @@ describe('resources', () => {
   });
 
   test('that are not valid are refused with the reason of the server', async () => {
-    const { status, body } = await desk.page('POST', 'resources', {
+    const { status, body } = await medplum.page('POST', 'resources', {
       resourceType: 'Patient',
       birthday: '1900-01-01',
     });
@@ -86,10 +86,10 @@ describe('resources', () => {
   });
 
   test('cannot be used to reach an operation', async () => {
-    const id = await desk.bot(`exports.handler = async () => 'ran';`, { name: 'not-by-get' });
-    const { status } = await desk.page('GET', `resources/Bot/${id}%2F$execute`);
+    const id = await medplum.bot(`exports.handler = async () => 'ran';`, { name: 'not-by-get' });
+    const { status } = await medplum.page('GET', `resources/Bot/${id}%2F$execute`);
     expect(status).toBe(400);
-    expect((await desk.runsOf('not-by-get')).total).toBe(0);
+    expect((await medplum.runsOf('not-by-get')).total).toBe(0);
   });
 });
 
@@ -113,7 +113,7 @@ describe('a bundle', () => {
     };
     const created = await create(bundle);
     expect(created.map((reference) => reference.split('/')[0])).toEqual(['Patient', 'Task']);
-    const { body } = await desk.page('GET', `resources/${created[1]}`);
+    const { body } = await medplum.page('GET', `resources/${created[1]}`);
     expect(body).toMatchObject({ for: { reference: created[0] } });
   });
 
@@ -122,7 +122,7 @@ describe('a bundle', () => {
       { resource: patient('Good'), request: { method: 'POST', url: 'Patient' } },
       { resource: { resourceType: 'Patient', no: 1 }, request: { method: 'POST', url: 'Patient' } },
     ];
-    const { body } = await desk.page('POST', 'resources', {
+    const { body } = await medplum.page('POST', 'resources', {
       resourceType: 'Bundle',
       type: 'batch',
       entry,
@@ -136,7 +136,7 @@ describe('sample files', () => {
   afterAll(() => rmSync(PATH, { force: true }));
 
   test('of the repository are offered with what they hold', async () => {
-    const { samples } = (await desk.page<{ samples: SampleFile[] }>('GET', 'resources/samples'))
+    const { samples } = (await medplum.page<{ samples: SampleFile[] }>('GET', 'resources/samples'))
       .body;
     expect(samples).toContainEqual({
       path: 'tests/events/patient-created.json',
@@ -148,25 +148,28 @@ describe('sample files', () => {
   test('are the only files that can be read', async () => {
     const path = encodeURIComponent('../../../../etc/hostname');
     for (const wanted of ['package.json', '.env.local', path]) {
-      const { status } = await desk.page('GET', `resources/samples/content?path=${wanted}`);
+      const { status } = await medplum.page('GET', `resources/samples/content?path=${wanted}`);
       expect(status, wanted).toBe(404);
     }
   });
 
   test('are written as tests/events/<name>.json, and replaced only when told so', async () => {
     const body = { name: 'saved-by-a-test', event: { input: { a: 1 } } };
-    expect((await desk.page('POST', 'sample-events', body)).body).toEqual({ path: PATH });
+    expect((await medplum.page('POST', 'sample-events', body)).body).toEqual({ path: PATH });
     expect(readFileSync(PATH, 'utf8')).toBe('{\n  "input": {\n    "a": 1\n  }\n}\n');
-    expect((await desk.page('POST', 'sample-events', body)).status).toBe(409);
+    expect((await medplum.page('POST', 'sample-events', body)).status).toBe(409);
     const replaced = { ...body, event: { input: 2 }, replace: true };
-    expect((await desk.page('POST', 'sample-events', replaced)).status).toBe(200);
+    expect((await medplum.page('POST', 'sample-events', replaced)).status).toBe(200);
     expect(JSON.parse(readFileSync(PATH, 'utf8'))).toEqual({ input: 2 });
   });
 
   test.each(['../outside', 'with space', '', 'Upper', 'a/b'])(
     'are never written to a name like %j',
     async (name) => {
-      const { status } = await desk.page('POST', 'sample-events', { name, event: { input: {} } });
+      const { status } = await medplum.page('POST', 'sample-events', {
+        name,
+        event: { input: {} },
+      });
       expect(status).toBe(400);
       expect(existsSync('tests/outside.json')).toBe(false);
     },

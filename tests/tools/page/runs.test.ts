@@ -5,29 +5,29 @@ import type { LogPart, RunDetails, RunList, RunSummary } from '../../tools/src/p
 import type { ExecuteRequest } from '../../tools/src/medplum/bot-execution.ts';
 import { eventually } from '../medplum/support.ts';
 import { openPage } from './support.ts';
-import type { PageDesk } from './support.ts';
+import type { PageServer } from './support.ts';
 
 const RUNS_A_PAGE = 50;
 const ECHO = `exports.handler = async (medplum, event) => ({ input: event.input, version: 1 });`;
 
-let desk: PageDesk;
+let medplum: PageServer;
 
 beforeAll(async () => {
-  desk = await openPage();
+  medplum = await openPage();
 });
-afterAll(() => desk.server.stop());
+afterAll(() => medplum.server.stop());
 
 async function details(id: string): Promise<RunDetails> {
-  return (await desk.page<RunDetails>('GET', `runs/${id}`)).body;
+  return (await medplum.page<RunDetails>('GET', `runs/${id}`)).body;
 }
 
 async function latest(bot: string): Promise<RunSummary> {
-  return (await desk.runsOf(bot)).runs[0]!;
+  return (await medplum.runsOf(bot)).runs[0]!;
 }
 
 describe('a run', () => {
   test('shows its requests with method, path, status and the call in the bot', async () => {
-    const id = await desk.bot(
+    const id = await medplum.bot(
       `exports.handler = async (medplum) => {
         await medplum.createResource({ resourceType: 'Patient', active: true });
         await medplum.readResource('Patient', '00000000-0000-4000-8000-000000000000').catch(() => 0);
@@ -35,7 +35,7 @@ describe('a run', () => {
       };`,
       { name: 'asks' },
     );
-    await desk.execute(id);
+    await medplum.execute(id);
     const run = await details((await latest('asks')).id);
     expect(run.timeline).toMatchObject([
       { target: 'Medplum', method: 'POST', path: '/fhir/R4/Patient', status: 201 },
@@ -47,10 +47,10 @@ describe('a run', () => {
   });
 
   test('that failed shows the message of its error', async () => {
-    const id = await desk.bot(`exports.handler = async () => { throw new Error('no luck'); };`, {
+    const id = await medplum.bot(`exports.handler = async () => { throw new Error('no luck'); };`, {
       name: 'fails',
     });
-    await desk.execute(id);
+    await medplum.execute(id);
     const summary = await latest('fails');
     expect(summary).toMatchObject({ status: 'failed', error: 'no luck' });
     expect((await details(summary.id)).failure).toMatchObject({ message: 'no luck' });
@@ -58,24 +58,24 @@ describe('a run', () => {
 
   test('that did not end in time says what to change', async () => {
     const code = `exports.handler = async () => { for (;;); };`;
-    const id = await desk.bot(code, { name: 'loops', timeout: 1 });
-    await desk.execute(id);
+    const id = await medplum.bot(code, { name: 'loops', timeout: 1 });
+    await medplum.execute(id);
     const { failure } = await details((await latest('loops')).id);
     expect(failure?.summary).toContain('as in an endless loop');
     expect(failure?.hint).toContain('"timeout" of loops in medplum.config.json');
   });
 
   test('is visible while the bot runs', async () => {
-    const id = await desk.bot(
+    const id = await medplum.bot(
       `exports.handler = async () => {
         await require('node:timers/promises').setTimeout(500);
         return 'done';
       };`,
       { name: 'slow' },
     );
-    const end = desk.execute(id);
+    const end = medplum.execute(id);
     const running = await eventually(
-      async () => desk.runsOf('slow'),
+      async () => medplum.runsOf('slow'),
       ({ runs }) => runs.length > 0,
     );
     expect(running.runs).toMatchObject([{ status: 'running' }]);
@@ -85,17 +85,17 @@ describe('a run', () => {
   });
 
   test('does not show the credentials of its caller', async () => {
-    const id = await desk.bot(ECHO, { name: 'discreet' });
-    await desk.execute(id, { question: 1 });
+    const id = await medplum.bot(ECHO, { name: 'discreet' });
+    await medplum.execute(id, { question: 1 });
     const run = await details((await latest('discreet')).id);
     expect(run.event.text).toContain('"question": 1');
     expect(run.event.text.toLowerCase()).not.toContain('authorization');
   });
 
   test('of a deleted resource names that resource', async () => {
-    const id = await desk.bot(ECHO, { name: 'on-delete' });
+    const id = await medplum.bot(ECHO, { name: 'on-delete' });
     const input = { deletedResource: { resourceType: 'Patient', id: 'abc' } };
-    await desk.page('POST', `bots/${id}/send`, {
+    await medplum.page('POST', `bots/${id}/send`, {
       input,
       headers: { 'x-medplum-interaction': 'delete' },
     });
@@ -103,7 +103,7 @@ describe('a run', () => {
   });
 
   test('that the server does not keep any more is said to be gone', async () => {
-    const { status, body } = await desk.page<{ message: string }>('GET', 'runs/unknown');
+    const { status, body } = await medplum.page<{ message: string }>('GET', 'runs/unknown');
     expect(status).toBe(404);
     expect(body.message).toContain('no longer there');
   });
@@ -111,12 +111,12 @@ describe('a run', () => {
 
 describe('running a bot', () => {
   test('again uses the same event and the code of now', async () => {
-    const id = await desk.bot(ECHO, { name: 'changes' });
-    await desk.execute(id, { question: 7 });
+    const id = await medplum.bot(ECHO, { name: 'changes' });
+    await medplum.execute(id, { question: 7 });
     const first = await latest('changes');
     const code = ECHO.replace('version: 1', 'version: 2');
-    await desk.call('POST', `fhir/R4/Bot/${id}/$deploy`, { code, filename: 'new.cjs' });
-    const again = await desk.page<{ id: string }>('POST', `runs/${first.id}/again`);
+    await medplum.call('POST', `fhir/R4/Bot/${id}/$deploy`, { code, filename: 'new.cjs' });
+    const again = await medplum.page<{ id: string }>('POST', `runs/${first.id}/again`);
     const run = await eventually(
       async () => details(again.body.id),
       ({ status }) => status !== 'running',
@@ -125,8 +125,8 @@ describe('running a bot', () => {
   });
 
   test('with an event needs an input', async () => {
-    const id = await desk.bot(ECHO, { name: 'needs-input' });
-    const { status, body } = await desk.page('POST', `bots/${id}/send`, {
+    const id = await medplum.bot(ECHO, { name: 'needs-input' });
+    const { status, body } = await medplum.page('POST', `bots/${id}/send`, {
       contentType: 'text/plain',
     });
     expect({ status, body }).toEqual({
@@ -137,8 +137,8 @@ describe('running a bot', () => {
 
   test('that has no membership is refused, as Medplum would never run it', async () => {
     const bot = { resourceType: 'Bot', name: 'lonely', runtimeVersion: 'vmcontext' };
-    const { id } = (await desk.call('POST', 'fhir/R4/Bot', bot)).body as Bot;
-    const { status, body } = await desk.page('POST', `bots/${id}/send`, { input: {} });
+    const { id } = (await medplum.call('POST', 'fhir/R4/Bot', bot)).body as Bot;
+    const { status, body } = await medplum.page('POST', `bots/${id}/send`, { input: {} });
     expect(status).toBe(409);
     expect(body).toEqual({ message: 'lonely cannot run: it has no ProjectMembership.' });
   });
@@ -148,41 +148,41 @@ describe('a thousand runs with 20 MB of log', () => {
   const LOG = Array.from({ length: 400 }, (_, line) => `line ${line} ${'x'.repeat(40)}`).join('\n');
 
   beforeAll(async () => {
-    const id = await desk.bot(ECHO, { name: 'busy' });
-    const bot = (await desk.call('GET', `fhir/R4/Bot/${id}`)).body as ExecuteRequest['bot'];
+    const id = await medplum.bot(ECHO, { name: 'busy' });
+    const bot = (await medplum.call('GET', `fhir/R4/Bot/${id}`)).body as ExecuteRequest['bot'];
     for (let number = 0; number < 1000; number += 1) {
       const input = { resourceType: 'Patient', id: `p-${number}` };
       const request = { bot, cause: 'execute', input, contentType: '', traceId: '' };
-      const run = desk.server.runs.start(request as ExecuteRequest, undefined);
+      const run = medplum.server.runs.start(request as ExecuteRequest, undefined);
       const success = number % 10 !== 0;
-      desk.server.runs.end(run, { success, log: success ? LOG : 'it broke', value: number });
+      medplum.server.runs.end(run, { success, log: success ? LOG : 'it broke', value: number });
     }
   });
 
   test('are listed a page at a time, without logs, events and results', async () => {
-    const list = await desk.runsOf('busy');
+    const list = await medplum.runsOf('busy');
     expect(list).toMatchObject({ total: 1000 });
     expect(list.runs).toHaveLength(RUNS_A_PAGE);
     expect(JSON.stringify(list).length).toBeLessThan(40_000);
-    const next = (await desk.page<RunList>('GET', `runs?bot=busy&offset=${RUNS_A_PAGE}`)).body;
+    const next = (await medplum.page<RunList>('GET', `runs?bot=busy&offset=${RUNS_A_PAGE}`)).body;
     expect(next.runs[0]!.resource).toBe('Patient/p-949');
   });
 
   test('are filtered by status and resource', async () => {
-    const failed = (await desk.page<RunList>('GET', 'runs?bot=busy&status=failed')).body;
+    const failed = (await medplum.page<RunList>('GET', 'runs?bot=busy&status=failed')).body;
     expect(failed.total).toBe(100);
-    const one = (await desk.page<RunList>('GET', 'runs?resource=patient/P-123')).body;
+    const one = (await medplum.page<RunList>('GET', 'runs?resource=patient/P-123')).body;
     expect(one.runs).toMatchObject([{ resource: 'Patient/p-123' }]);
   });
 
   test('send a log in parts, from its end to its beginning', async () => {
     const whole = Array.from({ length: 30 }, () => LOG).join('\n');
-    const { id } = desk.server.runs.list()[0]!;
-    desk.server.runs.get(id)!.log = whole;
+    const { id } = medplum.server.runs.list()[0]!;
+    medplum.server.runs.get(id)!.log = whole;
     const parts: LogPart[] = [];
     do {
       const before = parts[0] ? `?before=${parts[0].start}` : '';
-      const { body } = await desk.page<LogPart>('GET', `runs/${id}/log${before}`);
+      const { body } = await medplum.page<LogPart>('GET', `runs/${id}/log${before}`);
       expect(body.text.length).toBeLessThanOrEqual(100_000);
       parts.unshift(body);
     } while (parts[0]!.start > 0);
