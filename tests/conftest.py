@@ -13,6 +13,7 @@ from hypothesis import settings
 from pytest_cookies.plugin import Cookies
 
 from tests.support import template
+from tests.support.faster_bakes import files_read_once
 
 # Tests use a snapshot of the template, and its filters have to come from there too.
 sys.path.insert(0, str(template.ROOT))
@@ -70,6 +71,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             if name.startswith("GIT_") and not name.startswith("GIT_CONFIG"):
                 patch.delenv(name)
         yield home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast_bakes() -> Iterator[None]:
+    """Let all bakes of a test process share the work that does not depend on the answers."""
+    with files_read_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import hashlib
 import json
 import os
 import re
-import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cookiecutter.generate import is_binary
 from pytest_cookies.plugin import Cookies
 
 from template_extensions import VERSION
 from tests.support import template
+from tests.support.faster_bakes import hooks_in_this_process
 
 Bakes = list[tuple[dict[str, str], Path, dict[str, bytes]]]
 
@@ -45,33 +41,12 @@ def share(example_bots: str) -> Any:
     return pytest.param(example_bots, marks=pytest.mark.xdist_group(f"matrix-{example_bots}"))
 
 
-@contextlib.contextmanager
-def in_half_the_time() -> Iterator[None]:
-    """Make 90 bakes faster, with the same result.
-
-    Each file is examined only once for being text, and hooks run in this process.
-    """
-
-    def run_script(script: str, folder: str) -> None:
-        before = Path.cwd()
-        os.chdir(folder)
-        try:
-            runpy.run_path(script, run_name="__main__")
-        finally:
-            os.chdir(before)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cookiecutter.generate.is_binary", functools.cache(is_binary))
-        patch.setattr("cookiecutter.hooks.run_script", run_script)
-        yield
-
-
 @pytest.fixture(
     scope="module", params=[share(choice) for choice in template.QUESTIONS["example_bots"]]
 )
 def bakes(request: pytest.FixtureRequest, cookies_session: Cookies) -> Bakes:
     made: Bakes = []
-    with in_half_the_time():
+    with hooks_in_this_process():
         for answers in template.matrix():
             if answers["example_bots"] == request.param:
                 project = template.bake_with(cookies_session, **answers)
@@ -144,7 +119,7 @@ def test_the_manifest_has_the_hash_of_every_file(bakes: Bakes) -> None:
 
 @pytest.mark.parametrize("bakes", [share("both")], indirect=True)
 def test_a_combination_is_as_from_the_command_line(bakes: Bakes, tmp_path: Path) -> None:
-    """The matrix takes short cuts; Cookiecutter itself does not."""
+    """The matrix takes shortcuts (tests/support/faster_bakes.py); the command line does not."""
     answers, _, files = bakes[-1]
     given = [
         f"{name}={value}"
