@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support import template
 
@@ -134,3 +135,14 @@ def test_github_actions_are_pinned_by_their_content() -> None:
                 )
                 used += 1
     assert used
+
+
+def test_other_package_managers_are_refused(baked: Baked) -> None:
+    """Yarn starts what yarnPath names, and pnpm obeys devEngines."""
+    project = baked()
+    yarn = yaml.safe_load((project / ".yarnrc.yml").read_text(encoding="utf-8"))
+    program = (project / yarn["yarnPath"]).read_text(encoding="utf-8")
+    assert "Run npm ci." in program
+    assert "process.exitCode = 1;" in program
+    package = json.loads((project / "package.json").read_text(encoding="utf-8"))
+    assert package["devEngines"]["packageManager"] == {"name": "npm", "onFail": "error"}

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from jinja2 import Environment
 
-import needs_cookiecutter_2_1_or_newer as versions
+import needs_cookiecutter_2_1_or_cruft_2_16 as versions
 from tests.support import template
 
 
@@ -49,11 +49,13 @@ def test_an_old_cruft_is_stopped_before_the_first_question(
 
 
 def test_the_check_runs_first_and_on_every_python() -> None:
-    """Cookiecutter before 2.1 prints the name of the first extension that it cannot import."""
+    """Tools that cannot import extensions print the name of the first one."""
     text = (template.ROOT / f"{versions.__name__}.py").read_text(encoding="utf-8")
     ast.parse(text, feature_version=(3, 6))
     extensions = template.COOKIECUTTER["_extensions"]
     assert extensions[0] == f"{versions.__name__}.CheckVersions"
+    oldest_cruft = "_".join(str(number) for number in versions.OLDEST_CRUFT)
+    assert f"cruft_{oldest_cruft}" in versions.__name__
 
 
 def test_the_readme_names_the_oldest_versions() -> None:

@@ -30,6 +30,18 @@ def test_a_new_repository_is_left_to_its_owner_and_up_to_date(tmp_path: Path) ->
     assert template.cruft("diff", cwd=project).stdout == ""
 
 
+def test_an_existing_folder_stays_as_it_is(template_repository: Path, tmp_path: Path) -> None:
+    """cruft prints a traceback before anything of the template runs; README.md explains its end."""
+    (tmp_path / "my-medplum-bots").mkdir()
+    line = ("create", "--no-input", template_repository)
+    done = template.cruft(*line, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    last_line = done.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("OutputDirExistsException")
+    assert "OutputDirExistsException" in (template.ROOT / "README.md").read_text(encoding="utf-8")
+    assert list((tmp_path / "my-medplum-bots").iterdir()) == []
+
+
 def test_an_update_brings_the_templates_changes_and_keeps_local_ones(
     followed: FollowedTemplate,
 ) -> None:

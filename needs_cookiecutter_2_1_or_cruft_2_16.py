@@ -1,7 +1,8 @@
 """Refuses versions of Python and cruft that this template does not work with, in one line.
 
-Cookiecutter before 2.1 cannot import modules of a template. It stops with `Unable to load
-extension: No module named '…'`, so the name of this module tells those users what to do.
+Cookiecutter before 2.1, and `cruft diff` before cruft 2.16, cannot import modules of a template.
+They stop with `Unable to load extension: No module named '…'`, and nothing of the template runs
+before that. So the name of this module tells those users which versions they need.
 cookiecutter.json lists it before template_extensions, and it must run on every Python 3.
 """
 
