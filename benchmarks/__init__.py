@@ -1,4 +1,4 @@
-"""What the template and its repositories cost, measured side by side with what people would use instead."""
+"""Measures what the template and its repositories cost, side by side with the alternatives."""
 
 NAMES = (
     "generation",
@@ -13,4 +13,4 @@ NAMES = (
     "local_servers",
     "tests",
 )
-"""The benchmarks, in the order of RESULTS.md: each is a module here with `run(size) -> list[Row]`."""
+"""The benchmarks in the order of RESULTS.md. Each is a module with `run(size) -> list[Row]`."""

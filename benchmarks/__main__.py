@@ -1,6 +1,8 @@
-"""`python -m benchmarks [name …] [--smallest]`: runs all benchmarks or the named ones, and prints their tables.
+"""Runs all benchmarks or the named ones, and prints their tables.
 
-Only a full run writes RESULTS.md, the sections of what it ran.
+    python -m benchmarks [name …] [--smallest]
+
+A full run also writes the sections of these benchmarks in RESULTS.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`npm run build` against the recipe of guides (typed ESLint, tsc 6, one esbuild call a bot), and bundling alone."""
+"""Measures `npm run build` and bundling alone.
+
+The build is compared with the recipe of guides: ESLint with types, tsc 6, one esbuild call per bot.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,18 @@ from benchmarks.projects import generated, scratch, starter
 
 GOALS = {2: 0.25, 100: None, 1000: 0.2}
 RECIPE = "eslint (typed), tsc 6, one esbuild call a bot"
-WHOLE = "linear after the start: each bot is parsed, linted, checked and written once, by one process for each step."
-BUNDLING = "linear after the start: esbuild reads shared code once for all bots; then each is read back for its hash."
+WHOLE = (
+    "linear after the start: each bot is parsed, linted, checked and written once, by one process "
+    "for each step."
+)
+BUNDLING = (
+    "linear after the start: esbuild reads shared code once for all bots; then each is read back "
+    "for its hash."
+)
 
 
 def bundles(project: Path) -> dict[str, bytes]:
-    """The bots that a build has left, by name."""
+    """Return the bundles that a build wrote, by name."""
     return {file.name: file.read_bytes() for file in (project / "dist" / "bots").glob("*.js")}
 
 

@@ -1,4 +1,7 @@
-"""Deployment against the official CLI: the same bundles, the same local server, 10 ms of latency a request."""
+"""Measures deployments, compared with the official CLI.
+
+Both deploy the same bundles to the same local server, with 10 ms of latency for each request.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,14 @@ from benchmarks.servers import Medplum, Servers
 
 DELAY_MS = 10
 CLI = f"medplum bot deploy '*', {DELAY_MS} ms of latency"
-FIRST = "linear, eight bots at a time: each is its code, an upsert, a membership, a $deploy and a mark of its success."
-AGAIN = "hardly: the same requests; each bundle is read and hashed, each bot compared. The CLI's: linear."
+FIRST = (
+    "linear, eight bots at a time: each is its code, an upsert, a membership, a $deploy and a mark "
+    "of its success."
+)
+AGAIN = (
+    "hardly: the same requests; each bundle is read and hashed, each bot compared. "
+    "The CLI's: linear."
+)
 
 
 def create_bots(server: Medplum, project: Path) -> None:
@@ -94,7 +103,10 @@ class Deployments:
 
 
 def measure(bots: int, rounds: int) -> tuple[Paired, Paired, str, int, float]:
-    """First and second deployment of this many bots; then the requests of an unchanged one, and the memory it took."""
+    """Measure the first and second deployment of this many bots.
+
+    Also returned are the requests of a deployment that changes nothing, and the memory it took.
+    """
     with scratch() as work:
         both = Deployments(work, bots)
         try:
@@ -155,6 +167,7 @@ def run(size: Size) -> list[Row]:
             many_megabytes / megabytes,
             "flat: at most 1.25x",
             many_megabytes <= 1.25 * megabytes,
-            "bundles are read one at a time; what is more is Node's young generation, 32 MB once it is full.",
+            "bundles are read one at a time; the rest is Node's young generation, 32 MB once it is "
+            "full.",
         ),
     ]

@@ -83,7 +83,10 @@ def run(size: Size) -> list[Row]:
     rows = []
     for bots in (2,) if size == "smallest" else (2, 40):
         times, same = measure(bots, 1 if size == "smallest" else ROUNDS)
-        growth = "with the bots that carry the file: one esbuild call for all, eight deployments at a time."
+        growth = (
+            "with the bots that carry the file: one esbuild call for all, eight deployments at a "
+            "time."
+        )
         goal = None if size == "smallest" else 0.1
         rows.append(
             compare(

@@ -1,4 +1,7 @@
-"""Generation without installing, against plain Cookiecutter rendering the same files: no hook, no extension."""
+"""Measures a generation without installing.
+
+It is compared with plain Cookiecutter, which renders the same files without a hook or extension.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ JINJA = re.compile(r"\{[{%#]")
 
 
 def run_cookiecutter(template: Path, folder: Path, *answers: str) -> Path:
-    """Generate with all default answers, on the command line as users do; return the new repository."""
+    """Generate with all default answers, by command line; return the new repository."""
     line: list[str | Path] = [
         "--no-input",
         "--default-config",
@@ -41,15 +44,14 @@ def run_cookiecutter(template: Path, folder: Path, *answers: str) -> Path:
 
 
 def plain_template(tree: dict[str, bytes], folder: Path) -> Path:
-    """A template of a finished tree: one question, and nothing to do but write the files."""
+    """Make a template of a finished tree: one question, and files to write as they are."""
     (folder / "{{cookiecutter.slug}}").mkdir(parents=True)
     (folder / "cookiecutter.json").write_text('{"slug": "my-medplum-bots"}', encoding="utf-8")
     for name, content in tree.items():
         file = folder / "{{cookiecutter.slug}}" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        if b"\0" not in content and JINJA.search(
-            content.decode("utf-8")
-        ):  # binary files are not rendered
+        is_text = b"\0" not in content  # other files are not rendered
+        if is_text and JINJA.search(content.decode("utf-8")):
             content = b"{% raw %}" + content + b"{% endraw %}"
         file.write_bytes(content)
     return folder

@@ -1,4 +1,4 @@
-"""`npm ci` of a generated repository against that of the official starter, and what each leaves on the disk."""
+"""Measures `npm ci` of a generated repository and of the official starter: time and disk space."""
 
 from __future__ import annotations
 

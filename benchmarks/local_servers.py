@@ -86,7 +86,10 @@ def load(action: str, *arguments: str | Path, env: dict[str, str]) -> float:
 
 
 def under_load(project: Path, count: int, seconds_: int) -> dict[str, dict[str, float]]:
-    """Both servers with this many patients: reads a second, and milliseconds of a search by identifier."""
+    """Measure both servers with this many patients.
+
+    Returned are reads per second, and the milliseconds of a search by identifier.
+    """
     with scratch() as work, Servers(project) as servers:
         file, queries = work / "patients.ndjson", work / "queries.txt"
         file.write_text("\n".join(map(json.dumps, patients(count))), encoding="utf-8")
@@ -164,6 +167,9 @@ def run(size: Size) -> list[Row]:
         ]
     memory = [side["both"]["megabytes"] for side in (many, few)]
     what = f"memory of both servers with {counts[1]:,} patients each"
-    growth = "with the patients; most is Node and the definitions of FHIR. Bots cost what their bundles weigh."
+    growth = (
+        "with the patients; most is Node and the definitions of FHIR. Bots cost what their bundles "
+        "weigh."
+    )
     texts = f"{memory[0]:.0f} MB", f"{memory[1]:.0f} MB"
     return [*rows, Row(what, f"with {counts[0]:,}", *texts, memory[0] / memory[1], growth=growth)]

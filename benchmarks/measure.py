@@ -1,4 +1,4 @@
-"""Measuring: command lines with their time and memory, two sides in turns, and the row that says what came out."""
+"""Measures command lines: time, memory, two sides in turns, and the row for the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 Size = Literal["smallest", "full"]
-"""How much a benchmark does: `smallest` only shows that it still runs, `full` is what RESULTS.md is written from."""
+"""`smallest` only shows that a benchmark still runs; RESULTS.md is written from `full`."""
 
 ROUNDS = 5
 
@@ -105,7 +105,7 @@ class Paired:
 
     @property
     def ratio(self) -> float:
-        """The median of the rounds' own ratios: what loads the machine loads both sides of a round."""
+        """The median of the rounds' ratios: other load affects both sides of a round."""
         return statistics.median(a / b for a, b in zip(self.ours, self.theirs, strict=True))
 
     @property
@@ -126,7 +126,10 @@ def seconds(values: Sequence[float]) -> str:
 
 
 def in_turns(ours: Side, theirs: Side, rounds: int) -> Paired:
-    """Run A B A B …; the first of each side warms caches and is not counted when there are more rounds to come."""
+    """Run both sides in turns: A B A B …
+
+    The first round warms caches. It only counts if it is the only one.
+    """
     times: tuple[list[float], list[float]] = ([], [])
     for round_ in range(rounds if rounds == 1 else rounds + 1):
         for side, taken in zip((ours, theirs), times, strict=True):

@@ -22,7 +22,8 @@ def run(size: Size) -> list[Row]:
         measured = json.loads(execute(*line, cwd=project).output)
     return [
         Row(
-            f"median delay of an unrelated bot while the target refuses connections, {patients} patients at once",
+            "median delay of an unrelated bot while the target refuses connections, "
+            f"{patients} patients at once",
             "",
             f"{measured['median']:.1f} s",
             goal="at most 10 s",

@@ -1,4 +1,4 @@
-"""The two repositories that are compared: a generated one, and the official starter with the same bots in it."""
+"""The repositories that are compared: a generated one, and the official starter with its bots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ import {{ HTTP_VERBS, logExternalRequest, makeExternalRequest }} from '../shared
 /** Where registry {number} is. */
 const REGISTRY = 'http://localhost:9/registry-{number}';
 
-export async function handler(medplum: MedplumClient, event: BotEvent<Patient>): Promise<{{ sent: boolean }}> {{
+export async function handler(
+  medplum: MedplumClient,
+  event: BotEvent<Patient>,
+): Promise<{{ sent: boolean }}> {{
   const id = event.input.id ?? '';
   const patient = await medplum.readResource('Patient', id);
   if (patient.active === false) return {{ sent: false }};
@@ -37,7 +40,7 @@ export async function handler(medplum: MedplumClient, event: BotEvent<Patient>):
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder of its own, gone afterwards; outside the template, whose .gitignore linters would obey."""
+    """A temporary folder outside the template, whose .gitignore the linters would obey."""
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         yield Path(folder).resolve()
 
@@ -89,7 +92,7 @@ def generate(folder: Path, **answers: str) -> Path:
 
 
 def generated(folder: Path, bots: int) -> Path:
-    """A generated repository, ready to work in, with this many bots: the example sync bots, then small ones."""
+    """Generate a repository with packages and this many bots: the sync bots, then small ones."""
     project = generate(folder, example_bots="both" if bots > 1 else "hapi-sync")
     config_file = project / "medplum.config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))

@@ -1,4 +1,7 @@
-"""The public FHIR R4 examples of many types on a real HAPI server: what arrives, and what a comparison finds afterwards."""
+"""Syncs the public FHIR R4 examples of many types to a real HAPI server.
+
+Counted are those that arrive, and the differences that a comparison finds afterwards.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Reconciliation of many patients on a real HAPI server, against what the same server takes as plain PUTs."""
+"""Measures the reconciliation of many patients on a real HAPI server.
+
+It is compared with plain PUTs of the same patients to the same server.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Memory:
 
 
 class Both:
-    """Medplum with many patients, and a HAPI server that the reconcile bot brings into step with it."""
+    """A Medplum with many patients, and a HAPI server that the reconcile bot keeps in sync."""
 
     def __init__(self, work: Path, project: Path, servers: Servers, hapi: str, count: int) -> None:
         self.project, self.servers, self.hapi = project, servers, hapi
@@ -73,7 +76,7 @@ class Both:
         self._to_medplum(self.patients[:count])
 
     def reconcile(self, *flags: str) -> None:
-        """Run the bot over everything, in the sandbox, as long as it says that it is not complete."""
+        """Run the bot over all patients, in the sandbox, until it reports that it is complete."""
         bundle = self.project / "dist" / "bots" / "hapi-reconcile-bot.js"
         line: tuple[str | Path, ...] = (
             "node",
@@ -116,7 +119,8 @@ class Both:
             everybody = json.load(answer)["total"]
         if (there, everybody) != (len(self.patients), len(self.patients)):
             raise CommandError(
-                f"HAPI has {there} patients as they should be of {everybody}, not {len(self.patients)}"
+                f"HAPI has {everybody} patients, {there} of them as last written; "
+                f"expected: {len(self.patients)}"
             )
         return "every patient on HAPI as last written, and no other"
 

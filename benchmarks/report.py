@@ -20,7 +20,8 @@ HEAD = "| what | against | ours | theirs | ratio | goal | met |\n|---|---|---|--
 def table(rows: Sequence[Row]) -> str:
     """Markdown: the table, then what is the same on both sides and how each cost grows."""
     lines = [
-        f"| {row.what} | {row.against} | {row.ours} | {row.theirs} | {_ratio(row)} | {row.goal} | {_met(row)} |"
+        f"| {row.what} | {row.against} | {row.ours} | {row.theirs} "
+        f"| {_ratio(row)} | {row.goal} | {_met(row)} |"
         for row in rows
     ]
     same = "; ".join(dict.fromkeys(row.same for row in rows if row.same))
@@ -79,7 +80,7 @@ def _read(path: str) -> str:
 
 
 def put(name: str, where: str, rows: Sequence[Row]) -> None:
-    """Replace what RESULTS.md holds between the markers of one benchmark; a new one is added at the end."""
+    """Replace the section of one benchmark in RESULTS.md, or add it at the end."""
     begin, end = f"<!-- measured: {name} -->", f"<!-- end: {name} -->"
     section = f"{begin}\n_{where}_\n\n{table(rows)}\n{end}"
     text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Measurements\n"

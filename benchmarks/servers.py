@@ -1,4 +1,4 @@
-"""The local servers of a generated repository as processes of their own, and what a benchmark asks them."""
+"""The local servers of a generated repository as processes, and requests to them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLIENT_SECRET = "local-only-not-a-secret"  # noqa: S105 -- of a server on loopba
 
 
 def credentials() -> dict[str, str]:
-    """The client of the local project; servers are started with its secret among their variables."""
+    """Return the client of the local project; servers get its secret as a variable."""
     return {
         "MEDPLUM_PROJECT_ID": "a0a0a0a0-0000-4000-8000-000000000001",
         "MEDPLUM_CLIENT_ID": "a0a0a0a0-0000-4000-8000-000000000002",

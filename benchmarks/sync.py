@@ -1,4 +1,4 @@
-"""What one change of a patient costs: requests on both servers, and the size of the bot that makes them."""
+"""Counts the requests that a change of a patient causes on both servers, and the bot's size."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ GUIDE = "the guide's bot"
 
 
 def patients_there(servers: Servers) -> list[Any]:
-    """What the external server has of the patients, as far as both bots mean the same by it."""
+    """Return the elements of the external server's patients that both bots write alike."""
     with urlopen(f"{servers.fhir}/Patient?_count=10") as answer:  # noqa: S310
         found = json.load(answer).get("entry", [])
     return [[entry["resource"][name] for name in ("name", "birthDate")] for entry in found]
 
 
 def life_of_a_patient(project: Path, bundle: Path) -> tuple[list[dict[str, list[str]]], list[Any]]:
-    """Create, update and delete a patient; return the requests that the bot sent, and what was there after each."""
+    """Create, update and delete a patient; return the bot's requests and the state after each."""
     with Servers(project) as servers:
         requests, states = [], []
 

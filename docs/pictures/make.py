@@ -1,7 +1,7 @@
-"""`make pictures`: takes the README's pictures of the real thing, a generated repository with all examples.
+"""Takes the pictures of README.md from a generated repository with all examples (`make pictures`).
 
-Terminal sessions run in a pseudo-terminal and are drawn by rich; the page is shown by Chromium. Needs Linux or macOS,
-and Debian's chromium and chromium-driver.
+Terminal sessions run in a pseudo-terminal and are drawn by rich. Chromium shows the page. Needs
+Linux or macOS, and Debian's chromium and chromium-driver.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ WINDOW = (1400, 900)
 
 
 def show_page(project: Path) -> None:
-    """Write pictures of the local Medplum's page: a run that met a fault, and both servers compared."""
+    """Write pictures of the local Medplum's page: a run with a fault, both servers compared."""
     dev = Dev(project)
     try:
         with Browser() as browser:

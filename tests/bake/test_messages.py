@@ -18,7 +18,7 @@ from tests.support import template
 BEGINNINGS = re.compile(
     r"(?:\b(?:\w*Error|super|wrong|warn|again|blocked)\(|\b(?:mistakes|problems|warnings)\.push\()\s*(?=[`'\"])"
 )
-# Messages that reach their UserError by another way: a part of each, which the file must still hold.
+# Messages that the search does not find: a part of each, which the file must still contain.
 ELSEWHERE = {
     "tools/src/bundling/check-bundle.ts": [
         "does not exist on vmcontext",
@@ -126,17 +126,23 @@ GROUPS = {
     r"^bots\[": "medplum.config.json: …",
     r"^\S* was answered with ": "was answered with 403",
 }
+REFUSAL = "the beginning of a refusal; docs/runtimes.md explains all of them"
 # Not on the page, and why not.
 LEFT_OUT = {
-    r"^(HAPI-|Resource was deleted|The local server sorts)": "the local FHIR server speaks as HAPI does, to bots",
-    r"^(Cannot authenticate|Must specify bot|Content could not|The \"iterable\")": "Medplum's own words",
+    r"^(HAPI-|Resource was deleted|The local server sorts)": "HAPI's words, for bots",
+    r"^(Cannot authenticate|Must specify bot|Content could not|The \"iterable\")": (
+        "Medplum's own words"
+    ),
     r"^Expected \$\{": "Medplum's own words, about the output of a custom operation",
     r"^Expected at most": "Medplum's own words, about the output of a custom operation",
-    r"^(\$\w+ (with|of|inside)|\$(everything|expand|validate-code|graphql) |The parameter \$\{|A streaming bot)": "the beginning of a refusal; docs/runtimes.md explains all of them",
+    r"^(\$\w+ (with|of|inside)|\$(everything|expand|validate-code|graphql) )": REFUSAL,
+    r"^(The parameter \$\{|A streaming bot)": REFUSAL,
     r"^GraphQL failed": "a fault inside the local server",
     r"^(Cursor fails|The user aborted)": "inside of libraries that are imitated",
     r"^no network in this test$": "part of a test that new:bot writes",
-    r"^\$\{(mistakes|errors|error|plan|failed|name\}: \$\{message)": "joins messages that are collected themselves",
+    r"^\$\{(mistakes|errors|error|plan|failed|name\}: \$\{message)": (
+        "joins messages that are collected themselves"
+    ),
 }
 FHIR_SERVER = re.compile(r"tools/src/fhir-server/[a-z-]+\.ts$")
 

@@ -1,4 +1,4 @@
-"""The definitions of FHIR in tools/ are what is left of their package, and no update brings the package back."""
+"""The definitions of FHIR in tools/ are a part of their package, and no update brings it back."""
 
 from __future__ import annotations
 

@@ -1,9 +1,13 @@
-"""What the documents of a generated repository tell people to type works: each is followed from top to bottom.
+"""Follows each document of a generated repository from top to bottom: its commands must work.
 
-A `sh` block is run line by line, and a code block whose first line names a file (`// src/…`) is written there. A
-comment before a block says what is special: `needs …` (not run here), `with the local server` (started before), `with
-bots deployed` (there, and one of them with an earlier version to go back to), `exit 2`, `fails`, `runs until stopped`.
-`settings of <bot>` before a `json` block: its members belong into the bot's entry of medplum.config.json.
+A `sh` block is run line by line. A code block whose first line names a file (`// src/…`) is written
+to it. A comment before a block says what is special:
+
+- `needs …`: not run here
+- `with the local server`: a server is started first
+- `with bots deployed`: all bots are deployed to it, and one has an earlier version to go back to
+- `exit 2`, `fails`, `runs until stopped`: how the commands end
+- `settings of <bot>` before a `json` block: members for the bot's entry in medplum.config.json
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ from tests.support.local_servers import servers
 NewProject = Callable[..., Path]
 
 BLOCK = re.compile(
-    r"(?:<!-- (?P<marks>[^\n]*?) -->\n\n)?^(?P<ticks>```+)(?P<language>\w+)\n(?P<text>.*?)^(?P=ticks)$",
+    r"(?:<!-- (?P<marks>[^\n]*?) -->\n\n)?"
+    r"^(?P<ticks>```+)(?P<language>\w+)\n(?P<text>.*?)^(?P=ticks)$",
     re.M | re.S,
 )
 DOCUMENTS = [
@@ -161,14 +166,15 @@ def test_following_a_document(name: str, new_project: NewProject) -> None:
 
 
 def test_a_strangers_first_bot(new_project: NewProject) -> None:
-    """From the README alone: a bot with a shared function, tested, run on an event, deployed, run by the server."""
+    """From the README alone: write a bot with a shared function, test it, run it, deploy it."""
     project = new_project(example_bots="none")
     printed: dict[str, str] = {}
     with ExitStack() as started:
         for command, said, variables in follow(project, "README.md", started):
             printed[command] = said
             if command == "npm run setup:bots":  # then press "Create"
-                patient = b'{"resourceType": "Patient", "telecom": [{"system": "phone", "value": "555-0100"}]}'
+                telecom = [{"system": "phone", "value": "555-0100"}]
+                patient = json.dumps({"resourceType": "Patient", "telecom": telecom}).encode()
                 headers = {"Content-Type": "application/fhir+json"}
                 address = f"{variables['MEDPLUM_BASE_URL']}_local/resources"
                 request = urllib.request.Request(address, patient, headers)  # noqa: S310 -- loopback

@@ -1,4 +1,4 @@
-"""The recordings of a real Medplum server, replayed against the local one: every step, none left out."""
+"""Every step of the recordings of a real Medplum server, replayed against the local one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The page of the local Medplum in a real Chromium: what users see and do, by keyboard, in light and dark, on a phone."""
+"""The page of the local Medplum in a real Chromium: what users see and do.
+
+Also by keyboard, in light and dark, and on a phone.
+"""
 
 from __future__ import annotations
 
@@ -333,7 +336,8 @@ def test_nothing_sticks_out_to_the_side(view: str, filled: Page) -> None:
     visit(filled, view)
     wider = """
         const width = document.documentElement.clientWidth;
-        const clipped = (e) => e.closest('pre, table, textarea, .servers, .visually-hidden, .skip-link');
+        const scrolling = 'pre, table, textarea, .servers, .visually-hidden, .skip-link';
+        const clipped = (e) => e.closest(scrolling);
         return [...document.querySelectorAll('main *, header *')]
           .filter((e) => e.getBoundingClientRect().right > width + 1 && !clipped(e))
           .map((e) => e.outerHTML.slice(0, 200))"""

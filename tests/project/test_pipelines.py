@@ -1,8 +1,9 @@
-"""The pipelines for GitHub and GitLab fit their schemas, guard credentials, and their commands do what they say.
+"""The pipelines for GitHub and GitLab fit their schemas, guard credentials, and do what they say.
 
-The schemas come with check-jsonschema. (actionlint would look deeper, but its package on PyPI fetches a binary from
-elsewhere while it is installed.) Commands are run as their services run them, each job in a fresh clone; what only the
-service has (checkout, Node, artifacts, approvals) is stood in for, and `npm ci` by packages that are installed already.
+The schemas come with check-jsonschema. (actionlint would check more, but its package on PyPI
+downloads a binary from elsewhere while it is installed.) Commands run as the services run them,
+each job in a fresh clone. The test replaces what only a service has (checkout, Node, artifacts,
+approvals), and links installed packages instead of running `npm ci`.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def test_github_gives_secrets_only_to_the_step_that_needs_them(baked: Baked) -> 
 
 
 def test_github_forks_get_no_credentials(baked: Baked) -> None:
-    """Jobs that hold credentials run for nobody else's pull request, one at a time where they write."""
+    """Jobs with credentials do not run for forks, and one at a time where they write."""
     jobs = load(baked() / ".github" / "workflows" / "ci.yml")["jobs"]
     holders = {name: job for name, job in jobs.items() if "secrets." in str(job)}
     assert set(holders) == {"plan", "deploy"}
@@ -329,7 +330,7 @@ def test_gitlab_from_a_change_to_a_rollback(
     dist = tmp_path / "dist"
 
     def run(job_name: str, **variables: str) -> tuple[int, str]:
-        """Run a job as GitLab does: a fresh clone, then what jobs before it left, then its lines until one fails."""
+        """Run a job as GitLab does: in a fresh clone, with the artifacts of the jobs before it."""
         pipeline = load(project / ".gitlab-ci.yml")
         here = tmp_path / f"{job_name}-{len(list(tmp_path.iterdir()))}"
         template.git("clone", "--quiet", project, here, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""A generated repository works: it builds, tests, lints, is formatted, and tells its demo's story."""
+"""A generated repository works: it builds, tests, lints, is formatted, and its demo runs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_npm_would_not_change_the_lock_file(
 
 
 def test_the_build_names_what_to_use_instead(new_project: NewProject) -> None:
-    """What a bot that runs on vmcontext cannot use is an error, with its replacement; the other bots are built."""
+    """What vmcontext lacks is an error that names the replacement; the other bots are built."""
     project = new_project(example_bots="none")
     (project / "src" / "shared" / "late.ts").write_text(
         """// What does not work on vmcontext.

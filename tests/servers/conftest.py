@@ -13,7 +13,7 @@ from tests.support.hapi_server import HapiServer
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of the server on one worker (`--dist loadgroup`): they share its data and must not meet there."""
+    """Run all tests of the server on one worker (`--dist loadgroup`): they share its data."""
     for item in items:
         if "hapi" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("hapi"))
@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def hapi(pytestconfig: pytest.Config) -> Iterator[HapiServer]:
-    """A running HAPI FHIR JPA server, with whatever earlier tests left in it: see `HapiServer.empty`."""
+    """A running HAPI FHIR JPA server, with the data of earlier tests: see `HapiServer.empty`."""
     lacking = hapi_server.missing()
     if lacking and not os.environ.get("CI"):
         pytest.skip(lacking)

@@ -1,4 +1,4 @@
-"""The recording of a HAPI server, replayed against a real one: what the other tests rely on is still so."""
+"""The recording of a HAPI server, replayed against a real one: it is still right."""
 
 from __future__ import annotations
 

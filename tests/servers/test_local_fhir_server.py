@@ -1,6 +1,7 @@
-"""Where the recording is silent: the local external FHIR server and a real HAPI server answer the same requests alike.
+"""The local FHIR server and a real HAPI server answer the same requests alike.
 
-Compared are status, the HAPI-nnnn of errors, the headers that clients use, and resources as a whole; not the wording.
+These requests are not in the recording. Compared are status, the HAPI-nnnn of errors, the headers
+that clients use, and resources as a whole; not the wording.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def bundle(kind: str, *entries: Any) -> dict[str, Any]:
 
 
 class Client:
-    """Sends requests to one server and keeps its answers, with everything taken out that may differ."""
+    """Sends requests to one server and keeps its answers, without what may differ."""
 
     def __init__(self, base: str) -> None:
         self.base = base

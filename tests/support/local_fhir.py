@@ -1,4 +1,4 @@
-"""The external FHIR server of a generated repository (`tools/src/fhir-server/server.ts`), for tests in Python."""
+"""The local FHIR server of a generated repository (`tools/src/fhir-server`), for Python tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.template import REPOSITORY
 
 @contextmanager
 def serve(project: Path) -> Iterator[str]:
-    """Start the server from an installed repository on a free port; give its address, without a slash at the end."""
+    """Start the server on a free port; give its address, without a slash at the end."""
     tooling = REPOSITORY / "tests" / "tools"
     shutil.copytree(tooling, project / "tooling-tests", dirs_exist_ok=True)
     command = ["node", "tooling-tests/fhir-server/serve.ts"]

@@ -1,4 +1,4 @@
-"""The page of the local Medplum: a server that shows it, and the page in a browser as a user handles it."""
+"""The page of the local Medplum: a server that shows it, and a user's actions in a browser."""
 
 from __future__ import annotations
 
@@ -107,8 +107,9 @@ class Page:
     def fill(self, label: str, text: str) -> None:
         """Replace the text of the field with this label."""
         script = f"""
+            const wanted = {json.dumps(label)};
             const isWanted = (e) =>
-              [...(e.labels ?? [])].some((l) => l.textContent.trim().startsWith({json.dumps(label)}));
+              [...(e.labels ?? [])].some((l) => l.textContent.trim().startsWith(wanted));
             const field = [...document.querySelectorAll('input, textarea, select')].find(isWanted);
             if (!field) return false;
             field.value = {json.dumps(text)};
@@ -119,7 +120,9 @@ class Page:
 
     def focused(self) -> str:
         """Return the name of the control that has the focus."""
-        script = "const e = document.activeElement; return e.getAttribute('aria-label') ?? e.textContent.trim()"
+        script = """
+            const e = document.activeElement;
+            return e.getAttribute('aria-label') ?? e.textContent.trim()"""
         return str(self.browser.run(script))
 
     def go_to(self, name: str) -> None:

@@ -28,7 +28,7 @@ def wait_for_addresses(server: subprocess.Popen[str], with_fhir_server: bool) ->
 
 @contextmanager
 def servers(project: Path, command: str = "npm run local") -> Iterator[dict[str, str]]:
-    """Start what serves until Ctrl-C, on free ports; give the variables that lead other commands there."""
+    """Start local servers on free ports; give the variables with which commands find them."""
     with_fhir_server = (project / "tools" / "src" / "fhir-server").exists()
     ports = "--port 0 --fhir-port 0" if with_fhir_server else "--port 0"
     process = subprocess.Popen(
@@ -37,7 +37,7 @@ def servers(project: Path, command: str = "npm run local") -> Iterator[dict[str,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # Known here; without it there is a new one at each start, which the commands find by themselves.
+        # Without it, each start has another secret, which the commands find by themselves.
         env={**os.environ, "MEDPLUM_CLIENT_SECRET": CLIENT_SECRET},
     )
     try:

@@ -1,7 +1,8 @@
-"""Replays a recording of a real server (`tests/servers/recordings`) against another, and says where that one differs.
+"""Replays a recording of a real server (`tests/servers/recordings`) against another server.
 
-A recording's own `how` explains its variables and wildcards. What is recorded must be in the answer, which may hold
-more; lists are compared as far as they are recorded, texts for people only by being there.
+A recording's own `how` explains its variables and wildcards. What is recorded must be in the
+answer, which may contain more. Lists are compared as far as they are recorded. Texts for people
+only have to be present.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def replay(
 ) -> list[StepResult]:
     """Send each step's request to the server at `base`, in order, and compare its answer.
 
-    `variables` are those that the recording's `how` calls given (`project`, `client`, …); `base`, `sys`, `val` and
-    `uuid` have values of their own. A failed step stops nothing, but a variable that it should have saved is missing
-    in later steps.
+    `variables` are those that the recording's `how` calls given (`project`, `client`, …); `base`,
+    `sys`, `val` and `uuid` have default values. A failed step does not stop the replay, but a
+    variable that it should have saved is missing in later steps.
     """
     known = {
         "base": base.rstrip("/") + "/",
@@ -85,7 +86,7 @@ def report(results: list[StepResult]) -> str:
 
 
 def _replay_step(step: dict[str, Any], known: dict[str, str]) -> list[str]:
-    """Ask until the answer is as recorded, or the step's `waits_up_to_s` is over (work in the background)."""
+    """Send a step until the answer is as recorded, for at most the step's `waits_up_to_s`."""
     if unknown := set(re.findall(r"\$\{(\w+)}", step["request"]["path"])) - set(known):
         return [f"not sent: {', '.join(sorted(unknown))} unknown"]
     end = time.monotonic() + step.get("waits_up_to_s", 0)
@@ -153,7 +154,7 @@ def _send(request: dict[str, Any], known: dict[str, str], login: str) -> Answer:
 
 
 def _inflate(body: Any) -> Any:
-    """Bring recorded code that stands as `<1,100,002 characters>` back to that length, as a comment."""
+    """Replace code that is recorded as `<1,100,002 characters>` by a comment of that length."""
     code = body.get("code") if isinstance(body, dict) else None
     if isinstance(code, str) and (cut := re.fullmatch(r"<([\d,]+) characters>", code)):
         return {**body, "code": "//".ljust(int(cut[1].replace(",", "")), "x")}
@@ -161,7 +162,7 @@ def _inflate(body: Any) -> Any:
 
 
 def _fill(value: Any, known: Mapping[str, str]) -> Any:
-    """Put the known variables into all strings of a JSON value; other `${…}` stay, for code has its own."""
+    """Replace known variables in all strings of a JSON value. Other `${…}` are code, and stay."""
     if isinstance(value, str):
         return re.sub(r"\$\{(\w+)}", lambda found: known.get(found[1], found[0]), value)
     if isinstance(value, list):
@@ -174,7 +175,7 @@ def _fill(value: Any, known: Mapping[str, str]) -> Any:
 
 
 def _find(body: Any, path: str) -> str:
-    """Return what a step saves: the value at a path like `entry.0.resource.id`, or the version it is worded as."""
+    """Return what a step saves: the value at a path like `entry.0.resource.id`, or a version."""
     if worded := re.fullmatch(r"the versionId of the newest entry whose code is (.+)", path):
         versions = [entry["resource"] for entry in body["entry"] if _title(entry) == worded[1]]
         return str(versions[0]["meta"]["versionId"])
@@ -184,7 +185,7 @@ def _find(body: Any, path: str) -> str:
 
 
 def cut_like(want: Any, got: Any) -> Any:
-    """Cut an answer down as its recording was: the recorded shape tells how (a step's `note` says it in words)."""
+    """Shorten an answer as its recording was shortened; a step's `note` says how."""
     if not isinstance(want, dict) or not isinstance(got, dict):
         return got
     entries, cut = got.get("entry", []), dict(got)
@@ -208,7 +209,7 @@ def _title(entry: dict[str, Any]) -> str | None:
 
 
 def differences(want: Any, got: Any, path: str = "") -> list[str]:
-    """Say, each with its path, what of the recorded `want` (variables filled in) is not in `got`."""
+    """Return what `got` lacks of the recorded `want`, each difference with its path."""
     if want == "<any>":
         return [f"{path}: missing"] if got is None else []
     if isinstance(want, dict):
@@ -221,9 +222,8 @@ def differences(want: Any, got: Any, path: str = "") -> list[str]:
         ]
     if isinstance(want, list):
         if not isinstance(got, list) or len(got) < len(want):
-            return [
-                f"{path}: {len(got) if isinstance(got, list) else _short(got)} for {len(want)} items"
-            ]
+            found = len(got) if isinstance(got, list) else _short(got)
+            return [f"{path}: {found} for {len(want)} items"]
         return [
             miss
             for i, value in enumerate(want)
@@ -243,7 +243,7 @@ def _text_differences(want: str, got: Any, path: str) -> list[str]:
         try:
             return differences(_event(want, EVENT_VARIES), _event(got), f"{path}.EVENT")
         except ValueError:
-            return [f"{path}: {_short(got)} is no EVENT line"]
+            return [f"{path}: {_short(got)} is not an EVENT line"]
     if member == "diagnostics":  # HAPI's numbers are all that tells its errors apart
         lost = set(re.findall(r"HAPI-\d{4}", want)) - set(re.findall(r"HAPI-\d{4}", got))
         return [f"{path}: no {' '.join(sorted(lost))} in {_short(got)}"] if lost or not got else []
@@ -260,7 +260,10 @@ def _text_differences(want: str, got: Any, path: str) -> list[str]:
 
 
 def _event(line: str, leave_out: set[str] | None = None) -> Any:
-    """Read a bot's EVENT line: header names in lower case, without the members that vary. Raises ValueError."""
+    """Read a bot's EVENT line, with header names in lower case and without members that vary.
+
+    Raises ValueError if it is not JSON with an object.
+    """
 
     def without(value: Any) -> Any:
         if isinstance(value, list):

@@ -64,7 +64,10 @@ def test_a_version_without_all_its_platforms_is_seen() -> None:
 
 def test_a_pin_is_moved_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "package.json"
-    text = '{\n  "x": {{ answers }},\n  "devDependencies": {\n    "a": "1.0.0",\n    "a-b": "1.0.0"\n  }\n}\n'
+    text = (
+        '{\n  "x": {{ answers }},\n'
+        '  "devDependencies": {\n    "a": "1.0.0",\n    "a-b": "1.0.0"\n  }\n}\n'
+    )
     path.write_text(text)
     assert update_pins.pins(path) == {"a": "1.0.0", "a-b": "1.0.0"}
     update_pins.set_pin(path, "a", "2.0.0")

@@ -72,7 +72,7 @@ def recording(folder: Path, *steps: dict[str, Any]) -> Path:
 
 
 def step(path: str, body: Any = None, status: int = 200, **more: Any) -> dict[str, Any]:
-    """Make a GET step that expects this body; `request`, `headers` and other members of a step go into their places."""
+    """Make a GET step that expects this body; other members of a step are given by name."""
     request = {"method": "GET", "path": path, **more.pop("request", {})}
     response = {
         "status": status,
@@ -147,7 +147,7 @@ def test_what_is_as_recorded(want: Any, got: Any) -> None:
         (
             {"outcomeDesc": "EVENT {}"},
             {"outcomeDesc": "Error: x"},
-            ".outcomeDesc: 'Error: x' is no EVENT line",
+            ".outcomeDesc: 'Error: x' is not an EVENT line",
         ),
     ],
 )

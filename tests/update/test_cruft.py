@@ -85,7 +85,8 @@ def test_a_version_may_bring_new_filters(followed: FollowedTemplate) -> None:
         {
             "template_extensions.py": (
                 "def markdown(",
-                "def shout(value: object) -> str:\n    return str(value).upper()\n\n\ndef markdown(",
+                "def shout(value: object) -> str:\n    return str(value).upper()\n\n\n"
+                "def markdown(",
             )
         }
     )

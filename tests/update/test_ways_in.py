@@ -114,7 +114,8 @@ def test_a_replay_makes_the_same(place: Path, tmp_path: Path) -> None:
 def test_answers_from_the_users_own_configuration(named: bool, place: Path, tmp_path: Path) -> None:
     config = tmp_path / ("config.yaml" if named else ".cookiecutterrc")
     config.write_text(
-        "default_context:\n  author: Clinic\n  example_bots: none\n  init_git: no\n  install_dependencies: no\n"
+        "default_context:\n  author: Clinic\n  example_bots: none\n"
+        "  init_git: no\n  install_dependencies: no\n"
     )
     line = ("--config-file", config) if named else ()
     template.cookiecutter("--no-input", *line, template.ROOT, cwd=place, env=at_home(tmp_path))

@@ -2,8 +2,8 @@
 
 python -m tests.servers.differential LOCAL REAL [--sequences 400] [--seed TEXT]
 
-LOCAL and REAL are addresses such as http://127.0.0.1:8080/fhir. Never give a shared server: random deletes are among the
-requests. Start a real one with `python -m tests.support.hapi_server`.
+LOCAL and REAL are addresses such as http://127.0.0.1:8080/fhir. Never use a shared server: some
+requests delete at random. Start a real one with `python -m tests.support.hapi_server`.
 """
 
 from __future__ import annotations

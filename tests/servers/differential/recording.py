@@ -1,7 +1,8 @@
-"""Sequences whose answers of a real HAPI server are kept in a file, so that they can be compared without it.
+"""Sequences with the recorded answers of a real HAPI server, to compare without it.
 
-The file has an entry for each difference between the local server and a real one that was found and removed. To record the
-answers of another version of HAPI, run `python -m tests.servers.differential.recording REAL` with a fresh server.
+The file has an entry for each difference between the local server and a real one that was found and
+fixed. To record the answers of another version of HAPI, run
+`python -m tests.servers.differential.recording REAL` with a fresh server.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def own_ids(number: int) -> dict[str, str]:
 def replay(
     server: Server, number: int, sequence: RecordedSequence
 ) -> Iterator[tuple[Step, list[Difference]]]:
-    """Send a recorded sequence to a server; yield each step with the differences to the recorded answer."""
+    """Send a recorded sequence to a server; yield each step with its differences."""
     server.begin(own_ids(number))
     for index, (step, recorded) in enumerate(zip(sequence.steps, sequence.answers, strict=True)):
         answer = server.send(step, index)
@@ -65,7 +66,7 @@ def replay(
 
 
 def record(server: Server) -> None:
-    """Send all sequences of the file to a real server, and keep its answers instead of those in the file."""
+    """Send all sequences of the file to a real server, and write its answers to the file."""
     lines = []
     for number, sequence in enumerate(load()):
         server.begin(own_ids(number))

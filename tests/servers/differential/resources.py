@@ -123,7 +123,10 @@ ODD_VALUES: dict[str, dict[str, Any]] = {
     "XHTML attributes": {
         "text": {
             "status": "generated",
-            "div": f'<div class="c" xmlns="{XHTML}" id="i"><p lang="de" title="t" style="s">x<br></br></p></div>',
+            "div": (
+                f'<div class="c" xmlns="{XHTML}" id="i">'
+                '<p lang="de" title="t" style="s">x<br></br></p></div>'
+            ),
         }
     },
     "XHTML without namespace": {"text": {"status": "generated", "div": "<div>a &amp; b</div>"}},

@@ -144,7 +144,7 @@ def search_kind(query: str) -> str:
     return re.sub(r"\$\{\w+\}", "…", query)
 
 
-# ---------------------------------------------------------------- resources with ids of the client, odd values
+# ------------------------------------------------ resources with ids of the client, odd values
 
 
 def put_client_id(rng: Random) -> Step:

@@ -65,7 +65,7 @@ class Server:
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], str]:
-        """Send one request, over a connection that is kept; a broken connection is opened again once."""
+        """Send one request over the open connection; open a broken connection again once."""
         url = urlsplit(self.base_url)
         target = path if path.startswith("/fhir") else f"{url.path}/{path}".rstrip("/")
         target = quote(target, safe="/?&=%:|,$+'()*!~@;\\")
@@ -104,7 +104,7 @@ class Server:
             waiting = [one for one in waiting if self.request("DELETE", one)[0] != http.client.OK]
 
     def is_empty(self) -> bool:
-        """Say whether there is no resource of the types that sequences create: they also delete by search."""
+        """Return whether the server has no resources of TYPES; sequences also delete by search."""
         for type_ in TYPES:
             _, _, text = self.request("GET", f"{type_}?_summary=count")
             if json.loads(text).get("total"):

@@ -10,8 +10,8 @@ from typing import Any
 class Step:
     """One request.
 
-    In `path`, `headers` and `body`, `${name}` stands for an id that an earlier step saved as `name`, `${name.v}` for its
-    version, `${next}` for the address of the next page of the last search.
+    In `path`, `headers` and `body`, `${name}` stands for an id that an earlier step saved as
+    `name`, `${name.v}` for its version, `${next}` for the address of the last search's next page.
     """
 
     kind: str  # what it is about, in words: differences are grouped by it

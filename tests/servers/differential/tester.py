@@ -43,8 +43,8 @@ class Report:
 
     def summary(self) -> str:
         return (
-            f"{self.equal_requests} of {self.requests} requests ({self.share:.2%}) and {self.equal_sequences} of "
-            f"{self.sequences} sequences equal, seed {self.seed}"
+            f"{self.equal_requests} of {self.requests} requests ({self.share:.2%}) and "
+            f"{self.equal_sequences} of {self.sequences} sequences equal, seed {self.seed}"
         )
 
     def describe(self) -> str:
