@@ -5,9 +5,12 @@ to it. A comment before a block says what is special:
 
 - `needs …`: not run here
 - `with the local server`: a server is started first
+- `with dev`: `npm run dev` is started first
 - `with bots deployed`: all bots are deployed to it, and one has an earlier version to go back to
 - `exit 2`, `fails`, `runs until stopped`: how the commands end
 - `settings of <bot>` before a `json` block: members for the bot's entry in medplum.config.json
+- `file <path>`: the block is written to it
+- `printed`: the command before it printed these lines
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ import json
 import re
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,10 +48,19 @@ DOCUMENTS = [
     "docs/runtimes.md",
     "docs/local-development.md",
     "docs/testing.md",
+    "docs/tutorial.md",
     "docs/syncing.md",
     "docs/troubleshooting.md",
     "docs/updating.md",
 ]
+# What to start before a block with this mark.
+SERVERS = {
+    "with the local server": "npm run local",
+    "with bots deployed": "npm run local",
+    "with dev": "npm run dev",
+}
+# Goes on where another document ends; test_a_newcomers_path follows both.
+CONTINUATIONS = ["docs/tutorial.md"]
 
 
 @dataclass
@@ -68,20 +81,23 @@ class Block:
     @property
     def configured_bot(self) -> str | None:
         """The bot whose settings it shows."""
-        return next(
-            (
-                mark.removeprefix("settings of ")
-                for mark in self.marks
-                if mark.startswith("settings of ")
-            ),
-            None,
-        )
+        return self.mark("settings of ")
 
     @property
     def file(self) -> str | None:
         """Where to write it to."""
         found = re.match(r"// ((?:src|tests)/\S+)\n", self.text)
-        return found[1] if found else None
+        return found[1] if found else self.mark("file ")
+
+    @property
+    def printed(self) -> list[str]:
+        """The lines that the command before it has to print."""
+        return self.text.splitlines() if "printed" in self.marks else []
+
+    def mark(self, prefix: str) -> str | None:
+        """Return what follows the prefix in the first mark that begins with it."""
+        found = (mark.removeprefix(prefix) for mark in self.marks if mark.startswith(prefix))
+        return next(found, None)
 
 
 def configure(project: Path, bot: str, settings: dict[str, object]) -> None:
@@ -122,39 +138,53 @@ def try_servers(command: str, project: Path) -> str:
     return ""
 
 
+def write_block(project: Path, block: Block) -> None:
+    """Write the file or the settings that a block shows."""
+    if block.file:
+        (project / block.file).write_text(block.text, encoding="utf-8")
+    if block.configured_bot:
+        configure(project, block.configured_bot, json.loads(block.text))
+
+
+def run_command(command: str, project: Path, variables: dict[str, str], marks: list[str]) -> str:
+    """Run a command, see that it ends as the marks say, and return it with what it printed."""
+    environment = {**variables, "NO_COLOR": "1"}
+    done = template.run("sh", "-c", command, cwd=project, env=environment, check=False)
+    said = f"{command}\n{done.stdout}{done.stderr}"
+    if "fails" in marks:
+        assert done.returncode != 0, said
+    else:
+        wanted = next((int(mark[5:]) for mark in marks if mark.startswith("exit ")), 0)
+        assert done.returncode == wanted, said
+    return said
+
+
 def follow(
     project: Path, name: str, started: ExitStack
 ) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Do what a document says; give each command, what it printed, and the variables it had."""
     variables: dict[str, str] = {}
     deployed = False
+    said = ""
     for block in blocks(project / name):
-        if block.file:
-            (project / block.file).write_text(block.text, encoding="utf-8")
-        if block.configured_bot:
-            configure(project, block.configured_bot, json.loads(block.text))
-        if {"with the local server", "with bots deployed"} & set(block.marks) and not variables:
-            variables = started.enter_context(servers(project))
+        write_block(project, block)
+        for line in block.printed:
+            assert line.strip() in said, f"{name} says that this is printed: {line}\n{said}"
+        server = next((SERVERS[mark] for mark in block.marks if mark in SERVERS), None)
+        if server and not variables:
+            variables = started.enter_context(servers(project, server))
         if "with bots deployed" in block.marks and not deployed:
             deploy_twice(project, variables)
             deployed = True
-        wanted = next((int(mark[5:]) for mark in block.marks if mark.startswith("exit ")), 0)
         for command in block.commands:
             if "runs until stopped" in block.marks:
                 yield command, try_servers(command, project), {}
                 continue
-            done = template.run(
-                "sh", "-c", command, cwd=project, env={**variables, "NO_COLOR": "1"}, check=False
-            )
-            said = f"{name}: {command}\n{done.stdout}{done.stderr}"
-            if "fails" in block.marks:
-                assert done.returncode != 0, said
-            else:
-                assert done.returncode == wanted, said
+            said = run_command(command, project, variables, block.marks)
             yield command, said, variables
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name not in CONTINUATIONS])
 def test_following_a_document(name: str, new_project: NewProject) -> None:
     project = new_project()
     template.git("init", "--quiet", cwd=project)
@@ -165,22 +195,40 @@ def test_following_a_document(name: str, new_project: NewProject) -> None:
             pass
 
 
-def test_a_strangers_first_bot(new_project: NewProject) -> None:
-    """From the README alone: write a bot with a shared function, test it, run it, deploy it."""
+PHONE = {"system": "phone", "value": "555-0100"}
+HIGH_PRESSURE: dict[str, object] = {
+    "resourceType": "Observation",
+    "status": "final",
+    "code": {"text": "Systolic blood pressure"},
+    "valueQuantity": {"value": 180, "unit": "mmHg"},
+}
+
+
+def test_a_newcomers_path(new_project: NewProject) -> None:
+    """From the README, and the two pages it leads to, with nothing else typed.
+
+    A bot with a shared function, tested, deployed and run; a bot that creates a Task for a high
+    blood pressure, with tests on the local Medplum; a bot on a schedule with the same shared
+    module; both seen on the page; bots that fail in six ways, each with its cause and what to
+    change.
+    """
     project = new_project(example_bots="none")
+    follow_the_readme(project)
+    with ExitStack() as started:
+        for _ in follow(project, "docs/testing.md", started):
+            pass
+    follow_the_tutorial(project)
+
+
+def follow_the_readme(project: Path) -> None:
     printed: dict[str, str] = {}
     with ExitStack() as started:
         for command, said, variables in follow(project, "README.md", started):
             printed[command] = said
             if command == "npm run setup:bots":  # then press "Create"
-                telecom = [{"system": "phone", "value": "555-0100"}]
-                patient = json.dumps({"resourceType": "Patient", "telecom": telecom}).encode()
-                headers = {"Content-Type": "application/fhir+json"}
-                address = f"{variables['MEDPLUM_BASE_URL']}_local/resources"
-                request = urllib.request.Request(address, patient, headers)  # noqa: S310 -- loopback
-                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                    assert answer.status == 200
-                wait_for_a_run(variables["MEDPLUM_BASE_URL"], "check-phone")
+                page = Page(variables)
+                page.create({"resourceType": "Patient", "telecom": [PHONE]})
+                page.wait_for_run("check-phone", "succeeded")
     assert re.search(
         r"contact\.ts:\d+\): check-phone\n", printed["npm run analyze -- --find phoneOf"]
     )
@@ -190,15 +238,58 @@ def test_a_strangers_first_bot(new_project: NewProject) -> None:
     assert re.search(r"check-phone +ok", printed["npm run logs -- check-phone"])
 
 
-def wait_for_a_run(address: str, bot: str) -> None:
-    """Ask the local server, as its page does, until a run of the bot has ended."""
-    query = f"{address}_local/runs?bot={bot}&status=succeeded"
-    for _ in range(300):
-        with urllib.request.urlopen(query, timeout=30) as answer:  # noqa: S310 -- loopback
-            if json.load(answer)["runs"]:
-                return
-        time.sleep(0.1)
-    pytest.fail(f"{bot} did not run")
+def follow_the_tutorial(project: Path) -> None:
+    results = []
+    with ExitStack() as started:
+        for command, said, variables in follow(project, "docs/tutorial.md", started):
+            if command.startswith("npm run analyze"):
+                assert "flag-pressure, pressure-summary" in said
+            if not command.startswith("npm run bot -- flag-pressure"):
+                continue
+            # The page, as the text before and after this command says: first all is well, then a right is missing.
+            page = Page(variables)
+            page.create(HIGH_PRESSURE)
+            status = "failed" if "failed" in said else "succeeded"
+            run = page.wait_for_run("flag-pressure", status)
+            results.append((status, [request["path"] for request in run["timeline"]]))
+            if status == "failed":
+                assert run["failure"]["summary"] == "POST Task: forbidden"
+                assert run["failure"]["hint"] == "accessPolicy of flag-pressure: add Task"
+            else:
+                page.run_now("pressure-summary")
+                summary = page.wait_for_run("pressure-summary", "succeeded")
+                assert json.loads(summary["result"]["text"]) == {"values": 1, "high": 1}
+    assert results == [("succeeded", ["/fhir/R4/Task"]), ("failed", ["/fhir/R4/Task"])]
+
+
+class Page:
+    """The page of the local Medplum, without a browser."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self._address = f"{variables['MEDPLUM_BASE_URL']}_local/"
+
+    def create(self, resource: Mapping[str, object]) -> None:
+        self._ask("resources", json.dumps(resource).encode())
+
+    def run_now(self, bot: str) -> None:
+        """Press "Run now" of a bot with a schedule."""
+        (found,) = (entry for entry in self._ask("bots")["bots"] if entry["name"] == bot)
+        self._ask(f"bots/{found['id']}/cron", b"{}")
+
+    def wait_for_run(self, bot: str, status: str) -> Any:
+        """Wait until a run of the bot has ended like this; return its details."""
+        for _ in range(300):
+            runs = self._ask(f"runs?bot={bot}&status={status}")["runs"]
+            if runs:
+                return self._ask(f"runs/{runs[0]['id']}")
+            time.sleep(0.1)
+        pytest.fail(f"No run of {bot} {status}")
+
+    def _ask(self, path: str, body: bytes | None = None) -> Any:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self._address + path, body, headers)  # noqa: S310 -- loopback
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)
 
 
 def test_every_document_is_followed(baked: Callable[..., Path]) -> None:

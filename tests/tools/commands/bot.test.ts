@@ -31,6 +31,8 @@ const BOTS = {
   flagger: `await medplum.searchResources('Observation');
   await medplum.createResource({ resourceType: 'Task', status: 'requested', intent: 'order' });`,
   thrower: `throw new Error('boom');`,
+  forgetful: `const { code } = event.input as { code?: { text: string } };
+  return { text: code!.text };`,
   looper: `await null;
   for (;;);`,
   waiter: `await fetch(event.secrets['TARGET']!.valueString + '/slow');`,
@@ -149,6 +151,14 @@ describe('npm run bot, with a Medplum', () => {
     [
       'thrower',
       ['failed  Error: boom', 'at src/bots/thrower.ts:4:9', "4 | throw new Error('boom');"],
+    ],
+    [
+      'forgetful',
+      [
+        "failed  TypeError: Cannot read properties of undefined (reading 'text')",
+        'at src/bots/forgetful.ts:5:24',
+        'To fix it: this event has no value there',
+      ],
     ],
     ['looper', ['did not stop to wait for anything', 'To fix it: end the loop']],
     ['sleeper', ['timed out after 1 s while it waited', 'To fix it: raise "timeout" of sleeper']],

@@ -26,7 +26,10 @@ test('bots for every occasion: linted, typed, bundled and tested as they are wri
       ['follow-all', '--on', 'Patient?name:exact=x', '--cron', '*/5 * * * *'],
       'on create, update, delete of a Patient and on its schedule',
     ],
-    [['follow-some', '--on', 'Task?status=ready:delete,update'], 'on delete, update of a Task'],
+    [
+      ['follow-some', '--on', 'Observation?status=final:delete,update'],
+      'on delete, update of an Observation',
+    ],
     [['nightly', '--cron', '0 3 * * *'], 'on its schedule'],
     [['when-called'], 'when it is called'],
   ];
@@ -60,8 +63,8 @@ test('bots for every occasion: linted, typed, bundled and tested as they are wri
     },
     {
       ...entry('follow-some'),
-      subscriptions: [{ criteria: 'Task?status=ready', interactions: ['delete', 'update'] }],
-      accessPolicy: [{ resourceType: 'Task', readonly: true }],
+      subscriptions: [{ criteria: 'Observation?status=final', interactions: ['delete', 'update'] }],
+      accessPolicy: [{ resourceType: 'Observation', readonly: true }],
     },
     {
       ...entry('nightly'),

@@ -48,5 +48,5 @@ function linesBefore(pattern: RegExp, text: string): string[] {
 function ownFrames(stack: string): string[] {
   return stack
     .split('\n')
-    .filter((line) => /^ {4}at .*\b(src|scripts)\/[^\s():]+:\d+:\d+/.test(line));
+    .filter((line) => /^ {4}at (.*\()?(src|scripts)\/[^\s():]+:\d+:\d+/.test(line));
 }

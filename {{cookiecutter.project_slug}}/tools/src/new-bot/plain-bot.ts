@@ -50,9 +50,10 @@ export function plainBot(bot: BotConfig): Omit<NewBot, 'entry'> {
 }
 
 function summaryOf({ name, subscriptions: [subscription], cron }: BotConfig): string {
-  const type = subscription?.criteria.split('?')[0];
+  const type = subscription?.criteria.split('?')[0] ?? '';
+  const article = /^[AEIOU]/.test(type) ? 'an' : 'a';
   const occasions = [
-    ...(subscription ? [`on ${subscription.interactions.join(', ')} of a ${type}`] : []),
+    ...(subscription ? [`on ${subscription.interactions.join(', ')} of ${article} ${type}`] : []),
     ...(cron === undefined ? [] : ['on its schedule']),
   ];
   return `${name}: runs ${occasions.join(' and ') || 'when it is called'}.`;
@@ -129,16 +130,23 @@ function sourceOf(bot: BotConfig): string {
 
 function testOf(bot: BotConfig, events: readonly SampleEvent[]): string {
   const cases = events.map(({ file, resourceType }) => [file, `${resourceType}/${ID}`]);
-  return `// ${bot.name}, run on its sample events.
-    import { MedplumClient } from '@medplum/core';
+  return `// ${bot.name}, run on its sample events by a local Medplum.
     import { readFileSync } from 'node:fs';
-    import { expect, test } from 'vitest';
-    import { handler } from '../src/bots/${bot.name}.ts';
+    import { afterAll, beforeAll, expect, test } from 'vitest';
+    import { localMedplum } from 'medplum-bot-tools/testing';
+    import type { LocalMedplum } from 'medplum-bot-tools/testing';
+
+    let medplum: LocalMedplum;
+    beforeAll(async () => {
+      medplum = await localMedplum({ bots: ['${bot.name}'] });
+    });
+    afterAll(() => medplum.stop());
 
     test.each(${JSON.stringify(cases)})('%s', async (file, handled) => {
-      const event = JSON.parse(readFileSync(new URL(\`events/\${file}\`, import.meta.url), 'utf8'));
-      const medplum = new MedplumClient({ fetch: () => Promise.reject(new Error('no network in this test')) });
-      const result = await handler(medplum, { bot: { reference: 'Bot/${ID}' }, secrets: {}, ...event });
-      expect(result).toEqual({ handled });
+      const { input, contentType, headers } = JSON.parse(
+        readFileSync(new URL(\`events/\${file}\`, import.meta.url), 'utf8'),
+      );
+      const run = await medplum.execute('${bot.name}', input, { contentType, headers });
+      expect(run).toMatchObject({ success: true, result: { handled } });
     });\n`;
 }

@@ -132,7 +132,7 @@ function hintFor(
   if (request && !request.toMedplum) {
     return `see that the server at ${URL.parse(request.url)?.origin ?? request.url} runs and can be reached`;
   }
-  return runtimeHint(error, bot) ?? secretHint(error);
+  return runtimeHint(error, bot) ?? secretHint(error) ?? missingValueHint(error);
 }
 
 /** `accessPolicy of flag-pressure: add Task` */
@@ -215,6 +215,14 @@ function runtimeHint({ message }: SandboxError, { runtime }: BotSettings): strin
 function secretHint({ message }: SandboxError): string | undefined {
   return /reading 'value(String|Integer|Boolean)'/.test(message)
     ? 'event.secrets has no such secret: write its name into "secrets" of medplum.config.json, and its value into .env.local.secrets'
+    : undefined;
+}
+
+/** Most elements of FHIR may be missing, and `!` in TypeScript hides that. */
+function missingValueHint({ name, message }: SandboxError): string | undefined {
+  const isMissing = /^(Cannot read properties of undefined|undefined is not iterable)\b/;
+  return name === 'TypeError' && isMissing.test(message)
+    ? 'this event has no value there: check for undefined before you use it'
     : undefined;
 }
 
