@@ -139,7 +139,6 @@ LEFT_OUT = {
     r"^(The parameter \$\{|A streaming bot)": REFUSAL,
     r"^GraphQL failed": "a fault inside the local server",
     r"^(Cursor fails|The user aborted)": "inside of libraries that are imitated",
-    r"^no network in this test$": "part of a test that new:bot writes",
     r"^\$\{(mistakes|errors|error|plan|failed|name\}: \$\{message)": (
         "joins messages that are collected themselves"
     ),

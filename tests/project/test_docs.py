@@ -246,7 +246,7 @@ def follow_the_tutorial(project: Path) -> None:
                 assert "flag-pressure, pressure-summary" in said
             if not command.startswith("npm run bot -- flag-pressure"):
                 continue
-            # The page, as the text before and after this command says: first all is well, then a right is missing.
+            # What the page shows: first all is well, then a right is missing.
             page = Page(variables)
             page.create(HIGH_PRESSURE)
             status = "failed" if "failed" in said else "succeeded"
