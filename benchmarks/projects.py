@@ -46,15 +46,17 @@ def scratch() -> Iterator[Path]:
 
 
 def manifests(repository: Path) -> list[Path]:
-    """What `npm ci` reads, relative to the repository."""
-    names = (
+    """Return the files that `npm ci` needs, relative to the repository."""
+    patterns = (
         "package.json",
         "package-lock.json",
         ".npmrc",
         "tools/package.json",
         "tools/definitions/package.json",
+        "tools/replacements/*/*",
     )
-    return [Path(name) for name in names if (repository / name).exists()]
+    found = (path for pattern in patterns for path in sorted(repository.glob(pattern)))
+    return [path.relative_to(repository) for path in found]
 
 
 def copy_manifests(repository: Path, to: Path) -> None:

@@ -36,6 +36,8 @@ MINIMUM_AGE = timedelta(days=7)
 SAME_MAJOR = {"@types/node", "node-fetch"}
 # Packages that come with another one. Another version would be installed twice.
 COMES_WITH = {"rolldown": "vite"}
+# Packages of ours that npm uses instead of the real ones, and the package that asks for them.
+REPLACEMENTS = {"lightningcss": "vite", "whatwg-url": "node-fetch"}
 # The dependency groups of pyproject.toml.
 REQUIREMENTS = {"dev": "requirements.txt", "oldest": "tests/update/oldest-requirements.txt"}
 STABLE = re.compile(r"\d+\.\d+\.\d+")
@@ -119,6 +121,13 @@ def set_pin(path: Path, name: str, version: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
+def set_version(path: Path, version: str) -> None:
+    """Change the version of a package itself."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r'^(  "version": )"[^"]*"', rf'\g<1>"{version}"', text, flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
 def pins(path: Path) -> dict[str, str]:
     """Return the exact versions in a package.json by package."""
     pin = r'^    "((?:@[\w-]+/)?[\w.-]+)": "(\d+\.\d+\.\d+)"'
@@ -179,6 +188,7 @@ def update_npm(before: datetime) -> None:
         for path in files:
             for name in pins(path):
                 set_pin(path, name, choices[name][0])
+        update_replacements({name: left[0] for name, left in choices.items()})
         try:
             unfit, reason = incomplete(lock_generated(before)), "lacks packages for some platform"
         except ConflictError as conflict:
@@ -195,6 +205,13 @@ def update_npm(before: datetime) -> None:
     for name, version in pinned.items():
         moved = f" -> {choices[name][0]}" if choices[name][0] != version else ""
         print(f"  {name} {version}{moved}")
+
+
+def update_replacements(versions: Mapping[str, str]) -> None:
+    """Give each replacement the oldest version that its owner accepts; npm then uses it."""
+    for name, owner in REPLACEMENTS.items():
+        wanted = npm_view(f"{owner}@{versions[owner]}", "dependencies")[name]
+        set_version(SOURCE / "tools" / "replacements" / name / "package.json", wanted.lstrip("^~"))
 
 
 def update_definitions() -> None:
@@ -280,7 +297,9 @@ def main() -> None:
     before = newest_allowed()
     print("npm packages")
     tools = SOURCE / "tools"
-    with all_or_none([SOURCE, tools, tools / "definitions", ROOT / "tests" / "project"]):
+    replacements = [tools / "replacements" / name for name in REPLACEMENTS]
+    folders = [SOURCE, tools, tools / "definitions", *replacements, ROOT / "tests" / "project"]
+    with all_or_none(folders):
         update_npm(before)
     print("Python packages (installed by the next make)")
     update_python(before)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from maintenance import update_pins
 from tests.support import template
 
 Baked = Callable[..., Path]
@@ -101,9 +102,26 @@ def test_no_package_of_the_tools_is_installed_twice(lock: dict[str, Any]) -> Non
     assert not [path for path in lock if path.startswith("tools/node_modules/")]
 
 
+def test_the_replacements_are_used(baked: Baked, lock: dict[str, Any]) -> None:
+    """npm takes a replacement only if its version is accepted, and otherwise the real package."""
+    folders = sorted((baked() / "tools" / "replacements").glob("*/"))
+    assert [folder.name for folder in folders if folder.is_dir()] == sorted(
+        update_pins.REPLACEMENTS
+    )
+    for name, owner in update_pins.REPLACEMENTS.items():
+        assert name in lock[f"node_modules/{owner}"]["dependencies"]
+        assert [path for path in lock if path.endswith(f"node_modules/{name}")] == [
+            f"node_modules/{name}"
+        ]
+        assert lock[f"node_modules/{name}"] == {
+            "resolved": f"tools/replacements/{name}",
+            "link": True,
+        }
+
+
 def test_every_package_has_its_hash_and_no_address(lock: dict[str, Any]) -> None:
     for path, package in lock.items():
-        if path in ("", "tools", "tools/definitions") or package.get("link"):
+        if not path.startswith("node_modules/") or package.get("link"):
             continue
         assert package["integrity"].startswith("sha512-"), path
         assert "resolved" not in package, path

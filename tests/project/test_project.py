@@ -61,6 +61,26 @@ def test_npm_would_not_change_the_lock_file(
     assert (project / "package-lock.json").read_bytes() == before
 
 
+def test_fewer_than_sixty_packages_are_installed(project: Path) -> None:
+    lock = json.loads((project / "node_modules" / ".package-lock.json").read_text(encoding="utf-8"))
+    installed = [path for path, package in lock["packages"].items() if not package.get("link")]
+    packages = [path for path in installed if path.startswith("node_modules/")]
+    assert len(packages) < 60, packages
+
+
+def test_building_style_sheets_says_what_is_missing(new_project: NewProject) -> None:
+    project = new_project(example_bots="none")
+    for name, text in {
+        "index.html": '<link rel="stylesheet" href="./page.css">',
+        "page.css": "body { color: teal }",
+    }.items():
+        (project / "website" / name).parent.mkdir(exist_ok=True)
+        (project / "website" / name).write_text(text)
+    done = template.run("npx", "vite", "build", "website", cwd=project, check=False)
+    assert done.returncode == 1
+    assert "Delete tools/replacements/lightningcss and run npm install" in plain(done.stderr)
+
+
 def test_the_build_names_what_to_use_instead(new_project: NewProject) -> None:
     """What vmcontext lacks is an error that names the replacement; the other bots are built."""
     project = new_project(example_bots="none")

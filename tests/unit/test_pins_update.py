@@ -74,6 +74,22 @@ def test_a_pin_is_moved_and_nothing_else(tmp_path: Path) -> None:
     assert path.read_text() == text.replace('"a": "1.0.0"', '"a": "2.0.0"')
 
 
+def test_a_replacement_gets_the_oldest_version_that_its_owner_accepts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"vite@9.0.0": {"lightningcss": "^2.1.0"}, "node-fetch@2.8.0": {"whatwg-url": "~5.1.0"}}
+    monkeypatch.setattr(update_pins, "SOURCE", tmp_path)
+    monkeypatch.setattr(update_pins, "npm_view", lambda package, _: asked[package])
+    for name in update_pins.REPLACEMENTS:
+        file = tmp_path / "tools" / "replacements" / name / "package.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(f'{{\n  "name": "{name}",\n  "version": "1.0.0"\n}}\n')
+    update_pins.update_replacements({"vite": "9.0.0", "node-fetch": "2.8.0"})
+    for name, version in {"lightningcss": "2.1.0", "whatwg-url": "5.1.0"}.items():
+        file = tmp_path / "tools" / "replacements" / name / "package.json"
+        assert file.read_text() == f'{{\n  "name": "{name}",\n  "version": "{version}"\n}}\n'
+
+
 def test_files_are_moved_together_or_not_at_all(tmp_path: Path) -> None:
     before = {"package.json": "pins", "package-lock.json": "lock"}
     for name, text in before.items():
