@@ -1,4 +1,5 @@
-// Bundles every bot into one file for Medplum: src/bots -> dist/bots/<name>.js. dist/manifest.json lists what is in it.
+// Bundles every bot into one file for Medplum: src/bots -> dist/bots/<name>.js. dist/manifest.json
+// lists what is in it.
 //   npm run build                   checks the code too
 //   npm run build -- --production   and minifies
 import { Command } from 'commander';
@@ -13,11 +14,14 @@ const { runCommandLine } = await import('./tools/src/command-line.ts');
 const { loadConfig } = await import('./tools/src/config/config.ts');
 
 /**
- * Bundles the bots of medplum.config.json. A bot with an error is left out, and the others are built.
+ * Bundles the bots of medplum.config.json. A bot with an error is left out, and the others are
+ * built.
  *
  * @param { { production?: boolean, outdir?: string } } [options] - `production` minifies
- * @returns {Promise<import('./tools/src/bundling/bundle-bots.ts').BuiltBots>} what was built; also in manifest.json next to `outdir`
- * @throws {import('./tools/src/bundling/bundle-bots.ts').BuildError} if a bot has an error, after the others were built
+ * @returns {Promise<import('./tools/src/bundling/bundle-bots.ts').BuiltBots>} what was built; also
+ *   in manifest.json next to `outdir`
+ * @throws {import('./tools/src/bundling/bundle-bots.ts').BuildError} if a bot has an error, after
+ *   the others were built
  */
 export async function bundle({ production = false, outdir = 'dist/bots' } = {}) {
   const config = loadConfig();
@@ -26,7 +30,8 @@ export async function bundle({ production = false, outdir = 'dist/bots' } = {}) 
       entryPoints: bots.map((bot) => ({ in: bot.source, out: bot.name })),
       outdir,
       absWorkingDir: process.cwd(), // so that no path in a bundle says whose machine built it
-      bundle: true, // copies in what a bot imports, but no exports that it does not use (tree shaking)
+      // copies in what a bot imports, but no exports that it does not use (tree shaking)
+      bundle: true,
       external: externalPackages(runtime, config.external), // the runtime has these packages
       loader: TEXT_LOADERS, // import html from './letter.html'
       platform: 'node',
@@ -34,9 +39,11 @@ export async function bundle({ production = false, outdir = 'dist/bots' } = {}) 
       format: 'cjs',
       // vmcontext has no import(): it becomes a require() of the same package.
       supported: { 'dynamic-import': false },
-      // esbuild replaces module.exports as a whole; vmcontext looks at the `exports` that was there before.
+      // esbuild replaces module.exports as a whole; vmcontext looks at the `exports` that was there
+      // before.
       footer: { js: 'Object.assign(exports, module.exports);' },
-      // Names stay: stack traces can be read, and a change reaches only the bundles that use what changed.
+      // Names stay: stack traces can be read, and a change reaches only the bundles that use what
+      // changed.
       minifyWhitespace: production,
       minifySyntax: production,
       sourcemap: true,

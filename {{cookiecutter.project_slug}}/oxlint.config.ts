@@ -1,6 +1,6 @@
-// The rules of the linter, for `npm run lint`, for `npm run build`, and for editors.
-// Errors are what fails when the code runs; style is a warning. With "strictness": "strict" in medplum.config.json
-// every warning is an error.
+// The rules of the linter, for `npm run lint`, for `npm run build`, and for editors. Errors are
+// what fails when the code runs; style is a warning. With "strictness": "strict" in
+// medplum.config.json every warning is an error.
 import { defineConfig } from 'oxlint';
 import { isStrict, vmcontextOverrides } from './tools/src/bundling/lint-rules.ts';
 

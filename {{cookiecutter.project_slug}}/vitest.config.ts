@@ -1,4 +1,5 @@
-// Tests next to the code and in tests/. Each test file has its own process, as vitest does by default.
+// Tests next to the code and in tests/. Each test file has its own process, as vitest does by
+// default.
 import { defineConfig } from 'vitest/config';
 import { textFiles } from './tools/src/bundling/text-files.ts';
 

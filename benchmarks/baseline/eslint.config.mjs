@@ -1,7 +1,13 @@
-// Type-aware linting as typescript-eslint's own guide begins with; a leading underscore marks what is left out.
+// Type-aware linting as typescript-eslint's own guide begins with; a leading underscore marks what
+// is left out.
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(tseslint.configs.recommendedTypeChecked, {
   languageOptions: { parserOptions: { projectService: true } },
-  rules: { '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }] },
+  rules: {
+    '@typescript-eslint/no-unused-vars': [
+      'error',
+      { argsIgnorePattern: '^_', varsIgnorePattern: '^_' },
+    ],
+  },
 });

@@ -1,4 +1,5 @@
-// The shape of sync bot that guides show: whatever the event brings goes to the other server in one conditional request.
+// The shape of sync bot that guides show: whatever the event brings goes to the other server in one
+// conditional request.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Patient } from '@medplum/fhirtypes';
 
@@ -14,7 +15,10 @@ export async function handler(_medplum: MedplumClient, event: BotEvent): Promise
     method: deletedResource ? 'DELETE' : 'PUT',
     headers: { 'content-type': 'application/fhir+json' },
     ...(!deletedResource && {
-      body: JSON.stringify({ ...body, identifier: [...(body.identifier ?? []), { system: SYSTEM, value: id }] }),
+      body: JSON.stringify({
+        ...body,
+        identifier: [...(body.identifier ?? []), { system: SYSTEM, value: id }],
+      }),
     }),
   });
   if (!answer.ok) throw new Error(`HTTP ${answer.status}`);

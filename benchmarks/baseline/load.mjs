@@ -14,20 +14,29 @@ const headers = {
   ...(id && { authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}` }),
 };
 
-/** Medplum leaves the body out of every answer, also to a search, where it is asked for a minimal one. */
+/**
+ * Medplum leaves the body out of every answer, also to a search, where it is asked for a minimal
+ * one.
+ */
 function headersOf(method) {
   return method === 'GET' ? headers : { ...headers, prefer: 'return=minimal' };
 }
 
 function send(method, path, body) {
   return new Promise((resolve, reject) => {
-    const sent = request(`${base}/${path}`, { method, agent, headers: headersOf(method) }, (answer) => {
-      let text = '';
-      answer.setEncoding('utf8').on('data', (part) => (text += part));
-      answer.on('end', () =>
-        answer.statusCode < 300 ? resolve(text) : reject(new Error(`${method} ${path}: ${answer.statusCode} ${text}`)),
-      );
-    });
+    const sent = request(
+      `${base}/${path}`,
+      { method, agent, headers: headersOf(method) },
+      (answer) => {
+        let text = '';
+        answer.setEncoding('utf8').on('data', (part) => (text += part));
+        answer.on('end', () =>
+          answer.statusCode < 300
+            ? resolve(text)
+            : reject(new Error(`${method} ${path}: ${answer.statusCode} ${text}`)),
+        );
+      },
+    );
     sent.on('error', reject).end(body);
   });
 }
@@ -46,13 +55,18 @@ if (action === 'write') {
   await inParallel(() => {
     const line = lines.pop();
     const { resourceType, id } = line ? JSON.parse(line) : {};
-    return line && (() => (id ? send('PUT', `${resourceType}/${id}`, line) : send('POST', resourceType, line)));
+    return (
+      line &&
+      (() => (id ? send('PUT', `${resourceType}/${id}`, line) : send('POST', resourceType, line)))
+    );
   });
   console.log(JSON.stringify((performance.now() - start) / 1000));
 } else if (action === 'read') {
   let requests = 0;
   const end = start + Number(seconds) * 1000;
-  await inParallel(() => performance.now() < end && (() => send('GET', what).then(() => (requests += 1))));
+  await inParallel(
+    () => performance.now() < end && (() => send('GET', what).then(() => (requests += 1))),
+  );
   console.log(JSON.stringify((1000 * requests) / (performance.now() - start)));
 } else {
   const times = [];

@@ -1,6 +1,6 @@
-// What the sync bot costs its neighbours while its target refuses connections: 150 patients come in at once, each starts
-// the sync bot and an unrelated bot, and 20 workers run them in order, as on a Medplum server. Prints the median delay of
-// the unrelated bot, in seconds.
+// What the sync bot costs its neighbours while its target refuses connections: 150 patients come in
+// at once, each starts the sync bot and an unrelated bot, and 20 workers run them in order, as on a
+// Medplum server. Prints the median delay of the unrelated bot, in seconds.
 //   node neighbours.mjs <project> <patients> <workers>
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';

@@ -1,4 +1,5 @@
-// esbuild's options of the generated repository's esbuild-script.mjs: the bundles are compared byte for byte.
+// esbuild's options of the generated repository's esbuild-script.mjs: the bundles are compared byte
+// for byte.
 import botLayer from '@medplum/bot-layer/package.json' with { type: 'json' };
 
 export const OPTIONS = {

@@ -1,4 +1,5 @@
-// Runs a bundle in the vmcontext sandbox of a generated repository, again as long as it says that it is not complete.
+// Runs a bundle in the vmcontext sandbox of a generated repository, again as long as it says that
+// it is not complete.
 //   node [--expose-gc] run-bot.mjs <generated repository> <bundle> <FHIR server> <event as JSON>     credentials: MEDPLUM_…
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -7,7 +8,9 @@ import { pathToFileURL } from 'node:url';
 
 const [project, bundle, fhir, given] = process.argv.slice(2);
 const { MedplumClient } = createRequire(join(project, 'package.json'))('@medplum/core');
-const { runInSandbox } = await import(pathToFileURL(join(project, 'tools', 'src', 'runtime', 'sandbox.ts')));
+const { runInSandbox } = await import(
+  pathToFileURL(join(project, 'tools', 'src', 'runtime', 'sandbox.ts'))
+);
 
 const medplum = new MedplumClient({ baseUrl: process.env.MEDPLUM_BASE_URL });
 medplum.setBasicAuth(process.env.MEDPLUM_CLIENT_ID, process.env.MEDPLUM_CLIENT_SECRET);
@@ -19,11 +22,14 @@ const event = {
 };
 const code = readFileSync(bundle, 'utf8');
 let done;
-let megabytes = 0; // with --expose-gc: the most that was in use at a time, what is garbage not counted
-const watch = globalThis.gc && setInterval(() => {
-  globalThis.gc();
-  megabytes = Math.max(megabytes, process.memoryUsage().heapUsed / 1e6);
-}, 100);
+// with --expose-gc: the most that was in use at a time, what is garbage not counted
+let megabytes = 0;
+const watch =
+  globalThis.gc &&
+  setInterval(() => {
+    globalThis.gc();
+    megabytes = Math.max(megabytes, process.memoryUsage().heapUsed / 1e6);
+  }, 100);
 do {
   done = await runInSandbox(code, { runtime: 'vmcontext', medplum, event });
   if (done.error) throw new Error(`${done.error.stack}\n${done.log.join('')}`);

@@ -1,5 +1,6 @@
-// The local servers of a generated repository on free ports, slowed down, their requests written down; they end with
-// standard input.   node servers.mjs <generated repository> <milliseconds before each request to Medplum>
+// The local servers of a generated repository on free ports, slowed down, their requests written
+// down; they end with standard input. node servers.mjs <generated repository> <milliseconds before
+// each request to Medplum>
 import { createServer, request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';

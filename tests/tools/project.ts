@@ -1,4 +1,5 @@
-// What the tests of the build share: small repositories in a folder of their own, and commands run in them.
+// What the tests of the build share: small repositories in a folder of their own, and commands run
+// in them.
 import { spawn } from 'node:child_process';
 import {
   cpSync,
@@ -45,7 +46,9 @@ export interface Project {
   root: string;
   /** Writes files; an empty text removes one. */
   write(files: Record<string, string>): void;
-  /** Writes medplum.config.json with an entry for each name; `settings` are added to all of them. */
+  /**
+   * Writes medplum.config.json with an entry for each name; `settings` are added to all of them.
+   */
   configure(names: string[], settings?: object): void;
   /** Runs Node in it. */
   node(...args: string[]): Promise<Outcome>;

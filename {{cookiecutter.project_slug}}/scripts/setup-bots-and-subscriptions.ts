@@ -1,5 +1,6 @@
-// `npm run setup:bots`: deploys what dist/ holds to Medplum, bots and subscriptions, and says what it did and why.
-// Safe to run again at any time: it writes only what differs. The parts are in tools/src/deploy/.
+// `npm run setup:bots`: deploys what dist/ holds to Medplum, bots and subscriptions, and says what
+// it did and why. Safe to run again at any time: it writes only what differs. The parts are in
+// tools/src/deploy/.
 import { Command } from 'commander';
 import { runCommandLine } from '../tools/src/command-line.ts';
 import { UserError } from '../tools/src/terminal/user-error.ts';

@@ -1,4 +1,5 @@
-// Every bot, built: it loads on each runtime that it has to run on, and carries the shared functions that it imports.
+// Every bot, built: it loads on each runtime that it has to run on, and carries the shared
+// functions that it imports.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,15 +1,29 @@
-// The built bots against a real HAPI FHIR JPA server: every row of its facts that a sync can meet, races, held writes.
+// The built bots against a real HAPI FHIR JPA server: every row of its facts that a sync can meet,
+// races, held writes.
 import { randomUUID } from 'node:crypto';
 import type { Patient } from '@medplum/fhirtypes';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { identifierQuery } from '../src/shared/fhir-identifier.ts';
 import { HTTP_VERBS, makeConditionalFhirRequest } from '../src/shared/http-helpers.ts';
-import { carriers, CLIENT, HAPI, read, said, startWorld, stranger, SYSTEM, TOKEN } from './world.ts';
+import {
+  carriers,
+  CLIENT,
+  HAPI,
+  read,
+  said,
+  startWorld,
+  stranger,
+  SYSTEM,
+  TOKEN,
+} from './world.ts';
 import type { World } from './world.ts';
 
 const SYNC = 'hapi-sync-bot';
 const SIMPLE = 'hapi-sync-simple-bot';
-const PHI = { name: [{ family: 'Lovelace', given: ['Augusta'] }], birthDate: '1815-12-10' } as const;
+const PHI = {
+  name: [{ family: 'Lovelace', given: ['Augusta'] }],
+  birthDate: '1815-12-10',
+} as const;
 const MRN = { system: 'urn:mrn', value: 'MRN-77x' };
 
 let world: World;
@@ -24,13 +38,21 @@ afterAll(() => {
   expect(said.length).toBeGreaterThan(50);
   for (const line of said) {
     expect(line).not.toMatch(
-      new RegExp(['Lovelace|Augusta|1815-12-10|MRN-77x', TOKEN, ...Object.values(CLIENT)].join('|')),
+      new RegExp(
+        ['Lovelace|Augusta|1815-12-10|MRN-77x', TOKEN, ...Object.values(CLIENT)].join('|'),
+      ),
     );
   }
 });
 
 function save(patient: Partial<Patient> = {}, patientId = id): object {
-  return world.source.save({ resourceType: 'Patient', id: patientId, ...PHI, identifier: [MRN], ...patient } as never);
+  return world.source.save({
+    resourceType: 'Patient',
+    id: patientId,
+    ...PHI,
+    identifier: [MRN],
+    ...patient,
+  } as never);
 }
 
 /** HAPI has exactly what Medplum has. */
@@ -55,13 +77,19 @@ describe.each(['vmcontext', 'awslambda'] as const)('on %s', (runtime) => {
     expect(world.requests).toHaveLength(2);
     expect(world.source.requests).toHaveLength(2);
     expect(await result(SYNC, event)).toMatchObject({ action: 'unchanged', version: '1' });
-    expect(await result(SYNC, save({ gender: 'other' }))).toMatchObject({ action: 'updated', version: '2' });
+    expect(await result(SYNC, save({ gender: 'other' }))).toMatchObject({
+      action: 'updated',
+      version: '2',
+    });
     await expectSame();
     const deletion = world.source.remove('Patient', id);
     expect(await result(SYNC, deletion)).toMatchObject({ action: 'deleted' });
     expect(await result(SYNC, deletion)).toMatchObject({ action: 'absent' });
     expect((await read(`Patient/${id}`)).status).toBe(410);
-    expect(await result(SYNC, save({ gender: 'male' }))).toMatchObject({ action: 'created', version: '4' });
+    expect(await result(SYNC, save({ gender: 'male' }))).toMatchObject({
+      action: 'created',
+      version: '4',
+    });
     await expectSame();
   });
 
@@ -79,44 +107,64 @@ describe.each(['vmcontext', 'awslambda'] as const)('on %s', (runtime) => {
 });
 
 describe('harms no other resource', () => {
-  test.each([SYNC, SIMPLE])('%s: deleting a patient that never arrived, while a stranger is there', async (bot) => {
-    const innocent = await stranger({ identifier: [{ system: 'urn:x', value: id }] });
-    save();
-    const { error } = await world.run(bot, world.source.remove('Patient', id));
-    expect(error).toBeUndefined();
-    expect((await read(`Patient/${innocent}`)).status).toBe(200);
-  });
+  test.each([SYNC, SIMPLE])(
+    '%s: deleting a patient that never arrived, while a stranger is there',
+    async (bot) => {
+      const innocent = await stranger({ identifier: [{ system: 'urn:x', value: id }] });
+      save();
+      const { error } = await world.run(bot, world.source.remove('Patient', id));
+      expect(error).toBeUndefined();
+      expect((await read(`Patient/${innocent}`)).status).toBe(200);
+    },
+  );
 
-  test.each([SYNC, SIMPLE])('%s: a record that was merged there is not deleted for one of its two', async (bot) => {
-    await world.run(bot, save());
-    const [copy] = await carriers(id);
-    const other = randomUUID();
-    save({}, other);
-    const merged = { ...copy, identifier: [...(copy?.identifier ?? []), { system: SYSTEM, value: other }] };
-    const headers = { 'content-type': 'application/fhir+json' };
-    await fetch(`${HAPI}/Patient/${copy?.id}`, { method: 'PUT', headers, body: JSON.stringify(merged) });
-    if (bot === SYNC) {
-      await world.run(bot, save({ gender: 'female' })); // does not undo what was merged there
-    }
-    await world.run(bot, world.source.remove('Patient', id));
-    expect((await read(`Patient/${copy?.id}`)).status).toBe(200);
-    if (bot === SYNC) {
-      world.source.remove('Patient', other); // now it stands for none that lives
-      expect((await world.run(bot, world.source.remove('Patient', id))).result).toMatchObject({ action: 'deleted' });
-    }
-  });
+  test.each([SYNC, SIMPLE])(
+    '%s: a record that was merged there is not deleted for one of its two',
+    async (bot) => {
+      await world.run(bot, save());
+      const [copy] = await carriers(id);
+      const other = randomUUID();
+      save({}, other);
+      const merged = {
+        ...copy,
+        identifier: [...(copy?.identifier ?? []), { system: SYSTEM, value: other }],
+      };
+      const headers = { 'content-type': 'application/fhir+json' };
+      await fetch(`${HAPI}/Patient/${copy?.id}`, {
+        method: 'PUT',
+        headers,
+        body: JSON.stringify(merged),
+      });
+      if (bot === SYNC) {
+        await world.run(bot, save({ gender: 'female' })); // does not undo what was merged there
+      }
+      await world.run(bot, world.source.remove('Patient', id));
+      expect((await read(`Patient/${copy?.id}`)).status).toBe(200);
+      if (bot === SYNC) {
+        world.source.remove('Patient', other); // now it stands for none that lives
+        expect((await world.run(bot, world.source.remove('Patient', id))).result).toMatchObject({
+          action: 'deleted',
+        });
+      }
+    },
+  );
 
   test.each(['a|b', 'a,b', 'a&b', 'a b', 'a+b', 'a$b', 'a\\b', 'a=b', '100%', '日本 é', 'x?y#z'])(
     'an identifier of %j is one identifier',
     async (text) => {
       const value = `${text} ${id}`;
       const parts = await Promise.all(
-        text.split(/[,|]/).map((part) => stranger({ identifier: [{ system: SYSTEM, value: part }] })),
+        text
+          .split(/[,|]/)
+          .map((part) => stranger({ identifier: [{ system: SYSTEM, value: part }] })),
       );
       const patient: Patient = { resourceType: 'Patient', identifier: [{ system: SYSTEM, value }] };
       const query = identifierQuery(SYSTEM, value);
       await makeConditionalFhirRequest(HAPI, 'Patient', query, HTTP_VERBS.PUT, patient);
-      await makeConditionalFhirRequest(HAPI, 'Patient', query, HTTP_VERBS.PUT, { ...patient, active: true });
+      await makeConditionalFhirRequest(HAPI, 'Patient', query, HTTP_VERBS.PUT, {
+        ...patient,
+        active: true,
+      });
       expect(await carriers(value)).toMatchObject([{ active: true }]);
       await makeConditionalFhirRequest(HAPI, 'Patient', query, HTTP_VERBS.DELETE);
       expect(await carriers(value)).toEqual([]);
@@ -144,13 +192,22 @@ describe('what travels', () => {
     const project = { project: 'p', author: { reference: 'Practitioner/1' } };
     await world.run(
       SYNC,
-      save({ meta: { security: [label('R')], tag: [{ code: 'a' }], profile: ['http://x/p'], ...project } as never }),
+      save({
+        meta: {
+          security: [label('R')],
+          tag: [{ code: 'a' }],
+          profile: ['http://x/p'],
+          ...project,
+        } as never,
+      }),
     );
     expect((await read(`Patient/${id}`)).body.meta).toMatchObject({
       security: [{ code: 'R' }],
       profile: ['http://x/p'],
     });
-    expect((await read(`Patient/${id}`)).body.meta?.tag).toContainEqual(expect.objectContaining({ code: 'a' }));
+    expect((await read(`Patient/${id}`)).body.meta?.tag).toContainEqual(
+      expect.objectContaining({ code: 'a' }),
+    );
     await world.run(SYNC, save({ meta: { security: [label('N')] } as never }));
     const { meta } = (await read(`Patient/${id}`)).body;
     expect(meta).toMatchObject({ security: [{ code: 'N' }], tag: [{ code: 'synced' }] });
@@ -161,7 +218,9 @@ describe('what travels', () => {
 
   test('a managingOrganization that is not synced becomes a logical reference; the words stay', async () => {
     const managingOrganization = { reference: `Organization/${randomUUID()}`, display: 'A clinic' };
-    expect((await world.run(SYNC, save({ managingOrganization }))).result).toMatchObject({ leftOut: 1 });
+    expect((await world.run(SYNC, save({ managingOrganization }))).result).toMatchObject({
+      leftOut: 1,
+    });
     const written = (await read(`Patient/${id}`)).body.managingOrganization;
     expect(written).toMatchObject({ display: 'A clinic', type: 'Organization' });
     expect(`Organization/${written?.identifier?.value}`).toBe(managingOrganization.reference);
@@ -176,7 +235,10 @@ describe('what travels', () => {
     });
     save(link(c, b), b);
     save(link(id), c);
-    expect((await world.run(SYNC, save(link(b)))).result).toMatchObject({ action: 'created', leftOut: 0 });
+    expect((await world.run(SYNC, save(link(b)))).result).toMatchObject({
+      action: 'created',
+      leftOut: 0,
+    });
     for (const patient of [id, b, c]) {
       await expectSame(patient);
     }
@@ -188,9 +250,14 @@ describe('what travels', () => {
     await world.run(SYNC, save({}, gone));
     await world.run(SYNC, world.source.remove('Patient', gone));
     const link = [{ other: { reference: `Patient/${gone}` }, type: 'seealso' as const }];
-    expect((await world.run(SYNC, save({ link }))).result).toMatchObject({ action: 'created', leftOut: 1 });
+    expect((await world.run(SYNC, save({ link }))).result).toMatchObject({
+      action: 'created',
+      leftOut: 1,
+    });
     await world.run(SYNC, save({}, gone));
-    expect((await world.run(SYNC, save({ link, active: true }))).result).toMatchObject({ leftOut: 0 });
+    expect((await world.run(SYNC, save({ link, active: true }))).result).toMatchObject({
+      leftOut: 0,
+    });
     expect((await read(`Patient/${id}`)).body.link).toEqual(link);
   });
 
@@ -202,7 +269,9 @@ describe('what travels', () => {
     const other = randomUUID();
     await world.run(SYNC, save());
     await world.run(SYNC, save({ gender: 'other', ...linkTo(id) }, other));
-    expect((await world.run(SYNC, world.source.remove('Patient', id))).result).toMatchObject({ action: 'deleted' });
+    expect((await world.run(SYNC, world.source.remove('Patient', id))).result).toMatchObject({
+      action: 'deleted',
+    });
     await expectSame();
     await expectSame(other);
     expect((await read(`Patient/${other}`)).body).not.toHaveProperty('link');
@@ -238,15 +307,28 @@ describe('what travels', () => {
 
   test('everything a patient can hold: what HAPI would refuse is left out, and a comparison finds no difference', async () => {
     world.authority = `urn:test:${id}`;
-    const refers = (reference: string): object => ({ url: 'urn:x:refers', valueReference: { reference } });
-    const tag = (code: string, display: string): object => ({ system: `urn:tag:${id}`, code, display });
-    await stranger({ meta: { tag: [tag('a', 'the words of its first use'), { system: 'urn:x', code: 'bare' }] } as never });
+    const refers = (reference: string): object => ({
+      url: 'urn:x:refers',
+      valueReference: { reference },
+    });
+    const tag = (code: string, display: string): object => ({
+      system: `urn:tag:${id}`,
+      code,
+      display,
+    });
+    await stranger({
+      meta: {
+        tag: [tag('a', 'the words of its first use'), { system: 'urn:x', code: 'bare' }],
+      } as never,
+    });
     const rich = {
       text: {
         status: 'generated',
         div: "<div xmlns='http://www.w3.org/1999/xhtml'>A&nbsp;<b class='x' title=\"y\">patient</b> &eacute; <br></br></div>",
       },
-      contained: [{ resourceType: 'Organization', id: 'clinic', name: 'Clinic', meta: { versionId: '7' } }],
+      contained: [
+        { resourceType: 'Organization', id: 'clinic', name: 'Clinic', meta: { versionId: '7' } },
+      ],
       managingOrganization: { reference: '#clinic' },
       generalPractitioner: [
         { reference: 'https://elsewhere.example/fhir/Practitioner/1', display: 'Elsewhere' },
@@ -261,15 +343,26 @@ describe('what travels', () => {
         { url: 'https://medplum.com/fhir/StructureDefinition/x', valueBoolean: true },
       ],
       _birthDate: { extension: [{ url: 'urn:x:time', valueDateTime: '1815-12-10T12:00:00Z' }] },
-      photo: [{ contentType: 'image/png', url: 'https://storage.example/1?Expires=1&Signature=x', title: 'Face' }],
-      communication: [{ language: { coding: [{ system: 'urn:ietf:bcp:47', code: 'en' }] }, preferred: true }],
+      photo: [
+        {
+          contentType: 'image/png',
+          url: 'https://storage.example/1?Expires=1&Signature=x',
+          title: 'Face',
+        },
+      ],
+      communication: [
+        { language: { coding: [{ system: 'urn:ietf:bcp:47', code: 'en' }] }, preferred: true },
+      ],
       meta: {
         tag: [tag('b', 'B'), tag('a', 'A'), { code: 'bare' }, { display: 'no code' }],
         profile: ['urn:z', 'urn:y'],
         project: randomUUID(),
       },
     };
-    expect((await world.run(SYNC, save(rich as never))).result).toMatchObject({ action: 'created', leftOut: 4 });
+    expect((await world.run(SYNC, save(rich as never))).result).toMatchObject({
+      action: 'created',
+      leftOut: 4,
+    });
     const { body } = await read(`Patient/${id}`);
     expect(body.managingOrganization?.reference).toBe('#clinic');
     expect(body.generalPractitioner).toMatchObject([
@@ -278,7 +371,9 @@ describe('what travels', () => {
       { identifier: { system: 'urn:npi', value: '1' } },
     ]);
     expect(body.photo).toEqual([{ contentType: 'image/png', title: 'Face' }]);
-    const { result } = await world.run('hapi-reconcile-bot', { input: { mode: 'full', dryRun: true } });
+    const { result } = await world.run('hapi-reconcile-bot', {
+      input: { mode: 'full', dryRun: true },
+    });
     expect(result).toMatchObject({ counts: { checked: 1, differing: 0, failed: 0 } });
   });
 
@@ -287,7 +382,9 @@ describe('what travels', () => {
     const [clinic, later] = [randomUUID(), randomUUID()];
     const managingOrganization = { reference: `Organization/${clinic}` };
     world.source.save({ resourceType: 'Organization', id: clinic, name: 'Clinic' });
-    expect((await world.run(SYNC, save({ managingOrganization }))).result).toMatchObject({ leftOut: 0 });
+    expect((await world.run(SYNC, save({ managingOrganization }))).result).toMatchObject({
+      leftOut: 0,
+    });
     expect((await read(`Organization/${clinic}`)).status).toBe(200);
     expect((await read(`Patient/${id}`)).body.managingOrganization).toEqual(managingOrganization);
     save({ managingOrganization: { reference: `Organization/${later}` } }, later);
@@ -295,9 +392,13 @@ describe('what travels', () => {
     world.requests.length = 0;
     const { result } = await world.run('hapi-reconcile-bot', {});
     expect(result).toMatchObject({ complete: true, counts: { differing: 2, failed: 0 } });
-    expect((await read(`Patient/${later}`)).body.managingOrganization?.reference).toBe(`Organization/${later}`);
+    expect((await read(`Patient/${later}`)).body.managingOrganization?.reference).toBe(
+      `Organization/${later}`,
+    );
     const transactions = world.requests.filter((request) => request === 'POST ');
-    expect(transactions, 'each type in one transaction: nothing had to be done twice').toHaveLength(2);
+    expect(transactions, 'each type in one transaction: nothing had to be done twice').toHaveLength(
+      2,
+    );
   });
 });
 
@@ -430,7 +531,9 @@ describe('deactivate instead of delete', () => {
     const deletion = world.source.remove('Patient', id);
     world.fault = (request) => (request.startsWith('PUT') ? 'hold' : undefined);
     const held = world.run(SYNC, deletion); // tries again, and all its writes are held
-    await expect.poll(() => world.requests.filter((request) => request.startsWith('PUT')).length).toBeGreaterThan(1);
+    await expect
+      .poll(() => world.requests.filter((request) => request.startsWith('PUT')).length)
+      .toBeGreaterThan(1);
     world.fault = () => undefined;
     expect((await held).result).toMatchObject({ action: 'deactivated' });
     await world.run(SYNC, save({ active: true }));
@@ -443,7 +546,9 @@ describe('deactivate instead of delete', () => {
     await world.run(SYNC, save({ active: true }));
     world.source.remove('Patient', id);
     for (const leftover of [1, 0]) {
-      expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({ counts: { leftover, failed: 0 } });
+      expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({
+        counts: { leftover, failed: 0 },
+      });
       expect((await read(`Patient/${id}`)).body.active).toBe(false);
     }
   });
@@ -464,9 +569,14 @@ describe('faults', () => {
     world.oauth = true;
     let count = 0;
     world.fault = () => (++count === 2 ? '401' : undefined);
-    expect((await world.run(SYNC, save())).result).toMatchObject({ action: 'created', attempts: 1 });
+    expect((await world.run(SYNC, save())).result).toMatchObject({
+      action: 'created',
+      attempts: 1,
+    });
     expect(
-      world.requests.map((request) => request.split(' ')[0] + (request.includes('token') ? ' token' : '')),
+      world.requests.map(
+        (request) => request.split(' ')[0] + (request.includes('token') ? ' token' : ''),
+      ),
     ).toEqual(['POST token', 'GET', 'PUT', 'POST token', 'PUT']);
   });
 
@@ -477,20 +587,29 @@ describe('faults', () => {
     expect(world.requests.filter((request) => request.includes('token'))).toHaveLength(2);
   });
 
-  test.each(['lost', 'reset', '503', '429', 'html'] as const)('%s on each request in turn', async (kind) => {
-    for (let nth = 1; nth <= 2; nth++) {
-      for (const event of [save({ gender: 'male' }), save({ gender: 'female' }), world.source.remove('Patient', id)]) {
-        let count = 0;
-        world.fault = () => (++count === nth ? kind : undefined);
-        expect((await world.run(SYNC, event)).error).toBeUndefined();
-        await expectSame();
+  test.each(['lost', 'reset', '503', '429', 'html'] as const)(
+    '%s on each request in turn',
+    async (kind) => {
+      for (let nth = 1; nth <= 2; nth++) {
+        for (const event of [
+          save({ gender: 'male' }),
+          save({ gender: 'female' }),
+          world.source.remove('Patient', id),
+        ]) {
+          let count = 0;
+          world.fault = () => (++count === nth ? kind : undefined);
+          expect((await world.run(SYNC, event)).error).toBeUndefined();
+          await expectSame();
+        }
       }
-    }
-  });
+    },
+  );
 
   test('an id that HAPI gives itself, of digits alone, is refused: an error in codes', async () => {
     const digits = String(Date.now());
-    expect((await world.run(SYNC, save({}, digits))).error?.message).toBe('PUT Patient: HTTP 400 (processing, HAPI-0960)');
+    expect((await world.run(SYNC, save({}, digits))).error?.message).toBe(
+      'PUT Patient: HTTP 400 (processing, HAPI-0960)',
+    );
   });
 
   test('HAPI refuses the patient: an error in codes', async () => {
@@ -502,11 +621,16 @@ describe('faults', () => {
 
 describe('hapi-reconcile-bot', () => {
   test('takes away the tags and labels that are gone, for good', async () => {
-    const meta = { tag: [{ system: 'urn:t', code: 'a' }], security: [{ system: 'urn:s', code: 'R' }] };
+    const meta = {
+      tag: [{ system: 'urn:t', code: 'a' }],
+      security: [{ system: 'urn:s', code: 'R' }],
+    };
     await world.run(SYNC, save({ meta: meta as never }));
     save({ meta: { security: [{ system: 'urn:s', code: 'N' }] } as never });
     for (const differing of [1, 0]) {
-      expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({ counts: { differing, failed: 0 } });
+      expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({
+        counts: { differing, failed: 0 },
+      });
       const there = (await read(`Patient/${id}`)).body.meta;
       expect(there?.security).toMatchObject([{ code: 'N' }]);
       expect(there?.tag).toMatchObject([{ code: 'synced' }]);
@@ -519,7 +643,9 @@ describe('hapi-reconcile-bot', () => {
     save({ gender: 'Lovelace' as never });
     const { error, log } = await world.run('hapi-reconcile-bot', {});
     expect(error?.message).toMatch('1 resources could not be synced');
-    expect(log).toContainEqual(expect.stringMatching(`^SYNC Patient/${id} failed: refused HTTP 400 processing HAPI-0450`));
+    expect(log).toContainEqual(
+      expect.stringMatching(`^SYNC Patient/${id} failed: refused HTTP 400 processing HAPI-0450`),
+    );
     for (const other of others) {
       await expectSame(other);
     }
@@ -543,18 +669,33 @@ describe('hapi-reconcile-bot', () => {
     world.source.expunge('Patient', expunged);
     const unmarked = { ...(await read(`Patient/${untagged}`)).body, meta: {} };
     const whole = { ...headers, 'x-meta-snapshot-mode': 'TAG' };
-    await fetch(`${HAPI}/Patient/${untagged}`, { method: 'PUT', headers: whole, body: JSON.stringify(unmarked) });
+    await fetch(`${HAPI}/Patient/${untagged}`, {
+      method: 'PUT',
+      headers: whole,
+      body: JSON.stringify(unmarked),
+    });
     world.source.remove('Patient', untagged); // its identifier still says whose it was
     const copy = await stranger({ identifier: [{ system, value: changed }] });
     const counts = { differing: 2, failed: 0 };
     const dry = await full({ dryRun: true });
     expect(dry).toMatchObject({ complete: true, counts: { ...counts, leftover: 3 } });
-    expect(await full()).toMatchObject({ complete: true, counts: { ...counts, leftover: 3, unreadable: 1 } });
+    expect(await full()).toMatchObject({
+      complete: true,
+      counts: { ...counts, leftover: 3, unreadable: 1 },
+    });
     const gender = (await read(`Patient/${changed}`)).body.gender;
     expect([gender, (await read(`Patient/${hidden}`)).status]).toEqual(['male', 200]);
-    expect([(await read(`Patient/${gone}`)).status, (await read(`Patient/${untagged}`)).status]).toEqual([410, 410]);
-    expect([(await read(`Patient/${expunged}`)).status, (await read(`Patient/${copy}`)).status]).toEqual([200, 200]);
-    expect(await full()).toMatchObject({ counts: { differing: 0, leftover: 1, unreadable: 1, failed: 0 } });
+    expect([
+      (await read(`Patient/${gone}`)).status,
+      (await read(`Patient/${untagged}`)).status,
+    ]).toEqual([410, 410]);
+    expect([
+      (await read(`Patient/${expunged}`)).status,
+      (await read(`Patient/${copy}`)).status,
+    ]).toEqual([200, 200]);
+    expect(await full()).toMatchObject({
+      counts: { differing: 0, leftover: 1, unreadable: 1, failed: 0 },
+    });
   });
 
   test('a transaction that is held up, and lands after the patients were deleted, is refused', async () => {
@@ -567,7 +708,8 @@ describe('hapi-reconcile-bot', () => {
       held ||= hold;
       return hold ? 'hold' : undefined;
     };
-    expect((await world.run('hapi-reconcile-bot', {})).error).toBeUndefined(); // each is synced by itself then
+    // each is synced by itself then
+    expect((await world.run('hapi-reconcile-bot', {})).error).toBeUndefined();
     await expectSame(other);
     for (const patient of [id, other]) {
       await world.run(SYNC, world.source.remove('Patient', patient));
@@ -588,7 +730,9 @@ describe('hapi-reconcile-bot', () => {
     save({ gender: 'other' }, restored);
     save();
     const innocent = await stranger({ identifier: [{ system: 'urn:x', value: changed }] });
-    const { result, error } = await world.run('hapi-reconcile-bot', { input: { resourceType: 'Bot' } });
+    const { result, error } = await world.run('hapi-reconcile-bot', {
+      input: { resourceType: 'Bot' },
+    });
     expect(error).toBeUndefined();
     expect(result).toMatchObject({ complete: true, counts: { failed: 0 } });
     for (const patient of [changed, deleted, restored, id]) {
@@ -619,7 +763,10 @@ describe('any type', () => {
     put({ resourceType: 'Observation', id: wrong, status: 'final', code: {}, valueInteger: 1.5 });
     put({ resourceType: 'Organization', id, name: 'Clinic' });
     for (let run = 0; run < 2; run++) {
-      expect(await reconcile({ mode: 'full' })).toMatchObject({ complete: true, counts: { failed: 2 } });
+      expect(await reconcile({ mode: 'full' })).toMatchObject({
+        complete: true,
+        counts: { failed: 2 },
+      });
     }
     for (const other of others) {
       expect((await read(`Patient/${other}`)).status).toBe(200);
@@ -631,23 +778,45 @@ describe('any type', () => {
     const [patient, form, response] = [randomUUID(), randomUUID(), randomUUID()];
     put({ resourceType: 'RelatedPerson', id, patient: { reference: `Patient/${patient}` } });
     const answers = { resourceType: 'QuestionnaireResponse', id: response, status: 'completed' };
-    put({ ...answers, questionnaire: `Questionnaire/${form}`, subject: { reference: `Patient/${patient}` } });
+    put({
+      ...answers,
+      questionnaire: `Questionnaire/${form}`,
+      subject: { reference: `Patient/${patient}` },
+    });
     expect(await reconcile()).toMatchObject({ counts: { differing: 2, failed: 0 } });
-    const related = (await read(`RelatedPerson/${id}`)).body as unknown as { patient: { identifier: object } };
+    const related = (await read(`RelatedPerson/${id}`)).body as unknown as {
+      patient: { identifier: object };
+    };
     expect(related.patient.identifier).toMatchObject({ value: patient });
     expect(await reconcile({ mode: 'full' })).toMatchObject(NONE_LEFT);
     save({}, patient);
     put({ resourceType: 'Questionnaire', id: form, status: 'active' });
     expect(await reconcile({ mode: 'full' })).toMatchObject({ counts: { failed: 0 } });
-    expect((await read(`RelatedPerson/${id}`)).body).toMatchObject({ patient: { reference: `Patient/${patient}` } });
-    expect((await read(`QuestionnaireResponse/${response}`)).body).toMatchObject({ questionnaire: `Questionnaire/${form}` });
+    expect((await read(`RelatedPerson/${id}`)).body).toMatchObject({
+      patient: { reference: `Patient/${patient}` },
+    });
+    expect((await read(`QuestionnaireResponse/${response}`)).body).toMatchObject({
+      questionnaire: `Questionnaire/${form}`,
+    });
     expect(await reconcile({ mode: 'full' })).toMatchObject(NONE_LEFT);
   });
 
   test('types with one identifier or none are found when they are deleted', async () => {
-    const composition = { resourceType: 'Composition', id, status: 'final', type: {}, date: '2026-01-01', title: 'x' };
+    const composition = {
+      resourceType: 'Composition',
+      id,
+      status: 'final',
+      type: {},
+      date: '2026-01-01',
+      title: 'x',
+    };
     await world.run(SYNC, put(composition));
-    put({ resourceType: 'QuestionnaireResponse', id, status: 'completed', identifier: { value: 'x' } });
+    put({
+      resourceType: 'QuestionnaireResponse',
+      id,
+      status: 'completed',
+      identifier: { value: 'x' },
+    });
     expect(await reconcile()).toMatchObject({ counts: { failed: 0 } });
     world.source.remove('Composition', id);
     world.source.remove('QuestionnaireResponse', id);
@@ -661,7 +830,13 @@ describe('any type', () => {
     const observations = Array.from({ length: 3 }, () => randomUUID());
     for (const observation of observations) {
       const subject = { reference: `Patient/${id}` };
-      put({ resourceType: 'Observation', id: observation, status: 'final', code: { text: 'x' }, subject });
+      put({
+        resourceType: 'Observation',
+        id: observation,
+        status: 'final',
+        code: { text: 'x' },
+        subject,
+      });
     }
     await reconcile();
     const deletion = world.source.remove('Patient', id);
@@ -671,7 +846,10 @@ describe('any type', () => {
     expect(await reconcile()).toMatchObject({ failures: { blocked: 1 } });
     for (const observation of observations) {
       const { body } = await read(`Observation/${observation}`);
-      expect(body).toMatchObject({ subject: { reference: `Patient/${id}` }, meta: { versionId: '1' } });
+      expect(body).toMatchObject({
+        subject: { reference: `Patient/${id}` },
+        meta: { versionId: '1' },
+      });
       world.source.remove('Observation', observation);
     }
     expect(await reconcile()).toMatchObject({ complete: true, counts: { failed: 0 } });
@@ -686,23 +864,43 @@ describe('any type', () => {
       vaccineCode: { text: 'x' },
       patient: { reference: `Patient/${id}` },
       education: [{ documentType: 'y', reference: 'http://example.org/leaflet' }],
-      text: { status: 'generated', div: "<div xmlns='http://www.w3.org/1999/xhtml'>&#169; A&nbsp;b<br></br></div>" },
+      text: {
+        status: 'generated',
+        div: "<div xmlns='http://www.w3.org/1999/xhtml'>&#169; A&nbsp;b<br></br></div>",
+      },
       extension: [{ url: 'urn:empty' }, { url: 'urn:decimal', valueDecimal: 1.1 }],
     });
     put({
       resourceType: 'DocumentReference',
       id,
       status: 'current',
-      content: [{ attachment: { url: 'Binary/1' } }, { attachment: { url: 'https://x.example.org/a', title: 'A' } }],
+      content: [
+        { attachment: { url: 'Binary/1' } },
+        { attachment: { url: 'https://x.example.org/a', title: 'A' } },
+      ],
     });
     save({
-      name: [{ given: ['A', 'B', 'C'], _given: [null, { extension: [{ url: 'urn:x', valueString: 'y' }] }, null] } as never],
-      contained: [{ resourceType: 'Organization', id: 'o', name: 'O', meta: { versionId: '3', tag: [{ code: 'x' }] } }],
+      name: [
+        {
+          given: ['A', 'B', 'C'],
+          _given: [null, { extension: [{ url: 'urn:x', valueString: 'y' }] }, null],
+        } as never,
+      ],
+      contained: [
+        {
+          resourceType: 'Organization',
+          id: 'o',
+          name: 'O',
+          meta: { versionId: '3', tag: [{ code: 'x' }] },
+        },
+      ],
       managingOrganization: { reference: '#o' },
     });
     expect(await reconcile()).toMatchObject({ counts: { differing: 3, failed: 0 } });
     expect(await reconcile({ mode: 'full', dryRun: true })).toMatchObject(NONE_LEFT);
-    expect((await read(`Immunization/${id}`)).body).toMatchObject({ education: [{ reference: 'http://example.org/leaflet' }] });
+    expect((await read(`Immunization/${id}`)).body).toMatchObject({
+      education: [{ reference: 'http://example.org/leaflet' }],
+    });
   });
 
   test('an absolute reference to this Medplum is a reference; a version of one is cut, and counted', async () => {
@@ -711,10 +909,20 @@ describe('any type', () => {
     await reconcile();
     const subject = { reference: `https://medplum.example.org/fhir/R4/Patient/${patient}` };
     const focus = [{ reference: `Patient/${patient}/_history/3` }];
-    const event = put({ resourceType: 'Observation', id: observation, status: 'final', code: { text: 'x' }, subject, focus });
+    const event = put({
+      resourceType: 'Observation',
+      id: observation,
+      status: 'final',
+      code: { text: 'x' },
+      subject,
+      focus,
+    });
     expect((await world.run(SYNC, event)).result).toMatchObject({ action: 'created', leftOut: 1 });
     const reference = `Patient/${patient}`;
-    expect((await read(`Observation/${observation}`)).body).toMatchObject({ subject: { reference }, focus: [{ reference }] });
+    expect((await read(`Observation/${observation}`)).body).toMatchObject({
+      subject: { reference },
+      focus: [{ reference }],
+    });
   });
 });
 
@@ -724,7 +932,10 @@ describe('a target that lies', () => {
     async (lie) => {
       const innocent = await stranger({ active: true });
       await world.run(SYNC, save({ gender: 'male' }));
-      for (const change of [() => save({ gender: 'female' }), () => world.source.remove('Patient', id)]) {
+      for (const change of [
+        () => save({ gender: 'female' }),
+        () => world.source.remove('Patient', id),
+      ]) {
         const event = change();
         for (const nth of [1, 2]) {
           let count = 0;
@@ -735,7 +946,10 @@ describe('a target that lies', () => {
         expect((await world.run(SYNC, event)).error).toBeUndefined();
         await expectSame();
       }
-      expect((await read(`Patient/${innocent}`)).body).toMatchObject({ active: true, meta: { versionId: '1' } });
+      expect((await read(`Patient/${innocent}`)).body).toMatchObject({
+        active: true,
+        meta: { versionId: '1' },
+      });
     },
   );
 });

@@ -1,4 +1,5 @@
-// A Medplum in memory, the built bots in their sandbox, a real HAPI server, and a network between that can fail.
+// A Medplum in memory, the built bots in their sandbox, a real HAPI server, and a network between
+// that can fail.
 import { createServer } from 'node:http';
 import type { ServerResponse } from 'node:http';
 import { readFileSync } from 'node:fs';
@@ -12,14 +13,20 @@ import type { SandboxResult } from '../tools/src/runtime/sandbox.ts';
 export const HAPI = process.env['HAPI_BASE_URL'] ?? '';
 export const SYSTEM = 'https://medplum.com/patient-id';
 
-/** What the bots sign their requests with, in runs with a fixed token, and in those that ask for one. */
+/**
+ * What the bots sign their requests with, in runs with a fixed token, and in those that ask for
+ * one.
+ */
 export const TOKEN = 'fixed-token-5k2';
 export const CLIENT = { id: 'client-9d1', secret: 'client-secret-3f7' };
 
 /** Everything that any run logged, returned or threw: searched for patients at the end. */
 export const said: string[] = [];
 
-/** What the network does to a request: nothing, or one of these. `hold` cuts the connection and delivers later. */
+/**
+ * What the network does to a request: nothing, or one of these. `hold` cuts the connection and
+ * delivers later.
+ */
 type Fault =
   | 'hold'
   | 'hang'
@@ -66,15 +73,27 @@ export async function startWorld(): Promise<World> {
         );
       }
       const path = (request.url ?? '').replace(/^\/fhir\/?/, '');
-      const { host: _host, connection: _connection, 'content-length': _length, ...headers } = request.headers;
+      const {
+        host: _host,
+        connection: _connection,
+        'content-length': _length,
+        ...headers
+      } = request.headers;
       const body = chunks.length > 0 ? Buffer.concat(chunks) : undefined;
-      const init = { method: request.method ?? 'GET', headers: headers as Record<string, string>, body };
-      const deliver = (): Promise<Response> => fetch(`${HAPI}${path.startsWith('?') || !path ? '' : '/'}${path}`, init);
+      const init = {
+        method: request.method ?? 'GET',
+        headers: headers as Record<string, string>,
+        body,
+      };
+      const deliver = (): Promise<Response> =>
+        fetch(`${HAPI}${path.startsWith('?') || !path ? '' : '/'}${path}`, init);
       world.requests.push(`${request.method} ${path}`);
       if (!request.headers.authorization?.startsWith(`Bearer ${TOKEN}`)) {
         return void response.writeHead(401).end();
       }
-      void answer(world.fault(`${request.method} ${path}`), deliver, response).catch(() => response.destroy());
+      void answer(world.fault(`${request.method} ${path}`), deliver, response).catch(() =>
+        response.destroy(),
+      );
     });
   });
 
@@ -97,7 +116,9 @@ export async function startWorld(): Promise<World> {
       return void response.writeHead(Number(fault), { 'retry-after': '0' }).end();
     }
     if (fault === 'html') {
-      return void response.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad gateway</h1>');
+      return void response
+        .writeHead(502, { 'content-type': 'text/html' })
+        .end('<h1>Bad gateway</h1>');
     }
     if (fault === 'login page') {
       return void response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Sign in</h1>');
@@ -137,12 +158,32 @@ export async function startWorld(): Promise<World> {
     run: async (bot, event, runtime = 'vmcontext') => {
       const code = readFileSync(`dist/${world.variant}/${bot}.js`, 'utf8');
       const client = { HAPI_CLIENT_ID: CLIENT.id, HAPI_CLIENT_SECRET: CLIENT.secret };
-      const access = world.oauth ? { HAPI_TOKEN_URL: url.replace('/fhir', '/token'), ...client } : {};
-      const authority = world.authority === undefined ? {} : { HAPI_SOURCE_SYSTEM: world.authority };
-      const given = Object.entries({ HAPI_BASE_URL: url, HAPI_BEARER_TOKEN: TOKEN, ...access, ...authority });
-      const secrets = Object.fromEntries(given.map(([name, valueString]) => [name, { name, valueString }]));
-      const whole = { bot: { reference: 'Bot/1' }, contentType: 'application/fhir+json', secrets, input: {}, ...event };
-      const result = await runInSandbox(code, { runtime, medplum: world.source.medplum, event: whole });
+      const access = world.oauth
+        ? { HAPI_TOKEN_URL: url.replace('/fhir', '/token'), ...client }
+        : {};
+      const authority =
+        world.authority === undefined ? {} : { HAPI_SOURCE_SYSTEM: world.authority };
+      const given = Object.entries({
+        HAPI_BASE_URL: url,
+        HAPI_BEARER_TOKEN: TOKEN,
+        ...access,
+        ...authority,
+      });
+      const secrets = Object.fromEntries(
+        given.map(([name, valueString]) => [name, { name, valueString }]),
+      );
+      const whole = {
+        bot: { reference: 'Bot/1' },
+        contentType: 'application/fhir+json',
+        secrets,
+        input: {},
+        ...event,
+      };
+      const result = await runInSandbox(code, {
+        runtime,
+        medplum: world.source.medplum,
+        event: whole,
+      });
       said.push(...result.log, JSON.stringify(result));
       return result;
     },
@@ -155,7 +196,9 @@ export async function startWorld(): Promise<World> {
 }
 
 /** Reads from HAPI, past its cache and the faults. */
-export async function read<T extends Resource = Patient>(path: string): Promise<{ status: number; body: T }> {
+export async function read<T extends Resource = Patient>(
+  path: string,
+): Promise<{ status: number; body: T }> {
   const response = await fetch(`${HAPI}/${path}`, { headers: { 'cache-control': 'no-cache' } });
   return { status: response.status, body: (await response.json()) as T };
 }
@@ -163,7 +206,9 @@ export async function read<T extends Resource = Patient>(path: string): Promise<
 /** Everything on HAPI that carries this identifier. */
 export async function carriers(value: string, system = SYSTEM): Promise<Patient[]> {
   const escaped = value.replace(/[\\,|$]/g, '\\$&');
-  const { body } = await read<Bundle<Patient>>(`Patient?identifier=${encodeURIComponent(`${system}|${escaped}`)}`);
+  const { body } = await read<Bundle<Patient>>(
+    `Patient?identifier=${encodeURIComponent(`${system}|${escaped}`)}`,
+  );
   return (body.entry ?? []).flatMap(({ resource }) => resource ?? []);
 }
 

@@ -1,5 +1,5 @@
-// `medplum-bots adopt`: an example repository of 25 bots is adopted, built, tested and deployed; and what it does with each
-// kind of file.
+// `medplum-bots adopt`: an example repository of 25 bots is adopted, built, tested and deployed;
+// and what it does with each kind of file.
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';

@@ -1,4 +1,5 @@
-// `npm run analyze`: what is in the bundles, and exactly which bots a change of the shared code makes different.
+// `npm run analyze`: what is in the bundles, and exactly which bots a change of the shared code
+// makes different.
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -145,7 +146,8 @@ describe('100 generated changes', () => {
     return (below: number): number => (state = (state * 48271) % 2147483647) % below;
   };
 
-  // Shared functions f0 … f11, three a module, each calling some with a lower number; and bots that call some.
+  // Shared functions f0 … f11, three a module, each calling some with a lower number; and bots that
+  // call some.
   const FUNCTIONS = 12;
   interface Graph {
     calls: number[][];

@@ -1,4 +1,5 @@
-// The finished bundle: what its runtime lacks is found, in the bot's own code and in packages, and nothing else is.
+// The finished bundle: what its runtime lacks is found, in the bot's own code and in packages, and
+// nothing else is.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';

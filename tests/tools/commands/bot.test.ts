@@ -1,4 +1,5 @@
-// `npm run bot`: one bot on one event, from the command line, with the rights and limits of the deployed bot.
+// `npm run bot`: one bot on one event, from the command line, with the rights and limits of the
+// deployed bot.
 import { existsSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localTarget, startLocal } from '../../tools/src/local-servers.ts';

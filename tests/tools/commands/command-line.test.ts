@@ -1,4 +1,5 @@
-// The command line: errors of one line, flags, exit codes, tables; and where the environment comes from.
+// The command line: errors of one line, flags, exit codes, tables; and where the environment comes
+// from.
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

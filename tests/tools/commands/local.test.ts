@@ -1,4 +1,5 @@
-// npm run local, dev and demo as people run them: what they print, how they end, what they do on a change.
+// npm run local, dev and demo as people run them: what they print, how they end, what they do on a
+// change.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import {
@@ -35,7 +36,10 @@ afterEach(() => {
   cleanups = [];
 });
 
-/** A small repository with two bots that share a module and one that does not, and the tools of the generated one. */
+/**
+ * A small repository with two bots that share a module and one that does not, and the tools of the
+ * generated one.
+ */
 function repository(
   body = `return { said: greeting() };`,
   runtimeVersion = 'vmcontext',
@@ -89,7 +93,9 @@ interface Running {
   printed: string;
   /** The exit code, once there is one. */
   ended: Promise<number | null>;
-  /** Waits until this was printed after what was printed so far, and returns the text from there. */
+  /**
+   * Waits until this was printed after what was printed so far, and returns the text from there.
+   */
   next(pattern: RegExp): Promise<string>;
 }
 

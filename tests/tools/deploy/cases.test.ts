@@ -1,4 +1,5 @@
-// What can go wrong with a deployment, case by case: all that the process says, its exit code, and what is left to be done.
+// What can go wrong with a deployment, case by case: all that the process says, its exit code, and
+// what is left to be done.
 import type { Bot, ProjectMembership, Subscription } from '@medplum/fhirtypes';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,19 +24,28 @@ const DONE = ['1 to change.', '✓ sync-bot', 'Done: sync-bot.'];
 
 interface Case {
   title: string;
-  /** Makes it so; `sync-bot` is deployed before. What `npm run setup:bots` then finds is what is said here. */
+  /**
+   * Makes it so; `sync-bot` is deployed before. What `npm run setup:bots` then finds is what is
+   * said here.
+   */
   given: (root: string) => unknown;
   args?: string[];
   /** All lines, without the address; ids are ID. */
   says: string[];
-  /** What `npm run plan` says afterwards, the cause being gone: nothing is left half done without a name. */
+  /**
+   * What `npm run plan` says afterwards, the cause being gone: nothing is left half done without a
+   * name.
+   */
   left?: string[];
 }
 
 const bots = (): Promise<Bot[]> => all<Bot>(world, 'Bot');
 const subscriptions = (): Promise<Subscription[]> => all<Subscription>(world, 'Subscription');
 const repository = (): World['server']['repository'] => world.server.repository;
-/** Answers so to what is sent to a path that ends like this; only a few times, where these are given. */
+/**
+ * Answers so to what is sent to a path that ends like this; only a few times, where these are
+ * given.
+ */
 function answer(end: string, verdict: Verdict, times = Infinity): void {
   let given = 0;
   world.rule = ({ path }) => (path.endsWith(end) && given++ < times ? verdict : undefined);

@@ -1,5 +1,5 @@
-// What the deployment's tests share: a small repository on disk, the local server, and a door before it that counts
-// requests, answers some of them itself, or ends the line in the middle.
+// What the deployment's tests share: a small repository on disk, the local server, and a door
+// before it that counts requests, answers some of them itself, or ends the line in the middle.
 import type { Bot, ProjectMembership, Resource, Subscription } from '@medplum/fhirtypes';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -90,7 +90,10 @@ export interface Request {
   path: string;
   body: string;
 }
-/** What the door does with a request: lets it pass, answers itself, or ends the connection before or after the server. */
+/**
+ * What the door does with a request: lets it pass, answers itself, or ends the connection before or
+ * after the server.
+ */
 export type Verdict =
   | undefined
   | { status: number; body?: unknown; text?: string; headers?: Record<string, string> }
@@ -113,8 +116,8 @@ export interface World {
 const CERTIFICATE = join(import.meta.dirname, 'certificate-for-tests.pem');
 
 /**
- * @param place - `elsewhere`: by https and the address 0.0.0.0, which does not count as this machine. Commands trust its
- * certificate, this process does not
+ * @param place - `elsewhere`: by https and the address 0.0.0.0, which does not count as this
+ *   machine. Commands trust its certificate, this process does not
  */
 export async function startWorld(place: 'here' | 'elsewhere' = 'here'): Promise<World> {
   const server = await startMedplumServer();

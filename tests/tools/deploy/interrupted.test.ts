@@ -1,5 +1,6 @@
-// A command that ends at any of its requests, before or after the server carried it out, is completed by the next one; a line
-// that breaks and a second run at the same time change nothing either.
+// A command that ends at any of its requests, before or after the server carried it out, is
+// completed by the next one; a line that breaks and a second run at the same time change nothing
+// either.
 import type { Bot, Project, ProjectMembership } from '@medplum/fhirtypes';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,8 +24,8 @@ const BEFORE: TestBot[] = [
 ];
 const FAILED: TestBot = { name: 'failed-bot', code: 'exports.handler = async () => 2;\n' };
 /**
- * Everything at once: new, code, settings with `$deploy`, criteria, policy added and changed, a rename, a `$deploy` that
- * failed before, a membership that is missing, removals.
+ * Everything at once: new, code, settings with `$deploy`, criteria, policy added and changed, a
+ * rename, a `$deploy` that failed before, a membership that is missing, removals.
  */
 const AFTER: TestBot[] = [
   {
@@ -57,7 +58,10 @@ afterEach(() => world.stop());
 const botCalled = async (wanted: string): Promise<Bot> =>
   (await all<Bot>(world, 'Bot')).find(({ name }) => name === wanted)!;
 
-/** @returns the repository to be deployed, to a server that has what `BEFORE` and an accident or two have left */
+/**
+ * @returns the repository to be deployed, to a server that has what `BEFORE` and an accident or two
+ *   have left
+ */
 async function prepareDeployment(): Promise<string> {
   const root = writeRepository(BEFORE);
   expect((await run(world, root)).failed).toEqual([]);

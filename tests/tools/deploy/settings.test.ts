@@ -1,5 +1,6 @@
-// Every setting of medplum.config.json on its way to the server: webhooks, named policies, schedules, environments, and
-// what a plan says about bots that were renamed, removed, or switched off.
+// Every setting of medplum.config.json on its way to the server: webhooks, named policies,
+// schedules, environments, and what a plan says about bots that were renamed, removed, or switched
+// off.
 import type {
   AccessPolicy,
   Bot,

@@ -1,4 +1,5 @@
-// Faults of the external FHIR server: what a client sees, and what has happened on the server nevertheless.
+// Faults of the external FHIR server: what a client sees, and what has happened on the server
+// nevertheless.
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseFault } from '../../tools/src/fhir-server/faults.ts';
 import { FRESH, count, numbers, startTestServer, patient, query } from './support.ts';

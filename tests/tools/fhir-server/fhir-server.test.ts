@@ -1,4 +1,5 @@
-// The external FHIR server against what a real HAPI FHIR JPA 8.8.0 does, where a sync can come to harm.
+// The external FHIR server against what a real HAPI FHIR JPA 8.8.0 does, where a sync can come to
+// harm.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FRESH, SYSTEM, count, numbers, startTestServer, patient, query } from './support.ts';
 import type { TestServer } from './support.ts';

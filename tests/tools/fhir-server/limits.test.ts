@@ -1,5 +1,5 @@
-// What the FHIR server refuses before it looks at a resource: other machines' pages, large bodies, odd paths, and what a
-// real HAPI has but this server does not.
+// What the FHIR server refuses before it looks at a resource: other machines' pages, large bodies,
+// odd paths, and what a real HAPI has but this server does not.
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import type { IncomingMessage } from 'node:http';

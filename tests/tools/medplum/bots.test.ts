@@ -1,4 +1,5 @@
-// Bots run from their deployed code: results, failures, limits, rights, and what is recorded of each run.
+// Bots run from their deployed code: results, failures, limits, rights, and what is recorded of
+// each run.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestServer, PROJECT, UNKNOWN_ID } from './support.ts';
 import type { TestServer } from './support.ts';

@@ -1,4 +1,5 @@
-// What was cut out of FHIR's definitions is missed by no test or bot: @medplum/core builds the same schema of the whole package.
+// What was cut out of FHIR's definitions is missed by no test or bot: @medplum/core builds the same
+// schema of the whole package.
 import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 

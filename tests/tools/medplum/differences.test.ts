@@ -1,5 +1,6 @@
-// Answers in which the local Medplum once differed from a real one of version 5.1.26. Each was found by sending both the
-// same random requests; what is expected here is what the real server answered.
+// Answers in which the local Medplum once differed from a real one of version 5.1.26. Each was
+// found by sending both the same random requests; what is expected here is what the real server
+// answered.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestServer } from './support.ts';
 import type { Answer, TestServer } from './support.ts';

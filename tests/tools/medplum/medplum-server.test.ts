@@ -1,4 +1,5 @@
-// The local Medplum server answers as the real one: rights, versions, searches, and bad input of every kind.
+// The local Medplum server answers as the real one: rights, versions, searches, and bad input of
+// every kind.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LOCAL } from '../../tools/src/medplum/local-project.ts';
 import { startTestServer, PROJECT, UNKNOWN_ID } from './support.ts';

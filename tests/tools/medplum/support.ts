@@ -94,7 +94,10 @@ export async function startTestServer(options: MedplumServerOptions = {}): Promi
   };
 }
 
-/** Asks until the answer satisfies, for 30 seconds at most; then returns the last answer for the test to fail on. */
+/**
+ * Asks until the answer satisfies, for 30 seconds at most; then returns the last answer for the
+ * test to fail on.
+ */
 export async function eventually<T>(
   ask: () => Promise<T>,
   good: (answer: T) => boolean,

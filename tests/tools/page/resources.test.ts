@@ -1,4 +1,5 @@
-// What the page's server says about resources: listing, searching, writing, history, bundles, sample files.
+// What the page's server says about resources: listing, searching, writing, history, bundles,
+// sample files.
 import type { Patient } from '@medplum/fhirtypes';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

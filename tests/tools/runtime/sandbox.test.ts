@@ -1,4 +1,5 @@
-// The sandbox against what a real Medplum server gives a bot: its globals, its console, its way to call a handler.
+// The sandbox against what a real Medplum server gives a bot: its globals, its console, its way to
+// call a handler.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { runInNewContext } from 'node:vm';

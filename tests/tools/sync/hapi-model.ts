@@ -1,5 +1,6 @@
-// HAPI at its worst, without a network or a clock: what the sync relies on, and what it must survive. Held to facts:
-// writes by id are fenced, a DELETE never is, references must hold, and what is referred to cannot be deleted.
+// HAPI at its worst, without a network or a clock: what the sync relies on, and what it must
+// survive. Held to facts: writes by id are fenced, a DELETE never is, references must hold, and
+// what is referred to cannot be deleted.
 export interface Body {
   resourceType: string;
   id?: string;

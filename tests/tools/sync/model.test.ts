@@ -1,5 +1,6 @@
-// Random schedules of changes, events, runs and faults: however they interleave, the target ends as Medplum is, and no
-// resource of others is touched. A failing schedule is shrunk and printed with its seed: SEED=<seed> runs it again.
+// Random schedules of changes, events, runs and faults: however they interleave, the target ends as
+// Medplum is, and no resource of others is touched. A failing schedule is shrunk and printed with
+// its seed: SEED=<seed> runs it again.
 import { OperationOutcomeError, serverError, tooManyRequests } from '@medplum/core';
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Reference, Resource } from '@medplum/fhirtypes';
@@ -31,7 +32,10 @@ const PRIVATE = new RegExp([NAME, MRN, TOKEN].join('|'));
 
 const PATIENTS = ['Patient/p0', 'Patient/p1', 'Patient/p2'];
 const TYPES = ['Organization', 'Patient', 'Observation'] as const;
-/** What others keep on the target: one of them refers to nothing of ours, one carries our identifier by accident. */
+/**
+ * What others keep on the target: one of them refers to nothing of ours, one carries our identifier
+ * by accident.
+ */
 const STRANGERS: (Body & { id: string })[] = [
   { resourceType: 'Patient', id: 'someone-else', name: [{ text: 'S' }] },
   {
@@ -57,9 +61,10 @@ interface Step {
 }
 
 /**
- * What happens to a request: on its way there, on its way back, or to the bot that waits for it. `hang`: until its time is
- * up; `held`: the bot is told that no answer came, and the request arrives at any time; `late`: after everything else.
- * The last ones are lies: the request never arrives, and the answer looks as if it had.
+ * What happens to a request: on its way there, on its way back, or to the bot that waits for it.
+ * `hang`: until its time is up; `held`: the bot is told that no answer came, and the request
+ * arrives at any time; `late`: after everything else. The last ones are lies: the request never
+ * arrives, and the answer looks as if it had.
  */
 type Fault =
   | 'none'
@@ -79,7 +84,10 @@ type Fault =
   | 'wrong resource'
   | 'no version';
 
-/** What happens to the requests of all runs, to Medplum and to the target, in their order; then nothing more. */
+/**
+ * What happens to the requests of all runs, to Medplum and to the target, in their order; then
+ * nothing more.
+ */
 interface Faults {
   source: Fault[];
   reads: Fault[];
@@ -377,8 +385,8 @@ function livingOnMedplum(): Map<string, Body> {
 }
 
 /**
- * The target is as Medplum is. What was deleted on Medplum may stay only as long as something that lives refers to it,
- * and not by a mere link; and a reference to it may have become a logical one.
+ * The target is as Medplum is. What was deleted on Medplum may stay only as long as something that
+ * lives refers to it, and not by a mere link; and a reference to it may have become a logical one.
  */
 function expectSame({ links = true } = {}): void {
   const there = new Map(
@@ -430,7 +438,9 @@ function expectReference(
   }
 }
 
-/** Whether something that lives needs it on the target, directly or over others that are held so. */
+/**
+ * Whether something that lives needs it on the target, directly or over others that are held so.
+ */
 function isHeld(path: string, there: Map<string, Body>, here: Map<string, Body>): boolean {
   const held = new Set<string>();
   for (const [other, body] of there) {
@@ -492,7 +502,10 @@ const HELD = { held: 3, late: 3 };
 const LIES = { 'login page': 1, 'empty 200': 1, accepted: 1, 'wrong resource': 1, 'no version': 1 };
 const OUTAGE = { none: 4, '503': 4, reset: 4, hang: 2 };
 
-/** With which faults: bots that die, requests that arrive late, lies, outages; each with the usual trouble. */
+/**
+ * With which faults: bots that die, requests that arrive late, lies, outages; each with the usual
+ * trouble.
+ */
 function faults(...kinds: Partial<Record<Fault, number>>[]): fc.Arbitrary<Faults> {
   return fc.oneof(
     ...kinds.map((kind) => {
@@ -532,7 +545,8 @@ test.each(['alone', 'links', 'types'] as const)(
         steps(kind, ['save', 'save', 'remove'], kind === 'alone' ? 8 : 6),
         faults(KILLS, HELD, LIES, OUTAGE),
         async (scheduler, list, bad) => {
-          // A create that arrives late, of a bot that died or gave up, is left to the reconciler: see the last test.
+          // A create that arrives late, of a bot that died or gave up, is left to the reconciler:
+          // see the last test.
           const arrivesLate = bad.writes.some((fault) => fault === 'held' || fault === 'late');
           world = createWorld(scheduler, bad, arrivesLate ? { retryForMs: Infinity } : {});
           await live(list);
@@ -568,7 +582,8 @@ test.each(['alone', 'links'] as const)(
           await live(list.map((step) => ({ ...step, copies: Math.max(1, step.copies) })));
           await landLate();
           fc.pre(!world.isDeleteHeld && !world.hasGivenUp);
-          expectSame({ links: false }); // a link to what comes later is completed by the next change
+          // a link to what comes later is completed by the next change
+          expectSame({ links: false });
         },
       ),
     );

@@ -1,5 +1,6 @@
-// What the reconciler does where the generated repository's own tests do not look: expired searches, lists of failures
-// that grow too long, runs that are continued in another mode, and what counts as a difference.
+// What the reconciler does where the generated repository's own tests do not look: expired
+// searches, lists of failures that grow too long, runs that are continued in another mode, and what
+// counts as a difference.
 import type { BotEvent } from '@medplum/core';
 import type { Patient, Resource } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';

@@ -1,4 +1,5 @@
-// npm run resync on deployed bots: what it repairs, what it counts, and the list of what failed last.
+// npm run resync on deployed bots: what it repairs, what it counts, and the list of what failed
+// last.
 import { execFile } from 'node:child_process';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -57,7 +58,10 @@ const gate = createServer((request, response) => {
 });
 
 async function node(...line: string[]): Promise<Ended> {
-  const env = { ...process.env, NO_COLOR: '1', MEDPLUM_BASE_URL: medplum.baseUrl,
+  const env = {
+    ...process.env,
+    NO_COLOR: '1',
+    MEDPLUM_BASE_URL: medplum.baseUrl,
     MEDPLUM_PROJECT_ID: LOCAL.projectId,
     MEDPLUM_CLIENT_ID: LOCAL.clientId,
     MEDPLUM_CLIENT_SECRET: LOCAL.clientSecret,

@@ -17,7 +17,10 @@ function elementsOf(type: string): ElementDefinition[] {
   return definitions.get(type)?.snapshot?.element.filter(({ path }) => path.includes('.')) ?? [];
 }
 
-/** The names that an element has in JSON, with the type of each: `value[x]` has one for each of its types. */
+/**
+ * The names that an element has in JSON, with the type of each: `value[x]` has one for each of its
+ * types.
+ */
 function namesOf({ path, type = [] }: ElementDefinition): { name: string; type: string }[] {
   const last = path.split('.').at(-1) ?? '';
   return type.map(({ code }) => {
@@ -64,7 +67,8 @@ describe.each(supported)('%s', (type) => {
       ({ type: found }) => found !== 'Attachment' && found !== 'canonical',
     );
     expect(others.filter(({ name }) => ATTACHMENTS.has(name))).toEqual([]);
-    // Observation.derivedFrom is a Reference: an object, so that it cannot be taken for a canonical.
+    // Observation.derivedFrom is a Reference: an object, so that it cannot be taken for a
+    // canonical.
     expect(
       others.filter(({ name, type: found }) => CANONICALS.has(name) && found !== 'Reference'),
     ).toEqual([]);
@@ -79,7 +83,8 @@ describe.each(supported)('%s', (type) => {
       const targets = found?.[0]?.targetProfile?.map((url) => url.split('/').at(-1) ?? '') ?? [];
       return targets.length === 1 ? targets.map((target) => ({ path, target })) : [];
     });
-    // A circle: an episode has diagnoses, and they are written before it or in one transaction with it.
+    // A circle: an episode has diagnoses, and they are written before it or in one transaction with
+    // it.
     const circles = ['EpisodeOfCare.diagnosis.condition', 'Encounter.diagnosis.condition'];
     expect(
       profiles.filter(

@@ -2,7 +2,9 @@
 import type { BotEvent } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';
 
-/** A change. It says which resource to look at; the server may hold a newer state than the event. */
+/**
+ * A change. It says which resource to look at; the server may hold a newer state than the event.
+ */
 export interface Change {
   kind: 'upsert' | 'delete';
   resourceType: string;
@@ -15,10 +17,11 @@ export interface Change {
  * Reads an event.
  *
  * - create and update: `input` is the resource;
- * - delete: `input` is `{ deletedResource }`, and the header `X-Medplum-Deleted-Resource` says `Patient/<id>`;
+ * - delete: `input` is `{ deletedResource }`, and the header `X-Medplum-Deleted-Resource` says
+ *   `Patient/<id>`;
  * - delete on an older server: `input` is `{}`, only the header says which;
- * - delete before the commit: `input` is the resource, and only the header says that it is being deleted. (Never sync
- *   from a pre-commit bot: the deletion may still fail.)
+ * - delete before the commit: `input` is the resource, and only the header says that it is being
+ *   deleted. (Never sync from a pre-commit bot: the deletion may still fail.)
  *
  * @param event - The bot's event; header names in any case.
  * @returns The change.
@@ -48,8 +51,8 @@ export function changeFrom(event: Pick<BotEvent, 'input' | 'headers'>): Change {
  *
  * @param resourceType - E.g. `Patient`.
  * @param id - E.g. a UUID.
- * @returns True for a FHIR type and id (R4, 2.24.0.1). "undefined" and "null" are refused, because only a bug makes
- *   them an id; so are dots alone, which would lead somewhere else in an address.
+ * @returns True for a FHIR type and id (R4, 2.24.0.1). "undefined" and "null" are refused, because
+ *   only a bug makes them an id; so are dots alone, which would lead somewhere else in an address.
  * @example isTypeAndId('Patient', '../Observation/7') // false
  */
 export function isTypeAndId(resourceType: string, id: string): boolean {

@@ -1,4 +1,5 @@
-// Queries of the form `identifier=system|value`: the one search that says exactly which resource is meant.
+// Queries of the form `identifier=system|value`: the one search that says exactly which resource is
+// meant.
 
 /** What programs write when a value is missing. */
 const NOT_A_VALUE = new Set(['', 'undefined', 'null', 'NaN', '[object Object]']);
@@ -8,7 +9,8 @@ const NOT_A_VALUE = new Set(['', 'undefined', 'null', 'NaN', '[object Object]'])
  *
  * @param system - The identifier's system, e.g. `https://medplum.com/patient-id`.
  * @param value - Its value; any text.
- * @returns URL query syntax without `?`: escaped for FHIR (R4, 3.1.1.4.1), then encoded for the URL.
+ * @returns URL query syntax without `?`: escaped for FHIR (R4, 3.1.1.4.1), then encoded for the
+ *   URL.
  * @throws Error when system or value is missing: half a query finds, and deletes, other resources.
  * @example identifierQuery('urn:mrn', 'a|b') // 'identifier=urn%3Amrn%7Ca%5C%7Cb'
  */
@@ -17,7 +19,8 @@ export function identifierQuery(system: string, value: string): string {
 }
 
 /**
- * The same as a search value, not encoded: for a reference such as `Patient?identifier=…` inside a resource.
+ * The same as a search value, not encoded: for a reference such as `Patient?identifier=…` inside a
+ * resource.
  *
  * @param system - The identifier's system.
  * @param value - Its value.
@@ -36,8 +39,9 @@ export function identifierToken(system: string, value: string): string {
 /**
  * Parses a query, and refuses all that is not exactly one complete identifier.
  *
- * HAPI 8.8 answered 200 to each of these as a DELETE, and deleted an unrelated resource: no `identifier=`, an empty
- * one, `identifier=system|`, `identifier:not=x`, `_format=json`, `_count=1`, a comma in the value.
+ * HAPI 8.8 answered 200 to each of these as a DELETE, and deleted an unrelated resource: no
+ * `identifier=`, an empty one, `identifier=system|`, `identifier:not=x`, `_format=json`,
+ * `_count=1`, a comma in the value.
  *
  * @param query - URL query syntax, with or without `?`.
  * @returns System and value, decoded and without escapes.

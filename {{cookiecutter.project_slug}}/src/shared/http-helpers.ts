@@ -1,4 +1,5 @@
-// Requests to other systems, for every bot: plain, authenticated and conditional, with retries where they are safe.
+// Requests to other systems, for every bot: plain, authenticated and conditional, with retries
+// where they are safe.
 import type { Resource } from '@medplum/fhirtypes';
 import { identifierQuery, parseIdentifierQuery } from './fhir-identifier.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient, sendRequest } from './http-request.ts';
@@ -13,14 +14,16 @@ const ATTEMPT_MS = 4_000;
 /**
  * Sends a request, with retries after 429, 5xx and network errors, for at most 8 seconds in all.
  *
- * POST and PATCH are sent again only after 429: after anything else it is unknown whether they were carried out.
+ * POST and PATCH are sent again only after 429: after anything else it is unknown whether they were
+ * carried out.
  *
  * @param url - An https address; http only to this machine or a private name.
  * @param method - GET, POST, PUT, PATCH or DELETE.
  * @param body - A resource; null and undefined send none.
  * @param headers - Added to the FHIR headers.
  * @returns The answer's JSON body, or undefined if there was none.
- * @throws RequestFailure with status, method, resource type and codes; never the URL's query or a body.
+ * @throws RequestFailure with status, method, resource type and codes; never the URL's query or a
+ *   body.
  * @example const patient = await makeExternalRequest(`${baseUrl}/Patient/${id}`, HTTP_VERBS.GET);
  */
 export async function makeExternalRequest<T = unknown>(
@@ -66,21 +69,26 @@ export async function makeAuthenticatedRequest<T = unknown>(
 }
 
 /**
- * Sends a conditional request: creates or updates, reads, or deletes what carries one identifier (FHIR R4, 3.1.0.4.3).
+ * Sends a conditional request: creates or updates, reads, or deletes what carries one identifier
+ * (FHIR R4, 3.1.0.4.3).
  *
- * Any query but exactly one complete identifier is refused before it is sent: HAPI 8.8 answers 200 to
- * `DELETE Patient?identifier=` and deletes an unrelated patient. Before you delete, look whether the server honours
- * the query at all: see hapi-sync-simple-bot.
+ * Any query but exactly one complete identifier is refused before it is sent: HAPI 8.8 answers 200
+ * to `DELETE Patient?identifier=` and deletes an unrelated patient. Before you delete, look whether
+ * the server honours the query at all: see hapi-sync-simple-bot.
  *
  * @param baseUrl - The FHIR server, e.g. `https://hapi.example.org/fhir`.
  * @param resourceType - E.g. `Patient`.
- * @param conditionalQuery - URL query syntax, as `identifierQuery` makes it; parsed here and encoded again.
+ * @param conditionalQuery - URL query syntax, as `identifierQuery` makes it; parsed here and
+ *   encoded again.
  * @param method - GET, PUT, PATCH or DELETE.
- * @param resource - The body. For PUT it must carry the identifier, or the next PUT would create a second one.
+ * @param resource - The body. For PUT it must carry the identifier, or the next PUT would create a
+ *   second one.
  * @param headers - Added to the FHIR headers.
  * @returns The answer's JSON body, or undefined if there was none.
- * @throws Error for a query, a type or a body that is refused; RequestFailure, as makeExternalRequest.
- * @example await makeConditionalFhirRequest(baseUrl, 'Patient', identifierQuery(system, id), HTTP_VERBS.PUT, patient);
+ * @throws Error for a query, a type or a body that is refused; RequestFailure, as
+ *   makeExternalRequest.
+ * @example await makeConditionalFhirRequest(baseUrl, 'Patient', identifierQuery(system, id),
+ *   HTTP_VERBS.PUT, patient);
  */
 export async function makeConditionalFhirRequest<T = unknown>(
   baseUrl: string,
@@ -124,15 +132,18 @@ function hasIdentifier(
 /**
  * Logs one line about a request: the operation, the resource's id, the outcome, and numbers.
  *
- * Medplum keeps the log of a bot in AuditEvents, so nothing about a patient belongs in it: of an error only status and
- * codes are logged, because servers repeat patient data in their messages.
+ * Medplum keeps the log of a bot in AuditEvents, so nothing about a patient belongs in it: of an
+ * error only status and codes are logged, because servers repeat patient data in their messages.
  *
- * @param operation - What was done, in your words, e.g. `PUT Patient` or `External sync PUT`. It is logged as it is.
+ * @param operation - What was done, in your words, e.g. `PUT Patient` or `External sync PUT`. It is
+ *   logged as it is.
  * @param resourceId - The resource's id; anything that is not a FHIR id is logged as `?`.
  * @param success - Whether it was carried out.
  * @param error - What went wrong; see describeError.
- * @param details - Numbers and versions for the line, e.g. `{ status: 200, version: '3', attempt: 1, ms: 45 }`.
- * @example logExternalRequest('PUT Patient', id, false, error, { ms: 45 }) // PUT Patient/… failed: HTTP 412 ms=45
+ * @param details - Numbers and versions for the line, e.g.
+ *   `{ status: 200, version: '3', attempt: 1, ms: 45 }`.
+ * @example logExternalRequest('PUT Patient', id, false, error, { ms: 45 }) // PUT Patient/… failed:
+ *   HTTP 412 ms=45
  */
 export function logExternalRequest(
   operation: string,
@@ -150,7 +161,8 @@ export function logExternalRequest(
     (name) => ` ${name}=${details[name]}`,
   );
   const outcome = success ? 'ok' : `failed: ${describeError(error)}`;
-  console.log(`${words}${endsWithType ? '/' : ' '}${id} ${outcome}${numbers.join('')}`); // vmcontext has console.log only
+  // vmcontext has console.log only
+  console.log(`${words}${endsWithType ? '/' : ' '}${id} ${outcome}${numbers.join('')}`);
 }
 
 const LOGGED_DETAILS = ['status', 'version', 'attempt', 'leftOut', 'ms'] as const;

@@ -1,4 +1,5 @@
-// One HTTP request to another system: with a deadline and a size limit; its errors hold no patient data.
+// One HTTP request to another system: with a deadline and a size limit; its errors hold no patient
+// data.
 import { OperationOutcomeError } from '@medplum/core';
 import type { OperationOutcomeIssue } from '@medplum/fhirtypes';
 import { Buffer } from 'node:buffer';
@@ -14,19 +15,26 @@ export const HTTP_VERBS = {
 } as const;
 export type HTTP_VERBS = (typeof HTTP_VERBS)[keyof typeof HTTP_VERBS];
 
-/** No answer may be longer than this, in bytes, after decompression: a bot shares its memory with the whole server. */
+/**
+ * No answer may be longer than this, in bytes, after decompression: a bot shares its memory with
+ * the whole server.
+ */
 const MAX_BODY_BYTES = 10 * 1024 * 1024;
 
 /** What the other system answered with a 2xx status. */
 export interface ExternalResponse<T> {
   status: number;
-  /** The parsed JSON body; undefined if there was none, or if it was not JSON (a proxy's HTML page). */
+  /**
+   * The parsed JSON body; undefined if there was none, or if it was not JSON (a proxy's HTML page).
+   */
   body: T | undefined;
   /** Whether the answer had no body at all. */
   isEmpty: boolean;
   /** The version in the ETag, without `W/"…"`; undefined without an ETag. */
   version: string | undefined;
-  /** `Content-Location` or `Location`, e.g. `https://hapi.example.org/fhir/Patient/1/_history/2`. */
+  /**
+   * `Content-Location` or `Location`, e.g. `https://hapi.example.org/fhir/Patient/1/_history/2`.
+   */
   location: string | undefined;
 }
 
@@ -36,17 +44,25 @@ interface FailureDetails {
   method: HTTP_VERBS;
   /** The FHIR type in the URL, or the host's name if there is none. */
   resourceType: string;
-  /** The server's issue codes, HAPI's error numbers, an OAuth error code, or the network error's code. */
+  /**
+   * The server's issue codes, HAPI's error numbers, an OAuth error code, or the network error's
+   * code.
+   */
   codes: string[];
   /** The `Retry-After` header. */
   retryAfter: string | null;
-  /** Whether the body was a FHIR OperationOutcome, so that a FHIR server answered and not a proxy. */
+  /**
+   * Whether the body was a FHIR OperationOutcome, so that a FHIR server answered and not a proxy.
+   */
   isFhir: boolean;
   /** The `Location` header: HAPI names the version of a deleted resource there. */
   location: string | undefined;
 }
 
-/** A request that failed. Neither its message nor its fields hold anything about a patient, so that it may be logged. */
+/**
+ * A request that failed. Neither its message nor its fields hold anything about a patient, so that
+ * it may be logged.
+ */
 export class RequestFailure extends OperationOutcomeError implements FailureDetails {
   readonly status: number;
   readonly method: HTTP_VERBS;
@@ -96,15 +112,15 @@ export function isTransient(status: number): boolean {
 /**
  * Sends one request, once.
  *
- * @param url - An https address; http only to this machine or a private name, so that no patient crosses a public
- *   network in clear text.
+ * @param url - An https address; http only to this machine or a private name, so that no patient
+ *   crosses a public network in clear text.
  * @param method - GET, POST, PUT, PATCH or DELETE.
  * @param body - A resource (sent as FHIR JSON), or text that is sent as it is.
  * @param headers - Added to the FHIR headers; they replace those of the same name.
  * @param timeoutMs - The time for the whole request, in milliseconds.
  * @returns Status, body, version and location of a 2xx answer.
- * @throws RequestFailure for any other status, for no answer in time, for a network error, and for a body of more than
- *   10 MB (code `too-large`).
+ * @throws RequestFailure for any other status, for no answer in time, for a network error, and for
+ *   a body of more than 10 MB (code `too-large`).
  */
 export async function sendRequest<T = unknown>(
   url: string,
@@ -125,7 +141,8 @@ export async function sendRequest<T = unknown>(
           ...headers,
         },
         body: textOf(body),
-        redirect: 'manual', // a redirect must not carry a token or a patient to an address that was not configured
+        // a redirect must not carry a token or a patient to an address that was not configured
+        redirect: 'manual',
         signal,
       });
       const text = await readText(response);
@@ -174,9 +191,13 @@ function textOf(body: unknown): string | undefined {
   return typeof body === 'string' ? body : JSON.stringify(body);
 }
 
-/** Reads a body piece by piece, and stops at the limit: `response.text()` would first read all of it into memory. */
+/**
+ * Reads a body piece by piece, and stops at the limit: `response.text()` would first read all of it
+ * into memory.
+ */
 async function readText(response: Response): Promise<string> {
-  // Node's fetch has a web stream, node-fetch (vmcontext) a Node stream; both can be iterated. A mock may have neither.
+  // Node's fetch has a web stream, node-fetch (vmcontext) a Node stream; both can be iterated. A
+  // mock may have neither.
   const stream = response.body as AsyncIterable<Uint8Array> | null | undefined;
   if (!stream?.[Symbol.asyncIterator]) {
     return response.text();
@@ -199,7 +220,10 @@ function isOperationOutcome(body: unknown): boolean {
   );
 }
 
-/** The codes of an OperationOutcome or of an OAuth error. Texts are left out: HAPI's diagnostics repeat patient data. */
+/**
+ * The codes of an OperationOutcome or of an OAuth error. Texts are left out: HAPI's diagnostics
+ * repeat patient data.
+ */
 function serverCodes(body: unknown): string[] {
   const { issue, error } = Object(body) as { issue?: unknown; error?: unknown };
   const issues = (Array.isArray(issue) ? issue : []) as ({
@@ -218,7 +242,10 @@ function serverCodes(body: unknown): string[] {
   );
 }
 
-/** The network error's code alone: node-fetch, which vmcontext has, writes the whole URL into its message. */
+/**
+ * The network error's code alone: node-fetch, which vmcontext has, writes the whole URL into its
+ * message.
+ */
 function networkCodes(error: unknown): string[] {
   const { code, cause } = (error ?? {}) as { code?: string; cause?: { code?: string } };
   return [cause?.code ?? code ?? ''].filter((text) => /^[A-Z_]{3,40}$|^too-large$/.test(text));
@@ -242,7 +269,10 @@ function resourceTypeOf(url: URL): string {
   );
 }
 
-/** Loopback, private addresses (RFC 1918), names without a dot (a container's), and names that no public DNS knows. */
+/**
+ * Loopback, private addresses (RFC 1918), names without a dot (a container's), and names that no
+ * public DNS knows.
+ */
 const PRIVATE_HOST =
   /^([^.:]+|.+\.(local|localhost|internal|lan)|(127|10|192\.168|172\.(1[6-9]|2\d|3[01]))\.[\d.]+|\[::1\])$/;
 

@@ -15,11 +15,12 @@ export const clock = {
 /**
  * How long to wait before the next attempt.
  *
- * The server's Retry-After comes first. Otherwise a random time under a limit that doubles ("full jitter"), so that
- * bots that failed at the same time do not retry at the same time.
+ * The server's Retry-After comes first. Otherwise a random time under a limit that doubles ("full
+ * jitter"), so that bots that failed at the same time do not retry at the same time.
  *
  * @param attempt - The attempt that has just failed: 1, 2, 3 …
- * @param retryAfter - The answer's `Retry-After` header: seconds, or an HTTP date (RFC 9110, 10.2.3).
+ * @param retryAfter - The answer's `Retry-After` header: seconds, or an HTTP date (RFC 9110,
+ *   10.2.3).
  * @returns Milliseconds.
  * @example retryDelay(1, '2') // 2000 to 2200
  */
@@ -43,11 +44,14 @@ function parseRetryAfter(value: string | null | undefined): number | undefined {
  * Runs `attempt` until it succeeds, fails for good, or the next try would begin after the deadline.
  *
  * @param attempt - The work; gets the number of the attempt, from 1.
- * @param deadline - When to give up: milliseconds since 1970, as `clock.now()` counts. Keep it well inside Bot.timeout.
- * @param delayFor - Milliseconds to wait after this error, or undefined when another try cannot help.
+ * @param deadline - When to give up: milliseconds since 1970, as `clock.now()` counts. Keep it well
+ *   inside Bot.timeout.
+ * @param delayFor - Milliseconds to wait after this error, or undefined when another try cannot
+ *   help.
  * @returns What the first successful attempt returned.
  * @throws The last attempt's error.
- * @example await retry(() => readSomething(), clock.now() + 5_000, (error, attempt) => retryDelay(attempt));
+ * @example await retry(() => readSomething(), clock.now() + 5_000, (error, attempt) =>
+ *   retryDelay(attempt));
  */
 export async function retry<T>(
   attempt: (attempt: number) => Promise<T>,

@@ -9,7 +9,8 @@ export type Secrets = BotEvent['secrets'];
  *
  * @param secrets - `event.secrets`.
  * @param name - The secret's name, e.g. `HAPI_BEARER_TOKEN`.
- * @returns Its value as text (an integer or boolean secret too); undefined when it is not set or empty.
+ * @returns Its value as text (an integer or boolean secret too); undefined when it is not set or
+ *   empty.
  * @example const token = optionalSecret(event.secrets, 'HAPI_BEARER_TOKEN');
  */
 export function optionalSecret(secrets: Secrets, name: string): string | undefined {

@@ -1,4 +1,5 @@
-// What commands ask a local Medplum that another command started. Only for its admin: the answers hold tokens and events.
+// What commands ask a local Medplum that another command started. Only for its admin: the answers
+// hold tokens and events.
 import type { WithId } from '@medplum/core';
 import type { Bot } from '@medplum/fhirtypes';
 import type { Context, Hono } from 'hono';

@@ -6,7 +6,8 @@ import useCompileCache from '../bin/compile-cache.cjs';
 import { UserError } from './terminal/user-error.ts';
 
 /**
- * Runs the command line that this process was started with, prints an error in one line and sets the exit code.
+ * Runs the command line that this process was started with, prints an error in one line and sets
+ * the exit code.
  *
  * @param create - returns the program; errors while it is loaded are reported like its own
  */
@@ -92,7 +93,8 @@ function errorLabel(): string {
 }
 
 /**
- * `npm run plan --json` (without the two dashes before the flag) gives the flag to npm, and the command never sees it.
+ * `npm run plan --json` (without the two dashes before the flag) gives the flag to npm, and the
+ * command never sees it.
  *
  * @throws UserError that names the flag
  */
@@ -109,7 +111,10 @@ function refuseFlagsKeptByNpm(command: Command): void {
   }
 }
 
-/** npm tells a script which flags npm itself took, in variables named npm_config_… (empty or "false": not set). */
+/**
+ * npm tells a script which flags npm itself took, in variables named npm_config_… (empty or
+ * "false": not set).
+ */
 function isKeptByNpm(option: Option): boolean {
   const variable = `npm_config_${option.long?.slice(2).replaceAll('-', '_')}`;
   return !['', 'false'].includes(process.env[variable] ?? '');
@@ -134,7 +139,10 @@ function givenFlags(): string[] {
   return process.argv.map((argument) => argument.split('=')[0] ?? '');
 }
 
-/** Parser of an option that may be given several times: `.option('--fault <fault>', '…', collect, [])`. */
+/**
+ * Parser of an option that may be given several times:
+ * `.option('--fault <fault>', '…', collect, [])`.
+ */
 export function collect(value: string, previous: string[]): string[] {
   return [...previous, value];
 }

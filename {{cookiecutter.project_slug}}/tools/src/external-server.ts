@@ -1,4 +1,5 @@
-// The local FHIR server comes with the sync examples (tools/src/fhir-server). Everything else asks here whether it is there.
+// The local FHIR server comes with the sync examples (tools/src/fhir-server). Everything else asks
+// here whether it is there.
 import type { Resource } from '@medplum/fhirtypes';
 import { existsSync } from 'node:fs';
 

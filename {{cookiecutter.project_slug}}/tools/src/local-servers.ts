@@ -1,4 +1,5 @@
-// The servers of `npm run dev`, `local` and `demo`: a Medplum, and a FHIR server where the sync examples need one.
+// The servers of `npm run dev`, `local` and `demo`: a Medplum, and a FHIR server where the sync
+// examples need one.
 import { MedplumClient } from '@medplum/core';
 import type { Bundle, Resource } from '@medplum/fhirtypes';
 import type { Command } from 'commander';
@@ -137,8 +138,8 @@ export interface ServerOptions extends TypedMedplumOptions {
 }
 
 /**
- * Adds `--port`, `--seed`, the options of the local Medplum and, where this repository has a local FHIR server,
- * `--fhir-port` and `--fault`.
+ * Adds `--port`, `--seed`, the options of the local Medplum and, where this repository has a local
+ * FHIR server, `--fhir-port` and `--fault`.
  */
 export function addServerOptions(command: Command): Command {
   command

@@ -1,4 +1,5 @@
-// Brings the bots of an existing repository into this one: what is written, and what is left to do for each bot.
+// Brings the bots of an existing repository into this one: what is written, and what is left to do
+// for each bot.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
@@ -249,7 +250,8 @@ function validName(name: string): string {
 }
 
 /**
- * Writes what planAdoption found. Nothing that exists is overwritten; medplum.config.json is added to.
+ * Writes what planAdoption found. Nothing that exists is overwritten; medplum.config.json is added
+ * to.
  *
  * @param adoption - of planAdoption
  * @param root - the folder of this repository

@@ -1,5 +1,5 @@
-// Where each file of an adopted repository goes: bots to src/bots, what several of them import to src/shared, tests beside
-// their sources or to tests/.
+// Where each file of an adopted repository goes: bots to src/bots, what several of them import to
+// src/shared, tests beside their sources or to tests/.
 import { posix } from 'node:path';
 import { TEST } from './source-repository.ts';
 import type { SourceRepository } from './source-repository.ts';

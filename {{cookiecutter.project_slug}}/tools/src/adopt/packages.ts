@@ -77,8 +77,8 @@ function importedPackages(repository: SourceRepository, files: Iterable<string>)
 }
 
 /**
- * Packages of Medplum fit together in one version only: that of @medplum/core here. What the bot layer has without the
- * repository naming it comes in the version of the bot layer.
+ * Packages of Medplum fit together in one version only: that of @medplum/core here. What the bot
+ * layer has without the repository naming it comes in the version of the bot layer.
  */
 function versionFor(
   name: string,

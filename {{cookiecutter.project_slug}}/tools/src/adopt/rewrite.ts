@@ -1,4 +1,5 @@
-// The text of an adopted file, as it has to be here: its imports, its tests' functions, its handler.
+// The text of an adopted file, as it has to be here: its imports, its tests' functions, its
+// handler.
 import { posix } from 'node:path';
 import type { Layout } from './layout.ts';
 import { TEST } from './source-repository.ts';
@@ -47,7 +48,10 @@ function relativeImport(from: string, to: string): string {
   return path.startsWith('.') ? path : `./${path}`;
 }
 
-/** What the configuration of the adopted repository runs before each test file, the file imports itself. */
+/**
+ * What the configuration of the adopted repository runs before each test file, the file imports
+ * itself.
+ */
 function withSetup(text: string, place: string, { setup, moved }: Layout): string {
   const lines = setup.map((file) => `import '${relativeImport(place, moved.get(file)!)}';\n`);
   return lines.join('') + text;

@@ -67,7 +67,10 @@ export class SourceRepository {
     return this.#known.has(file);
   }
 
-  /** @returns its bots: first those of its medplum.config.json, then other files that export a handler */
+  /**
+   * @returns its bots: first those of its medplum.config.json, then other files that export a
+   *   handler
+   */
   bots(): SourceBot[] {
     const configured = this.#configuredBots();
     const sources = new Set(configured.map(({ source }) => source));
@@ -133,7 +136,9 @@ export class SourceRepository {
     return [...written, compiled].find((candidate) => this.has(candidate));
   }
 
-  /** @returns the `setupFiles` of its vitest configuration, which run before each of its test files */
+  /**
+   * @returns the `setupFiles` of its vitest configuration, which run before each of its test files
+   */
   setupFiles(): string[] {
     const configs = this.files.filter((file) => /^vite(st)?\.config\.[cm]?[jt]s$/.test(file));
     return configs.flatMap((file) => {
@@ -206,7 +211,10 @@ function isBot(text: string): boolean {
 /** File and folder names that say nothing about a bot. */
 const GENERAL_NAMES = ['index', 'bot', 'handler', 'main', 'src', 'bots', 'lib', '.'];
 
-/** `src/bots/lab/index.ts` -> `lab`, `reports/src/bot.mts` -> `reports`, `src/hello-patient.ts` -> `hello-patient` */
+/**
+ * `src/bots/lab/index.ts` -> `lab`, `reports/src/bot.mts` -> `reports`, `src/hello-patient.ts` ->
+ * `hello-patient`
+ */
 function nameFor(source: string): string {
   const stem = source.replace(/\.[cm]?ts$/, '');
   const parts = stem.split('/').toReversed();

@@ -1,5 +1,5 @@
-// Bundles bots with a given call of esbuild, checks the bundles, and writes dist/manifest.json. An error of one bot stops
-// that bot only.
+// Bundles bots with a given call of esbuild, checks the bundles, and writes dist/manifest.json. An
+// error of one bot stops that bot only.
 import type { BuildFailure, BuildResult, Message } from 'esbuild';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -132,7 +132,10 @@ interface GroupResult {
   findings: Finding[];
 }
 
-/** All bots of a runtime in one call, which reads what they share once. If that fails, each bot alone. */
+/**
+ * All bots of a runtime in one call, which reads what they share once. If that fails, each bot
+ * alone.
+ */
 async function buildGroup(
   bots: readonly BotConfig[],
   runtime: RuntimeVersion,

@@ -1,9 +1,11 @@
-// Which exports of src/shared a bundle carries. Apart from shared-exports.ts, so that a build need not load the runtimes.
+// Which exports of src/shared a bundle carries. Apart from shared-exports.ts, so that a build need
+// not load the runtimes.
 import { sourceFinder } from '../runtime/source-maps.ts';
 import type { SharedExport } from './shared-exports.ts';
 
 /**
- * Which exports are in a bundle, read from its source map: tree shaking leaves no line of the others.
+ * Which exports are in a bundle, read from its source map: tree shaking leaves no line of the
+ * others.
  *
  * @param code - the bundle, not minified
  * @param map - its source map

@@ -1,5 +1,5 @@
-// The finished bundle of a bot, checked for what its runtime lacks. What lint cannot see is in here too: npm packages,
-// and only the code that the bundler kept.
+// The finished bundle of a bot, checked for what its runtime lacks. What lint cannot see is in here
+// too: npm packages, and only the code that the bundler kept.
 import { readFileSync } from 'node:fs';
 import type { RuntimeVersion } from '../config/config.ts';
 import type { SourcePlace } from '../runtime/source-maps.ts';
@@ -32,8 +32,8 @@ const FOLDER_NAMES = ['__dirname', '__filename'];
 
 /**
  * @param bundle - that esbuild wrote
- * @returns what would fail on one of its runtimes: an error in the repository's own code, a warning in a package, where
- *   nothing tells whether the bot reaches it
+ * @returns what would fail on one of its runtimes: an error in the repository's own code, a warning
+ *   in a package, where nothing tells whether the bot reaches it
  */
 export async function checkBundle(bundle: Bundle): Promise<Finding[]> {
   const onVmcontext = bundle.runtimes.includes('vmcontext');
@@ -87,7 +87,8 @@ function readSource(file: string): string {
     } catch {
       text = '';
     }
-    // A file of a package stays as it is; one of the repository may change while `npm run dev` runs.
+    // A file of a package stays as it is; one of the repository may change while `npm run dev`
+    // runs.
     if (file.includes('node_modules/')) {
       sources.set(file, text);
     }

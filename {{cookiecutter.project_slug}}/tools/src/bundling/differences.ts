@@ -16,7 +16,8 @@ export interface Difference {
 /**
  * @param before - manifest of minified bundles
  * @param after - the same, later
- * @returns the bots whose bundles differ; those with an `after` are the ones that a deployment would deploy again
+ * @returns the bots whose bundles differ; those with an `after` are the ones that a deployment
+ *   would deploy again
  */
 export function differences(before: Manifest, after: Manifest): Difference[] {
   const names = new Set([...Object.keys(before.bots), ...Object.keys(after.bots)]);
@@ -80,8 +81,8 @@ function versions(packages: BundleInfo['packages']): Map<string, string> {
 }
 
 /**
- * Builds an earlier state of the repository, with the packages of its own package-lock.json: those that are installed,
- * if the two lock files are the same, or else what `npm ci` installs.
+ * Builds an earlier state of the repository, with the packages of its own package-lock.json: those
+ * that are installed, if the two lock files are the same, or else what `npm ci` installs.
  *
  * @param ref - branch, tag or commit
  * @param folder - to build it in

@@ -4,7 +4,10 @@ export type Severity = 'error' | 'warning';
 
 export interface Finding {
   severity: Severity;
-  /** Findings of one kind are shown together: a rule of the linter, a code of TypeScript, or a name of ours. */
+  /**
+   * Findings of one kind are shown together: a rule of the linter, a code of TypeScript, or a name
+   * of ours.
+   */
   kind: string;
   /** What is wrong and what helps, in one line, without the place. */
   message: string;
@@ -67,7 +70,10 @@ export function mergeFindings(findings: readonly Finding[]): Finding[] {
   return [...merged.values()];
 }
 
-/** @returns the same without what the type checker says about an import that the bundler has reported too */
+/**
+ * @returns the same without what the type checker says about an import that the bundler has
+ *   reported too
+ */
 export function withoutRepeats(findings: readonly Finding[]): Finding[] {
   const missing = new Set(
     findings

@@ -19,7 +19,8 @@ export interface FreeName {
 const MARK = '__free_name_';
 
 /**
- * esbuild replaces a name by its `define` only where no scope defines it, so what comes out marked is free.
+ * esbuild replaces a name by its `define` only where no scope defines it, so what comes out marked
+ * is free.
  *
  * @param code - of a bundle
  * @param names - to look for

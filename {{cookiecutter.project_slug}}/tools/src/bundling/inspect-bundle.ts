@@ -75,7 +75,8 @@ function sha256(data: Uint8Array): string {
  * @param code - of the bundle
  * @param inputs - the files in it
  * @param allBots - to find another bot among the files
- * @returns errors for a bundle without handler or over its size, a warning for another bot's handler in it
+ * @returns errors for a bundle without handler or over its size, a warning for another bot's
+ *   handler in it
  */
 export function checkContents(
   bot: BotConfig,

@@ -1,4 +1,5 @@
-// Rules of the linter that depend on the bots: what vmcontext lacks is pointed out in the files that run there.
+// Rules of the linter that depend on the bots: what vmcontext lacks is pointed out in the files
+// that run there.
 import { existsSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { OxlintOverride } from 'oxlint';
@@ -12,7 +13,8 @@ const ENDINGS = ['', '.ts', '.mts', '.cts', '/index.ts'];
 
 /**
  * @param root - the repository's folder
- * @returns whether every warning is an error; false where the configuration cannot be read, which the build reports
+ * @returns whether every warning is an error; false where the configuration cannot be read, which
+ *   the build reports
  */
 export function isStrict(root: string = process.cwd()): boolean {
   return readConfig(root)?.strictness === 'strict';
@@ -20,7 +22,8 @@ export function isStrict(root: string = process.cwd()): boolean {
 
 /**
  * @param root - the repository's folder
- * @returns overrides for the bots that run on vmcontext, and for what they import; none if no bot does
+ * @returns overrides for the bots that run on vmcontext, and for what they import; none if no bot
+ *   does
  */
 export function vmcontextOverrides(root: string = process.cwd()): OxlintOverride[] {
   const bots = readConfig(root)?.bots ?? [];

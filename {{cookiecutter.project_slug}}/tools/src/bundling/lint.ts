@@ -15,7 +15,10 @@ interface Diagnostic {
   labels: { span: { line: number; column: number } }[];
 }
 
-/** Rules about what vmcontext lacks. In a build the finished bundle is checked instead, which knows more. */
+/**
+ * Rules about what vmcontext lacks. In a build the finished bundle is checked instead, which knows
+ * more.
+ */
 const CHECKED_IN_BUNDLE = ['no-restricted-globals', 'no-restricted-properties'];
 
 /** A package without types fails nothing. */

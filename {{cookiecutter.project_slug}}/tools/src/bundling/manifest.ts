@@ -16,7 +16,9 @@ export interface BundleInfo {
   sha256: string;
   /** Bytes of the bot's own code in the bundle: its file, and helpers in src/bots. */
   own: number;
-  /** Modules of src outside src/bots in it: bytes in the bundle, and the hash of their source text. */
+  /**
+   * Modules of src outside src/bots in it: bytes in the bundle, and the hash of their source text.
+   */
   shared: Record<string, { bytes: number; sha256: string }>;
   /** npm packages in it, by `name@version`: bytes in the bundle. */
   packages: Record<string, { bytes: number }>;

@@ -13,13 +13,17 @@ export interface SharedExport {
   last: number;
   /** The JSDoc before it, or nothing. */
   comment: string;
-  /** Of a function: its parameters (undefined where one is taken apart in its place), and if it returns anything. */
+  /**
+   * Of a function: its parameters (undefined where one is taken apart in its place), and if it
+   * returns anything.
+   */
   function?: { parameters: (string | undefined)[]; returns: boolean };
 }
 
 /**
  * @param root - the repository's folder
- * @returns functions, constants and classes that src/shared exports, by file and line; not what is passed on
+ * @returns functions, constants and classes that src/shared exports, by file and line; not what is
+ *   passed on
  */
 export function sharedExports(root: string = process.cwd()): SharedExport[] {
   const files = globSync('src/shared/**/*.ts', { cwd: root }).map((file) =>

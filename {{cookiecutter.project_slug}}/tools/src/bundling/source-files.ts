@@ -9,7 +9,8 @@ const HANDLER =
   /^\s*export\s+(?:async\s+)?function\s*\*?\s*handler\b|^\s*export\s+(?:const|let|var)\s+handler\b|^\s*export\s*\{[^}]*\bhandler\b[^}]*\}/m;
 
 /**
- * The TypeScript files of src/bots that could be bots: no tests, no declarations, nothing that an editor left there.
+ * The TypeScript files of src/bots that could be bots: no tests, no declarations, nothing that an
+ * editor left there.
  *
  * @param root - the repository's folder
  * @returns paths from there, with slashes, sorted
@@ -29,8 +30,8 @@ export function exportsHandler(text: string): boolean {
 }
 
 /**
- * A bot without its file, and a file with a handler that is not a bot of the configuration. Other files in src/bots are
- * helpers of the bots next to them.
+ * A bot without its file, and a file with a handler that is not a bot of the configuration. Other
+ * files in src/bots are helpers of the bots next to them.
  *
  * @param bots - of medplum.config.json
  * @param root - the repository's folder

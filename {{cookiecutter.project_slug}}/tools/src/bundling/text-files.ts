@@ -1,4 +1,5 @@
-// Files that a bot may import as text: import letter from './letter.html'. The build and the tests load them alike.
+// Files that a bot may import as text: import letter from './letter.html'. The build and the tests
+// load them alike.
 import type { Loader } from 'esbuild';
 import { readFileSync } from 'node:fs';
 

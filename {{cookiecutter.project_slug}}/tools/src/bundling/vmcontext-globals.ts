@@ -1,5 +1,5 @@
-// What Node has as globals and a bot on vmcontext does not, and what to write instead. The linter and the check of the
-// finished bundle use the same table.
+// What Node has as globals and a bot on vmcontext does not, and what to write instead. The linter
+// and the check of the finished bundle use the same table.
 
 const TIMERS = "import { setTimeout } from 'node:timers/promises'";
 const ABORT = "import { transferableAbortController } from 'node:util'";
@@ -46,7 +46,9 @@ export const VMCONTEXT_LACKS: Readonly<Record<string, string>> = {
   __filename: FOLDER,
 };
 
-/** Methods of console other than `log`: before Medplum 5.1.28 they throw, and hide the real error. */
+/**
+ * Methods of console other than `log`: before Medplum 5.1.28 they throw, and hide the real error.
+ */
 export const CONSOLE_METHODS: readonly string[] = [
   'error',
   'warn',
@@ -66,7 +68,10 @@ export const CONSOLE_METHODS: readonly string[] = [
 export const CONSOLE_HINT =
   'use console.log: before Medplum 5.1.28 vmcontext has nothing else of console, and the call throws';
 
-/** Classes whose `instanceof` is false for errors that Medplum and Node throw: they come from another realm. */
+/**
+ * Classes whose `instanceof` is false for errors that Medplum and Node throw: they come from
+ * another realm.
+ */
 export const ERROR_CLASSES: readonly string[] = [
   'Error',
   'TypeError',
@@ -79,7 +84,7 @@ export const INSTANCEOF_HINT =
   'compare error.name, or test "message" in error: on vmcontext an error of Medplum or Node is no instance of your Error';
 
 /**
- * Packages that use such a global only in parts that a bot does not reach, so that a warning would be wrong.
- * `zod`: base64 and File schemas. `papaparse`: workers and downloads of a browser.
+ * Packages that use such a global only in parts that a bot does not reach, so that a warning would
+ * be wrong. `zod`: base64 and File schemas. `papaparse`: workers and downloads of a browser.
  */
 export const HARMLESS_PACKAGES: ReadonlySet<string> = new Set(['zod', 'papaparse']);

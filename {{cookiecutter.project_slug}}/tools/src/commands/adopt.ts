@@ -1,4 +1,5 @@
-// `npx medplum-bots adopt <folder or git address>`: brings the bots of an existing repository into this one.
+// `npx medplum-bots adopt <folder or git address>`: brings the bots of an existing repository into
+// this one.
 import { Command } from 'commander';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -116,7 +117,10 @@ function installPackages(adoption: Adoption): void {
   }
 }
 
-/** `import { Patient }` of a type becomes `import type`, which bundlers and compilers understand alike. */
+/**
+ * `import { Patient }` of a type becomes `import type`, which bundlers and compilers understand
+ * alike.
+ */
 function writeTypeImports({ files }: Adoption): void {
   const written = files
     .filter(({ path, state }) => state === 'new' && /\.[cm]?ts$/.test(path))

@@ -1,4 +1,5 @@
-// `npm run analyze`: what is in each bundle, which shared code no bot uses, and what a change does to the bundles.
+// `npm run analyze`: what is in each bundle, which shared code no bot uses, and what a change does
+// to the bundles.
 import { Command } from 'commander';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-// `npm run bot -- <name> --event tests/events/<event>.json`: builds one bot and runs it on one event, as the deployed bot.
+// `npm run bot -- <name> --event tests/events/<event>.json`: builds one bot and runs it on one
+// event, as the deployed bot.
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import inspector from 'node:inspector';
@@ -168,7 +169,10 @@ function createJob(bot: BotConfig, event: TriedEvent, medplum: TriedMedplum): Bo
   };
 }
 
-/** In a thread, as on the local server; in this one where a debugger is attached, which may stop for long. */
+/**
+ * In a thread, as on the local server; in this one where a debugger is attached, which may stop for
+ * long.
+ */
 async function runInProcess(job: BotJob): Promise<BotRunResult> {
   if (inspector.url()) {
     for (const name of Object.keys(process.env)) {

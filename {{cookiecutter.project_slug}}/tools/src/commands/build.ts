@@ -1,5 +1,5 @@
-// `npm run build`: lints and type checks the code, and bundles in the meantime. A bot with an error is left out of dist/;
-// the others are there, and the exit code is 1.
+// `npm run build`: lints and type checks the code, and bundles in the meantime. A bot with an error
+// is left out of dist/; the others are there, and the exit code is 1.
 import { Command } from 'commander';
 import { rmSync } from 'node:fs';
 import type { BuiltBots } from '../bundling/bundle-bots.ts';

@@ -1,4 +1,5 @@
-// `npm run demo`: tells the whole story once. Exit 0 only if the external server ended as it should.
+// `npm run demo`: tells the whole story once. Exit 0 only if the external server ended as it
+// should.
 import { MedplumClient } from '@medplum/core';
 import type { Patient } from '@medplum/fhirtypes';
 import { existsSync } from 'node:fs';
@@ -117,7 +118,10 @@ async function act(
   return medplum.updateResource({ ...patient, birthDate: '1820-05-12' });
 }
 
-/** @returns whether, in time, a bot ran (if one listens) without failing, and the external server shows who it has to */
+/**
+ * @returns whether, in time, a bot ran (if one listens) without failing, and the external server
+ *   shows who it has to
+ */
 async function wait(
   { fhir }: LocalServers,
   runs: Run[],

@@ -1,4 +1,5 @@
-// `npm run dev`: local servers with all bots deployed, and each deployed again as soon as its bundle changes.
+// `npm run dev`: local servers with all bots deployed, and each deployed again as soon as its
+// bundle changes.
 import { Command } from 'commander';
 import { describeKeys, listenToKeys, openInBrowser } from '../dev/keys.ts';
 import type { Key } from '../dev/keys.ts';

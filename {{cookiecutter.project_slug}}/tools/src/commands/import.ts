@@ -1,4 +1,5 @@
-// `npm run import -- <name or id>`: adopts a bot that exists on the server. What it runs stays as it is.
+// `npm run import -- <name or id>`: adopts a bot that exists on the server. What it runs stays as
+// it is.
 import { Command } from 'commander';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { CONFIG_FILE, loadConfig, parseConfig } from '../config/config.ts';

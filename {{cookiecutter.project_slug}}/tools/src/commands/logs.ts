@@ -1,4 +1,5 @@
-// `npm run logs -- [bot]`: the runs of deployed bots, with stack traces that point into the sources.
+// `npm run logs -- [bot]`: the runs of deployed bots, with stack traces that point into the
+// sources.
 import { Command } from 'commander';
 import { readLogs } from '../deploy/logs.ts';
 import type { LogEntry, LogOptions } from '../deploy/logs.ts';

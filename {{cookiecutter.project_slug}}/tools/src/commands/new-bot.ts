@@ -1,4 +1,5 @@
-// `npm run new:bot -- <name>`: writes a bot, its test, sample events, and its entry in medplum.config.json.
+// `npm run new:bot -- <name>`: writes a bot, its test, sample events, and its entry in
+// medplum.config.json.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
@@ -58,7 +59,8 @@ async function newBot(name: string | undefined, options: NewBotOptions): Promise
     writeFileSync(file, await format(text, { ...(await resolveConfig(file)), filepath: file }));
     console.log(`  ${file}`);
   }
-  // When it runs: npm may have taken --on for itself without a trace, if its two dashes were left out.
+  // When it runs: npm may have taken --on for itself without a trace, if its two dashes were left
+  // out.
   console.log(`\n${bold(summary)} Next: write what it does, then npm run build && npm test`);
 }
 

@@ -1,4 +1,5 @@
-// `npm run plan`: what a deployment would do, and why. Exit code 0: nothing, 2: changes, 1: an error.
+// `npm run plan`: what a deployment would do, and why. Exit code 0: nothing, 2: changes, 1: an
+// error.
 import { Command } from 'commander';
 import { UserError } from '../terminal/user-error.ts';
 

@@ -1,4 +1,5 @@
-// `npm run rollback -- <bot>`: puts an earlier version of a bot back, and holds it there until it is released.
+// `npm run rollback -- <bot>`: puts an earlier version of a bot back, and holds it there until it
+// is released.
 import { Command } from 'commander';
 import { loadConfig } from '../config/config.ts';
 import { commandFor, readEnvironment } from '../config/environment.ts';

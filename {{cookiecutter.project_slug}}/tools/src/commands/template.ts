@@ -1,4 +1,5 @@
-// `npm run template -- status`: shows what became of the template's files, and whether there is a newer version.
+// `npm run template -- status`: shows what became of the template's files, and whether there is a
+// newer version.
 import { Command } from 'commander';
 import { bold } from '../terminal/output.ts';
 import {

@@ -2,8 +2,9 @@
 import type { ExternalPackage, RuntimeVersion } from './config.ts';
 
 /**
- * The dependencies of @medplum/bot-layer 5.1.10, the newest on npm, by name (the same names as in Medplum 5.1.26). Build,
- * tests and the sandbox all use this list. Packages of Medplum have the version of the server.
+ * The dependencies of @medplum/bot-layer 5.1.10, the newest on npm, by name (the same names as in
+ * Medplum 5.1.26). Build, tests and the sandbox all use this list. Packages of Medplum have the
+ * version of the server.
  */
 export const BOT_LAYER_VERSIONS: Readonly<Record<string, string>> = {
   '@medplum/ccda': '5.1.10',

@@ -1,4 +1,5 @@
-// An entry of "bots" in medplum.config.json: the code, when it runs, and every setting of Medplum's Bot resource.
+// An entry of "bots" in medplum.config.json: the code, when it runs, and every setting of Medplum's
+// Bot resource.
 import { z } from 'zod';
 import { accessPolicy } from './access-policy.ts';
 import { cronJob, cronString, cronTiming } from './schedule.ts';

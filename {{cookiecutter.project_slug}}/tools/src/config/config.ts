@@ -15,8 +15,9 @@ export { schemaText } from './schema.ts';
 export const CONFIG_FILE = 'medplum.config.json';
 
 /**
- * A bot with its defaults filled in, and the values of the environment that was asked for: `subscriptions`, `secrets`,
- * `cronJobs` and `previousNames` are always lists, `maxBytes` is its own or the repository's.
+ * A bot with its defaults filled in, and the values of the environment that was asked for:
+ * `subscriptions`, `secrets`, `cronJobs` and `previousNames` are always lists, `maxBytes` is its
+ * own or the repository's.
  */
 export type BotConfig = Omit<BotEntry, 'maxBytes' | 'environments'> & {
   maxBytes: number;
@@ -46,7 +47,8 @@ export interface Config {
  * Reads and checks medplum.config.json.
  *
  * @param root - the folder it is in
- * @param environment - whose values count, such as `staging`; if left out, only what is said for all of them
+ * @param environment - whose values count, such as `staging`; if left out, only what is said for
+ *   all of them
  * @returns the configuration, with defaults
  * @throws UserError with one line for each error
  */
@@ -92,7 +94,9 @@ export function parseConfig(text: string, environment?: string): Config {
   return config;
 }
 
-/** Errors that concern several members. Each environment is checked, whichever one was asked for. */
+/**
+ * Errors that concern several members. Each environment is checked, whichever one was asked for.
+ */
 function findContradictions(entries: readonly BotEntry[], maxBytes: number): string[] {
   const environments = new Set(entries.flatMap((entry) => Object.keys(entry.environments)));
   const lines = [undefined, ...environments].flatMap((environment) => {

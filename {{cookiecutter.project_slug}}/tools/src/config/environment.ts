@@ -16,8 +16,8 @@ export interface Environment {
 }
 
 /**
- * Reads `.env.<name>`; real environment variables win over the file. What neither says about `local` is that of the
- * local Medplum that runs.
+ * Reads `.env.<name>`; real environment variables win over the file. What neither says about
+ * `local` is that of the local Medplum that runs.
  *
  * @param name - the environment
  * @throws UserError that names the missing variable and the file

@@ -47,7 +47,10 @@ export function explainIssue(issue: Issue, raw: unknown): string[] {
   return [`${prefix}${issue.message}${shown}`];
 }
 
-/** Of the forms that a setting may have, the one that was meant: the only one of the right JSON type. */
+/**
+ * Of the forms that a setting may have, the one that was meant: the only one of the right JSON
+ * type.
+ */
 function matchingBranch(issue: z.core.$ZodIssueInvalidUnion): Issue[] | undefined {
   const branches = issue.errors.filter(
     (errors) => !errors.some((error) => error.path.length === 0 && error.code === 'invalid_type'),

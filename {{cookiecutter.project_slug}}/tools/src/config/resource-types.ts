@@ -1,4 +1,5 @@
-// The resource types that Medplum knows: FHIR R4's and its own (those of @medplum/fhirtypes; a test compares them).
+// The resource types that Medplum knows: FHIR R4's and its own (those of @medplum/fhirtypes; a test
+// compares them).
 export const RESOURCE_TYPES = `
   Account ActivityDefinition AdverseEvent Agent AllergyIntolerance Appointment AppointmentResponse AsyncJob
   AuditEvent Basic Binary BiologicallyDerivedProduct BodyStructure Bot BulkDataExport Bundle CapabilityStatement

@@ -1,4 +1,5 @@
-// When a bot runs by the clock: Bot.cronString, Bot.cronTiming, and the Cron resources of Medplum 5.2.
+// When a bot runs by the clock: Bot.cronString, Bot.cronTiming, and the Cron resources of Medplum
+// 5.2.
 import { Cron } from 'croner';
 import { z } from 'zod';
 import { parameters } from './parameters.ts';
@@ -6,15 +7,19 @@ import { parameters } from './parameters.ts';
 const SCHEDULE_HINT =
   'has to be five numeric fields like "*/5 * * * *" (Sunday is 0); Medplum ignores anything else';
 
-/** Bot.cronString and Cron.cronString: five numeric fields. Medplum silently ignores any other schedule. */
+/**
+ * Bot.cronString and Cron.cronString: five numeric fields. Medplum silently ignores any other
+ * schedule.
+ */
 export const cronString = z
   .string()
   .meta({ description: 'When to run, as five numeric fields. Needs the project feature "cron".' })
   .refine(isSchedule, SCHEDULE_HINT);
 
 /**
- * Bot.cronTiming. Medplum reads `period` (runs a day up to 24, more than that in minutes between runs) and
- * `dayOfWeek`, and nothing else of a FHIR Timing [packages/server/src/workers/cron.ts of Medplum 5.1.26].
+ * Bot.cronTiming. Medplum reads `period` (runs a day up to 24, more than that in minutes between
+ * runs) and `dayOfWeek`, and nothing else of a FHIR Timing [packages/server/src/workers/cron.ts of
+ * Medplum 5.1.26].
  */
 export const cronTiming = z
   .strictObject({

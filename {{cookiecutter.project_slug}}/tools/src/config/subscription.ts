@@ -1,11 +1,15 @@
-// What starts a bot: an entry of "subscriptions", which becomes one Subscription resource for each interaction.
+// What starts a bot: an entry of "subscriptions", which becomes one Subscription resource for each
+// interaction.
 import { z } from 'zod';
 import { suggest } from '../terminal/suggest.ts';
 import { RESOURCE_TYPES } from './resource-types.ts';
 
 export const INTERACTIONS = ['create', 'update', 'delete'] as const;
 
-/** A resource type, with or without a search. Medplum accepts any text, and never runs what names no type. */
+/**
+ * A resource type, with or without a search. Medplum accepts any text, and never runs what names no
+ * type.
+ */
 export const criteria = z
   .string()
   .meta({

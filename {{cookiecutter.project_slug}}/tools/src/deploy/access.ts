@@ -1,5 +1,5 @@
-// Clients that may do less than a project admin: one that only reads, for plans of merge requests, and one that deploys
-// existing bots.
+// Clients that may do less than a project admin: one that only reads, for plans of merge requests,
+// and one that deploys existing bots.
 import type { AccessPolicy, AccessPolicyResource, ClientApplication } from '@medplum/fhirtypes';
 import { UserError } from '../terminal/user-error.ts';
 import { token } from './links.ts';

@@ -1,4 +1,5 @@
-// What is on the server: three requests, however many bots there are, and one more for each further page of 1,000.
+// What is on the server: three requests, however many bots there are, and one more for each further
+// page of 1,000.
 import type {
   AccessPolicy,
   Bot,
@@ -36,8 +37,9 @@ export interface Actual {
 const CRONS = 'Cron?_count=1000&_sort=_lastUpdated';
 
 /**
- * Reads the project's bots and what belongs to them. Everything is read and sorted here rather than searched for by
- * identifier: this also finds bots of the same name that come from elsewhere, and subscriptions that others made.
+ * Reads the project's bots and what belongs to them. Everything is read and sorted here rather than
+ * searched for by identifier: this also finds bots of the same name that come from elsewhere, and
+ * subscriptions that others made.
  *
  * @param desired - whose resources/ are read, too; without it none are
  * @throws UserError if the credentials may not read bots or subscriptions

@@ -1,4 +1,5 @@
-// The code of a bot: its bundle in dist/, checked before any request, and the tags that say what it is made of.
+// The code of a bot: its bundle in dist/, checked before any request, and the tags that say what it
+// is made of.
 import type { Coding } from '@medplum/fhirtypes';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -17,7 +18,10 @@ export interface Code {
   sha256: string;
   /** `<name>.<start of sha256>.cjs`: what `executableCode.title` becomes. */
   title: string;
-  /** The shared modules it is made of, by path: `src/shared/http-helpers.ts` -> `http-helpers@<hash>`. */
+  /**
+   * The shared modules it is made of, by path: `src/shared/http-helpers.ts` ->
+   * `http-helpers@<hash>`.
+   */
   shared: Map<string, string>;
   /** The bot's own source, in the same form. */
   source: Map<string, string>;
@@ -139,8 +143,9 @@ function moduleVersion(path: string, sha256: string): string {
 }
 
 /**
- * What a Bot's tags say of its code: a search such as `Bot?_tag=<system>/shared|http-helpers@1a2b3c4d5e6f` finds every
- * deployed bot that carries this version.
+ * What a Bot's tags say of its code: a search such as
+ * `Bot?_tag=<system>/shared|http-helpers@1a2b3c4d5e6f` finds every deployed bot that carries this
+ * version.
  *
  * @param system - identifierSystem
  * @param commit - see gitCommit

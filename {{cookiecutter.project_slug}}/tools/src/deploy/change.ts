@@ -5,7 +5,9 @@ import type { DesiredBot } from './desired-bot.ts';
 import type { AnyReason, Problem, Warning } from './reasons.ts';
 import type { Fields, Stored } from './stored.ts';
 
-/** One request, or a few that belong together. The steps of a change are carried out in their order. */
+/**
+ * One request, or a few that belong together. The steps of a change are carried out in their order.
+ */
 export type Step =
   | {
       type: 'write';

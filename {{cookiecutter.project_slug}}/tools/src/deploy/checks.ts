@@ -7,7 +7,10 @@ import type { Change } from './change.ts';
 import type { PlanOptions } from './kinds/kind.ts';
 import type { Problem, Warning } from './reasons.ts';
 
-/** The server looks at no more active subscriptions of a project than this [Medplum 5.1, workers/subscription.ts]. */
+/**
+ * The server looks at no more active subscriptions of a project than this [Medplum 5.1,
+ * workers/subscription.ts].
+ */
 export const MAX_ACTIVE_SUBSCRIPTIONS = 1000;
 
 /**

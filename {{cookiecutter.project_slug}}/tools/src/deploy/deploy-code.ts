@@ -1,4 +1,5 @@
-// Code on its way into a Bot: uploaded as a Binary, put in place by one PATCH of the Bot, deployed, and marked.
+// Code on its way into a Bot: uploaded as a Binary, put in place by one PATCH of the Bot, deployed,
+// and marked.
 import type { Binary, Bot, OperationOutcome } from '@medplum/fhirtypes';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UserError } from '../terminal/user-error.ts';
@@ -10,10 +11,16 @@ import type { Server } from './server.ts';
 import type { Fields, Stored } from './stored.ts';
 import { ConflictError, patch } from './write.ts';
 
-/** The tags that describe the code of a Bot; their systems are identifierSystem, a slash and one of these. */
+/**
+ * The tags that describe the code of a Bot; their systems are identifierSystem, a slash and one of
+ * these.
+ */
 const CODE_TAGS = ['shared', 'source', 'commit', 'deployed'];
 
-/** How often `$deploy` is tried while AWS is busy with the function, and the pause between, in milliseconds. */
+/**
+ * How often `$deploy` is tried while AWS is busy with the function, and the pause between, in
+ * milliseconds.
+ */
 const DEPLOY_ATTEMPTS = 10;
 const DEPLOY_PAUSE = 3000;
 
@@ -21,10 +28,12 @@ const DEPLOY_PAUSE = 3000;
 const MARK_ATTEMPTS = 5;
 
 /**
- * Uploads code, so that one PATCH of the Bot puts it, its tags and the settings in place together. `$deploy` with the
- * code in its body would write the whole Bot as it read it, over every edit made since, and stops at 1 MB.
+ * Uploads code, so that one PATCH of the Bot puts it, its tags and the settings in place together.
+ * `$deploy` with the code in its body would write the whole Bot as it read it, over every edit made
+ * since, and stops at 1 MB.
  *
- * @returns the members of the Bot that this code sets; the mark of a finished deployment is not among its tags
+ * @returns the members of the Bot that this code sets; the mark of a finished deployment is not
+ *   among its tags
  * @throws UserError if the server does not say which Binary it stored
  */
 export async function uploadCode(
@@ -51,8 +60,8 @@ export async function uploadCode(
 }
 
 /**
- * `$deploy` of the code that the Bot holds, then the mark that it succeeded: a `$deploy` that fails leaves the new code
- * in the Bot, too.
+ * `$deploy` of the code that the Bot holds, then the mark that it succeeded: a `$deploy` that fails
+ * leaves the new code in the Bot, too.
  *
  * @param bot - as it was read or written last
  * @param sha256 - of the code it holds
@@ -102,7 +111,10 @@ async function requestDeploy(
   }
 }
 
-/** Medplum answers 400 with the text of AWS's ResourceConflictException, and with nothing else to tell it by. */
+/**
+ * Medplum answers 400 with the text of AWS's ResourceConflictException, and with nothing else to
+ * tell it by.
+ */
 function isUpdateInProgress({ status, reason }: RequestError): boolean {
   return status === 400 && reason.includes('An update is in progress for resource');
 }

@@ -1,4 +1,5 @@
-// One deployment from start to end: desired (medplum.config.json + dist/) x actual (server) -> plan -> apply -> verify.
+// One deployment from start to end: desired (medplum.config.json + dist/) x actual (server) -> plan
+// -> apply -> verify.
 import { readEnvironment } from '../config/environment.ts';
 import type { Environment } from '../config/environment.ts';
 import { green, red } from '../terminal/output.ts';
@@ -19,7 +20,9 @@ import type { Server } from './server.ts';
 export interface DeployOptions {
   /** The repository's folder; the current one if left out. */
   root?: string;
-  /** Whose `.env.<environment>` is read, and part of every bot's identifier; `local` if left out. */
+  /**
+   * Whose `.env.<environment>` is read, and part of every bot's identifier; `local` if left out.
+   */
   environment?: string;
   /** Where to, and as whom, instead of what `.env.<environment>` says. */
   target?: Environment;
@@ -73,7 +76,8 @@ export async function prepare(
  *
  * @param options - see DeployOptions
  * @returns what was done; `failed` is empty if all went well
- * @throws UserError if nothing could be started: credentials, project, a missing bundle or secret, no confirmation
+ * @throws UserError if nothing could be started: credentials, project, a missing bundle or secret,
+ *   no confirmation
  */
 export async function deploy(options: DeployOptions): Promise<DeployResult> {
   const log = options.log ?? console.log;

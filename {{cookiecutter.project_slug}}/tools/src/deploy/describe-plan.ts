@@ -1,4 +1,5 @@
-// The words for a plan. Everything else handles reasons, problems and warnings as values (reasons.ts).
+// The words for a plan. Everything else handles reasons, problems and warnings as values
+// (reasons.ts).
 import { commandFor } from '../config/environment.ts';
 import { bold, dim, green, red, yellow } from '../terminal/output.ts';
 import type { Action, Change, Plan } from './change.ts';
@@ -36,7 +37,8 @@ const SHORT = 16;
 /**
  * The plan for people.
  *
- * @returns one line for each bot that changes or of which something is said, then warnings, then a sum
+ * @returns one line for each bot that changes or of which something is said, then warnings, then a
+ *   sum
  */
 export function planLines({ changes, warnings }: Plan, { environment }: Server): string[] {
   const width = Math.max(0, ...changes.map(({ name }) => name.length));
@@ -58,7 +60,9 @@ export function planLines({ changes, warnings }: Plan, { environment }: Server):
   ];
 }
 
-/** The plan for programs: reasons, problems and warnings as values, without what would be written. */
+/**
+ * The plan for programs: reasons, problems and warnings as values, without what would be written.
+ */
 export function planToJson(plan: Plan, { environment }: Server): object {
   const { name, baseUrl, projectId } = environment;
   const changes = plan.changes.map((change) => ({

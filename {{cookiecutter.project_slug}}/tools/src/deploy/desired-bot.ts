@@ -30,7 +30,10 @@ export const SUBSCRIPTION_SECRET =
 
 export interface DesiredBot {
   name: string;
-  /** `<environment>/<name>`: the value of its identifier, and what its subscriptions and its policy are tagged with. */
+  /**
+   * `<environment>/<name>`: the value of its identifier, and what its subscriptions and its policy
+   * are tagged with.
+   */
   key: string;
   /** The keys of its previous names. */
   previousKeys: string[];
@@ -105,7 +108,8 @@ function settings(bot: BotConfig): Fields {
     rawBody: bot.rawBody,
     streamingEnabled: bot.streamingEnabled,
     cdsService: cdsService(bot.cdsService),
-    // `$deploy` gives a Lambda without a timeout this one, and would write the whole Bot for it, over other edits.
+    // `$deploy` gives a Lambda without a timeout this one, and would write the whole Bot for it,
+    // over other edits.
     timeout: bot.timeout ?? 10,
     // If it is left out, the Bot keeps what it has: see kinds/bot.ts.
     runtimeVersion: bot.runtimeVersion,
@@ -132,7 +136,10 @@ function cdsService(service: BotConfig['cdsService']): Fields | undefined {
   return fields;
 }
 
-/** One for all three interactions: without an extension all of them fire. Else one for each, which every version honours. */
+/**
+ * One for all three interactions: without an extension all of them fire. Else one for each, which
+ * every version honours.
+ */
 function desiredSubscriptions(name: string, wanted: SubscriptionConfig): DesiredSubscription[] {
   const interactions = wanted.interactions.length === 3 ? [undefined] : wanted.interactions;
   return interactions.map((interaction) => {

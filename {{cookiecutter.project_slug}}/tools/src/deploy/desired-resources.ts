@@ -1,4 +1,5 @@
-// Other FHIR resources kept as code: each JSON file in resources/ is one resource, checked before any request.
+// Other FHIR resources kept as code: each JSON file in resources/ is one resource, checked before
+// any request.
 import type { Resource } from '@medplum/fhirtypes';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

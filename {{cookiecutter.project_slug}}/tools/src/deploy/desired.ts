@@ -1,4 +1,5 @@
-// What the repository wants to be deployed: medplum.config.json and dist/, checked before any request.
+// What the repository wants to be deployed: medplum.config.json and dist/, checked before any
+// request.
 import type { Manifest } from '../bundling/manifest.ts';
 import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
@@ -37,9 +38,9 @@ interface DesiredOptions {
 /**
  * @param root - the repository's folder
  * @param environment - its name
- * @param options - `only`: a pattern for names, `*` for any characters; `skipFailed`: return bots without a usable bundle
- * in `failed`; `without`: names of bots that are left
- * as they are on the server
+ * @param options - `only`: a pattern for names, `*` for any characters; `skipFailed`: return bots
+ *   without a usable bundle in `failed`; `without`: names of bots that are left as they are on the
+ *   server
  * @throws UserError with one line for each bundle that is missing, out of date or broken
  */
 export function loadDesired(

@@ -1,4 +1,5 @@
-// Looks at this machine, the repository and the server, and changes nothing. Each finding says what to do about it.
+// Looks at this machine, the repository and the server, and changes nothing. Each finding says what
+// to do about it.
 import type { AuditEvent, Subscription } from '@medplum/fhirtypes';
 import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
@@ -190,7 +191,9 @@ function checkProject({ project }: Actual): Finding[] {
   ];
 }
 
-/** Environments of one project share its secrets, its events, and the progress that bots keep in it. */
+/**
+ * Environments of one project share its secrets, its events, and the progress that bots keep in it.
+ */
 function checkEnvironments({ bots }: Actual, system: string, environment: string): Finding[] {
   const keys = bots.flatMap((bot) =>
     (bot.identifier ?? [])
@@ -206,7 +209,9 @@ function checkEnvironments({ bots }: Actual, system: string, environment: string
   }));
 }
 
-/** Nothing here deletes what may belong to someone else; the official command line does, one by one. */
+/**
+ * Nothing here deletes what may belong to someone else; the official command line does, one by one.
+ */
 function deleteCommand(environment: string, reference: string): string {
   return `npx @medplum/cli delete ${reference} (with the variables of .env.${environment})`;
 }

@@ -1,4 +1,5 @@
-// What a deployment asks of git. A repository without git can be deployed, too: each answer may be undefined.
+// What a deployment asks of git. A repository without git can be deployed, too: each answer may be
+// undefined.
 import { execFileSync } from 'node:child_process';
 
 function git(root: string, ...args: string[]): string | undefined {

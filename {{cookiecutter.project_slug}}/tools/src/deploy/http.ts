@@ -21,12 +21,15 @@ const PASSING_STATUS = [409, 429, 502, 503, 504];
 /** Of these, those that say that the server did nothing. */
 const REFUSED_STATUS = [429];
 
-/** The longest that a server can make us wait, in seconds: Medplum's quota is renewed after a minute. */
+/**
+ * The longest that a server can make us wait, in seconds: Medplum's quota is renewed after a
+ * minute.
+ */
 const MAX_WAIT = 65;
 
 /**
- * All requests wait if one is told to: each request that comes in the meantime lets Medplum start the time again
- * (5.1.26).
+ * All requests wait if one is told to: each request that comes in the meantime lets Medplum start
+ * the time again (5.1.26).
  */
 let pause: Promise<unknown> = Promise.resolve();
 
@@ -37,10 +40,12 @@ class TooLargeError extends Error {}
 class TooSlowError extends Error {}
 
 /**
- * Sends a request. Every request of the deployment may arrive twice without harm (conditional creates, patches that
- * test the version, `$deploy` of what is stored), so each is repeated on 409, 429, 502, 503, 504 and a lost connection.
+ * Sends a request. Every request of the deployment may arrive twice without harm (conditional
+ * creates, patches that test the version, `$deploy` of what is stored), so each is repeated on 409,
+ * 429, 502, 503, 504 and a lost connection.
  *
- * @param isRepeatable - false for a request that must not arrive twice: only refused ones are repeated
+ * @param isRepeatable - false for a request that must not arrive twice: only refused ones are
+ *   repeated
  * @returns the last answer, whatever its status
  * @throws UserError if there is none, or if it is too large or too slow
  */
@@ -96,7 +101,10 @@ function throwIfFinal(error: Error, url: string, tries: number): void {
   }
 }
 
-/** By node:http: `fetch` takes twice the time and more memory. An import of node:http would load it in every command. */
+/**
+ * By node:http: `fetch` takes twice the time and more memory. An import of node:http would load it
+ * in every command.
+ */
 function sendOnce(
   url: string,
   options: http.RequestOptions,
@@ -150,7 +158,10 @@ function megabytes(bytes: number): number {
   return Math.round(bytes / 1024 / 1024);
 }
 
-/** From Retry-After or from Medplum's own `RateLimit: "requests";r=0;t=12` (r: left, t: seconds until it is renewed). */
+/**
+ * From Retry-After or from Medplum's own `RateLimit: "requests";r=0;t=12` (r: left, t: seconds
+ * until it is renewed).
+ */
 function secondsToWait(headers: http.IncomingHttpHeaders): number | undefined {
   const seconds = retryAfter(headers['retry-after']) ?? renewedAfter(headers['ratelimit']);
   return seconds === undefined ? undefined : Math.min(Math.max(seconds, 0), MAX_WAIT);
@@ -183,7 +194,10 @@ function unreachable(url: string, error: Error): UserError {
   return new UserError(`${origin} cannot be reached (${codeOf(error) || error.message}). ${hint}`);
 }
 
-/** Whether an address is on this machine: no confirmation is needed to write there, and http is safe. */
+/**
+ * Whether an address is on this machine: no confirmation is needed to write there, and http is
+ * safe.
+ */
 export function isLocal(url: string): boolean {
   return ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
 }

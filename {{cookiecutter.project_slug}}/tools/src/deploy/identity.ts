@@ -1,4 +1,5 @@
-// How a resource on the server is recognised as one of this repository: by an identifier or a tag, never by an id in git.
+// How a resource on the server is recognised as one of this repository: by an identifier or a tag,
+// never by an id in git.
 import type { Bot, Coding, Resource } from '@medplum/fhirtypes';
 import type { Stored } from './stored.ts';
 

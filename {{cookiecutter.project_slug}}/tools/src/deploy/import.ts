@@ -1,4 +1,5 @@
-// Adopts a bot that exists on the server: its entry in medplum.config.json, and this repository's identifier on the Bot.
+// Adopts a bot that exists on the server: its entry in medplum.config.json, and this repository's
+// identifier on the Bot.
 import type { Bot, ProjectMembershipAccess, Subscription } from '@medplum/fhirtypes';
 import { CONFIG_FILE } from '../config/config.ts';
 import { UserError } from '../terminal/user-error.ts';

@@ -1,7 +1,10 @@
-// How long, how much and how often: a server that never ends an answer must not hold a command up, or fill the memory.
+// How long, how much and how often: a server that never ends an answer must not hold a command up,
+// or fill the memory.
 
 export interface Limits {
-  /** For one request with all its repetitions, without the time that the server asked us to wait. */
+  /**
+   * For one request with all its repetitions, without the time that the server asked us to wait.
+   */
   milliseconds: number;
   /** Of one answer. */
   bytes: number;

@@ -1,5 +1,6 @@
-// Links between resources of one deployment. Before a resource is created it has no id, so what refers to it names its
-// key, such as `Bot/staging/hapi-sync-bot`; ids take the place of the keys as soon as they are known.
+// Links between resources of one deployment. Before a resource is created it has no id, so what
+// refers to it names its key, such as `Bot/staging/hapi-sync-bot`; ids take the place of the keys
+// as soon as they are known.
 import type { Resource } from '@medplum/fhirtypes';
 
 /** `Bot/staging/hapi-sync-bot` -> `Bot/<id>` */

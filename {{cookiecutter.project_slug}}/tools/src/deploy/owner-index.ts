@@ -1,4 +1,5 @@
-// The stored resources by the bot they belong to, so that a plan of many bots looks at each resource once.
+// The stored resources by the bot they belong to, so that a plan of many bots looks at each
+// resource once.
 import type { AccessPolicy, Cron, ProjectMembership, Subscription } from '@medplum/fhirtypes';
 import type { Actual } from './actual.ts';
 import { tagOf } from './identity.ts';
@@ -15,7 +16,10 @@ export interface OwnerIndex {
   memberships: ReadonlyMap<string, Stored<ProjectMembership>[]>;
 }
 
-/** The tags that say whose a resource is; its code is `<environment>/<bot>` or `<environment>/<bot>/<part>`. */
+/**
+ * The tags that say whose a resource is; its code is `<environment>/<bot>` or
+ * `<environment>/<bot>/<part>`.
+ */
 export type OwnerTag = 'policy' | 'subscription' | 'cron';
 
 export function indexByOwner(actual: Actual, system: string): OwnerIndex {

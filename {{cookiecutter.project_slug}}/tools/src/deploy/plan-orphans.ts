@@ -1,5 +1,5 @@
-// Bots of this repository that are on the server and no longer in medplum.config.json. They keep running: a plan says
-// so, and `--prune` removes them with everything that belongs to them.
+// Bots of this repository that are on the server and no longer in medplum.config.json. They keep
+// running: a plan says so, and `--prune` removes them with everything that belongs to them.
 import type { Bot, Resource, Subscription } from '@medplum/fhirtypes';
 import type { Actual } from './actual.ts';
 import type { Desired } from './desired.ts';
@@ -93,7 +93,8 @@ function findRemains(
     ...(actual.crons ?? []).map((resource) => {
       return { name: nameOfTag(tagOf(resource, cronTag(system))), resource };
     }),
-    // The Bot last: while it is there, the next run finds and finishes a removal that was interrupted.
+    // The Bot last: while it is there, the next run finds and finishes a removal that was
+    // interrupted.
     ...gone.map(({ name, bot }) => ({ name, resource: bot })),
   ];
   const allNames = new Set(left.flatMap(({ name }) => name ?? []));
@@ -134,7 +135,10 @@ function removalOf(
   return { type: prune ? 'removed' : 'prune' };
 }
 
-/** A bot that would be created with the same code and the same triggers is this one under another name. */
+/**
+ * A bot that would be created with the same code and the same triggers is this one under another
+ * name.
+ */
 function findRenamed(
   { bots, resources }: Remains,
   system: string,

@@ -1,4 +1,5 @@
-// The plan for the files of resources/: one resource each, found by url or identifier, and marked with the path of its file.
+// The plan for the files of resources/: one resource each, found by url or identifier, and marked
+// with the path of its file.
 import type { Coding } from '@medplum/fhirtypes';
 import type { Actual } from './actual.ts';
 import type { Change, Step } from './change.ts';

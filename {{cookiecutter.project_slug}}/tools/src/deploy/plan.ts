@@ -1,5 +1,6 @@
-// The plan: from what is wanted and what is stored, what has to be written and why. Pure: no request, no file. The
-// reasons are values (reasons.ts); words for people are made by describe-plan.ts.
+// The plan: from what is wanted and what is stored, what has to be written and why. Pure: no
+// request, no file. The reasons are values (reasons.ts); words for people are made by
+// describe-plan.ts.
 import type { Bot, Resource } from '@medplum/fhirtypes';
 import type { Actual } from './actual.ts';
 import { isWrite } from './change.ts';
@@ -42,12 +43,17 @@ export function plan(desired: Desired, actual: Actual, options: PlanOptions): Pl
   };
 }
 
-/** A bot whose bundle cannot be deployed. Its name stays known, so it is not taken for one that was removed. */
+/**
+ * A bot whose bundle cannot be deployed. Its name stays known, so it is not taken for one that was
+ * removed.
+ */
 function notDeployable({ name, message }: { name: string; message: string }): Change {
   return { name, action: 'blocked', reasons: [{ type: 'not-deployable', message }], steps: [] };
 }
 
-/** The Bots that carry an identifier of this repository, by its value. There should be one of each. */
+/**
+ * The Bots that carry an identifier of this repository, by its value. There should be one of each.
+ */
 type Owners = ReadonlyMap<string, Stored<Bot>[]>;
 
 function botsByKey({ system, environment }: Desired, { bots }: Actual): Owners {
@@ -82,8 +88,8 @@ function planBot(
     return blocked(desired, undefined, found.obstacle);
   }
   const { existing } = found;
-  // The Bot that `id` names may have another name on the server. What belongs to another Bot under a previous name is not
-  // this one's.
+  // The Bot that `id` names may have another name on the server. What belongs to another Bot under
+  // a previous name is not this one's.
   const [storedAs] = existing ? ownBots([existing], system, environment) : [];
   const storedName = storedAs?.name ?? desired.name;
   const isFree = (key: string): boolean =>
@@ -210,8 +216,8 @@ function planKind(kind: Kind, subject: Subject): KindPlan {
 }
 
 /**
- * Each wanted resource gets the stored one that does the same; then those without one take what is left, so that a
- * changed resource is written in place.
+ * Each wanted resource gets the stored one that does the same; then those without one take what is
+ * left, so that a changed resource is written in place.
  */
 function pairUp(
   kind: Kind,

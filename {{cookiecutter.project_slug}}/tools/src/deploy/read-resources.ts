@@ -1,4 +1,5 @@
-// Reads the resources that belong to the files of resources/: by url, by identifier, and by the mark of a file that is gone.
+// Reads the resources that belong to the files of resources/: by url, by identifier, and by the
+// mark of a file that is gone.
 import type { DesiredResource } from './desired-resources.ts';
 import { resourceTag } from './plan-resources.ts';
 import { search } from './search.ts';
@@ -10,8 +11,8 @@ import type { Stored } from './stored.ts';
 const VALUES_PER_QUERY = 25;
 
 /**
- * Types that are kept as code. A file of another type is deployed, too; but after the last file of such a type is
- * deleted, its resource is no longer found.
+ * Types that are kept as code. A file of another type is deployed, too; but after the last file of
+ * such a type is deleted, its resource is no longer found.
  */
 const USUAL_TYPES = [
   'ActivityDefinition',
@@ -76,7 +77,9 @@ function queriesOf(resources: readonly DesiredResource[]): string[] {
   });
 }
 
-/** Everything that carries the mark of a file: one search for all types, if the server can do that. */
+/**
+ * Everything that carries the mark of a file: one search for all types, if the server can do that.
+ */
 async function readMarked(
   server: Server,
   resources: readonly DesiredResource[],

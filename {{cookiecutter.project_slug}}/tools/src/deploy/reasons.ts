@@ -1,4 +1,5 @@
-// Why something is deployed, blocked or left alone, as values. The words for people are in describe-plan.ts.
+// Why something is deployed, blocked or left alone, as values. The words for people are in
+// describe-plan.ts.
 import type { Resource } from '@medplum/fhirtypes';
 
 /** What starts a bot, as far as one Subscription says it. */
@@ -101,7 +102,9 @@ export interface OrphanReason {
   /** Its own schedule, if it has one. */
   cron?: string | undefined;
   removal: Removal;
-  /** A new bot of the configuration with the same code and triggers: this one under another name. */
+  /**
+   * A new bot of the configuration with the same code and triggers: this one under another name.
+   */
   renamedTo?: string | undefined;
 }
 

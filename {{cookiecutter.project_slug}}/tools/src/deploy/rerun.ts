@@ -1,4 +1,5 @@
-// Runs a bot again: for events that failed, for all events since a time, or for the resources of a search.
+// Runs a bot again: for events that failed, for all events since a time, or for the resources of a
+// search.
 import type { AuditEvent, Bot, Resource } from '@medplum/fhirtypes';
 import { UserError } from '../terminal/user-error.ts';
 import { readHistory } from './history.ts';
@@ -92,7 +93,8 @@ export interface RerunResult {
 }
 
 /**
- * Runs the bot on the server for each resource as it is now. For one that is deleted it gets the event of a deletion.
+ * Runs the bot on the server for each resource as it is now. For one that is deleted it gets the
+ * event of a deletion.
  *
  * @param done - told after each run
  */

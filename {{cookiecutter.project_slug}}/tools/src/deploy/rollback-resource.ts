@@ -1,4 +1,5 @@
-// Puts an earlier version of a resource of resources/ back. It is one PATCH, so it cannot stop half way.
+// Puts an earlier version of a resource of resources/ back. It is one PATCH, so it cannot stop half
+// way.
 import { UserError } from '../terminal/user-error.ts';
 import type { DesiredResource } from './desired-resources.ts';
 import { commitSubject } from './git.ts';

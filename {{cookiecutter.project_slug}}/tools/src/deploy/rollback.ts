@@ -1,5 +1,5 @@
-// Puts an earlier version of a bot back, and holds it there until it is released, so that the next deployment does not
-// bring the bad code back.
+// Puts an earlier version of a bot back, and holds it there until it is released, so that the next
+// deployment does not bring the bad code back.
 import type { Bot, Coding, Resource } from '@medplum/fhirtypes';
 import { commandFor } from '../config/environment.ts';
 import { UserError } from '../terminal/user-error.ts';
@@ -14,7 +14,10 @@ import { patch } from './write.ts';
 
 /** A version that can be put back: of a bot, code whose `$deploy` succeeded. */
 export interface Version {
-  /** The sha256 of its code; the id of the version of another resource, and of code that another tool deployed. */
+  /**
+   * The sha256 of its code; the id of the version of another resource, and of code that another
+   * tool deployed.
+   */
   version: string;
   /** The resource as it was. */
   stored: Stored;
@@ -116,8 +119,8 @@ export function chooseVersion(
 }
 
 /**
- * Puts a version back: one PATCH, then `$deploy`. The hold is written along with the code, so that an interrupted
- * rollback is recognised as one.
+ * Puts a version back: one PATCH, then `$deploy`. The hold is written along with the code, so that
+ * an interrupted rollback is recognised as one.
  *
  * @param message - why, for the people who meet the held bot
  */

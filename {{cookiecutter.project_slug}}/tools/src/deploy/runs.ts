@@ -70,7 +70,8 @@ export function inputOf({ entity = [] }: AuditEvent, botId: string): string | un
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 60 * 60, d: 24 * 60 * 60 };
 
 /**
- * @param text - `90s`, `10m`, `2h`, `3d` ago, or a date such as `2026-11-30` or `2026-11-30T08:00:00Z`
+ * @param text - `90s`, `10m`, `2h`, `3d` ago, or a date such as `2026-11-30` or
+ *   `2026-11-30T08:00:00Z`
  * @param flag - for the message
  * @returns a time as FHIR has it
  * @throws UserError if it is neither

@@ -8,7 +8,8 @@ import type { Stored } from './stored.ts';
  * Runs several searches as one request, and one more for each further page.
  *
  * @param searches - such as `Bot?_count=1000`
- * @param isOptional - whether a search may be refused with 400: the server does not know the resource type
+ * @param isOptional - whether a search may be refused with 400: the server does not know the
+ *   resource type
  * @returns for each search what it found; undefined if these credentials may not search that type
  * @throws UserError if a search fails, or does not end
  */
@@ -27,7 +28,8 @@ export async function searchAll(
       if (status === '403' || (status === '400' && isOptional(search))) {
         return undefined;
       }
-      // A batch does not repeat what was refused for now, such as too many requests; a request of its own does.
+      // A batch does not repeat what was refused for now, such as too many requests; a request of
+      // its own does.
       const first = status.startsWith('200') ? resource : await server.send('GET', search);
       return readPages(server, search, first);
     }),

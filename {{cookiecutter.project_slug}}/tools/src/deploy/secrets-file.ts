@@ -1,4 +1,5 @@
-// A file of secrets, NAME=value a line, as `util.parseEnv` reads it. What it would leave out or cut is an error.
+// A file of secrets, NAME=value a line, as `util.parseEnv` reads it. What it would leave out or cut
+// is an error.
 import { parseEnv } from 'node:util';
 
 export interface SecretsFile {

@@ -11,7 +11,10 @@ import type { Server } from './server.ts';
 import type { Stored } from './stored.ts';
 import { ConflictError, patch } from './write.ts';
 
-/** What signs the deployment in. Every bot of a project receives all of its secrets, so these must not be among them. */
+/**
+ * What signs the deployment in. Every bot of a project receives all of its secrets, so these must
+ * not be among them.
+ */
 const DEPLOYER_VARIABLES = ['MEDPLUM_CLIENT_ID', 'MEDPLUM_CLIENT_SECRET'];
 
 /** How often a write is tried on top of other clients' writes. */
@@ -101,7 +104,10 @@ export function deleteSecret(server: Server, name: string): Promise<void> {
   return rewrite(server, (stored) => stored.filter((secret) => secret.name !== name));
 }
 
-/** One PATCH, which is refused if the list is no longer as it was read: what another client adds is not lost. */
+/**
+ * One PATCH, which is refused if the list is no longer as it was read: what another client adds is
+ * not lost.
+ */
 async function rewrite(
   server: Server,
   change: (stored: readonly ProjectSetting[]) => ProjectSetting[],

@@ -1,5 +1,6 @@
-// Requests to Medplum, exactly one for each call. MedplumClient would answer from a cache, gather reads into batches and
-// repeat by rules of its own; a deployment has to know what was sent, and what of it arrived.
+// Requests to Medplum, exactly one for each call. MedplumClient would answer from a cache, gather
+// reads into batches and repeat by rules of its own; a deployment has to know what was sent, and
+// what of it arrived.
 import type { ClientApplication, OperationOutcome, Resource } from '@medplum/fhirtypes';
 import { STATUS_CODES } from 'node:http';
 import type { Environment } from '../config/environment.ts';
@@ -19,7 +20,8 @@ export interface Server {
    * Sends one request below `fhir/R4/`.
    *
    * @returns the parsed body; null if there is none
-   * @throws RequestError for an answer that is not 2xx, and for 202: what was asked for is not done yet
+   * @throws RequestError for an answer that is not 2xx, and for 202: what was asked for is not done
+   *   yet
    */
   send<T = Resource>(
     method: string,
@@ -28,12 +30,15 @@ export interface Server {
     headers?: Record<string, string>,
   ): Promise<T>;
   /**
-   * Runs a bot, once: a run has effects, so it is not repeated if its answer is lost. The answer can be of any kind.
+   * Runs a bot, once: a run has effects, so it is not repeated if its answer is lost. The answer
+   * can be of any kind.
    *
    * @throws RequestError for an answer that is not 2xx
    */
   execute(path: string, body: unknown, headers: Record<string, string>): Promise<void>;
-  /** Creates a ClientApplication with a membership, as only a project admin can. It is sent once. */
+  /**
+   * Creates a ClientApplication with a membership, as only a project admin can. It is sent once.
+   */
   createClient(client: object): Promise<Partial<ClientApplication>>;
 }
 
@@ -52,11 +57,12 @@ export class RequestError extends UserError {
 }
 
 /**
- * Signs in and makes sure that the credentials belong to the project that was asked for: Medplum creates bots in the
- * credentials' own project, whatever id stands in an address.
+ * Signs in and makes sure that the credentials belong to the project that was asked for: Medplum
+ * creates bots in the credentials' own project, whatever id stands in an address.
  *
  * @param environment - where, and as whom
- * @throws UserError for an address that does not answer, credentials that are refused, another project
+ * @throws UserError for an address that does not answer, credentials that are refused, another
+ *   project
  */
 export async function connect(environment: Environment, limits: Limits = LIMITS): Promise<Server> {
   const { baseUrl } = environment;

@@ -1,4 +1,5 @@
-// The log of a deployed bot, with places in the sources instead of the bundle. No server gets source maps.
+// The log of a deployed bot, with places in the sources instead of the bundle. No server gets
+// source maps.
 import { existsSync, readFileSync } from 'node:fs';
 import { readManifestFile } from '../bundling/manifest.ts';
 import { mapStack, namesBundlePlace } from '../runtime/source-maps.ts';

@@ -6,8 +6,8 @@ import { isDeepStrictEqual } from 'node:util';
 export type Stored<T extends Resource = Resource> = T & { id: string };
 
 /**
- * New values by member of a resource; undefined removes the member. `meta.tag`, `meta.profile` and `meta.security` are
- * the parts of `meta` that a deployment writes.
+ * New values by member of a resource; undefined removes the member. `meta.tag`, `meta.profile` and
+ * `meta.security` are the parts of `meta` that a deployment writes.
  */
 export type Fields = Record<string, unknown>;
 

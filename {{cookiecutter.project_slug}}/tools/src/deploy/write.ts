@@ -1,4 +1,5 @@
-// Writes of single resources. Each can be repeated: a create is conditional, a change tests the version.
+// Writes of single resources. Each can be repeated: a create is conditional, a change tests the
+// version.
 import type { Bot, Resource } from '@medplum/fhirtypes';
 import { UserError } from '../terminal/user-error.ts';
 import { expectResource, RequestError } from './server.ts';
@@ -83,7 +84,10 @@ function hasSameCode(current: Resource, { executableCode }: Fields): boolean {
   return (current as Bot).executableCode?.title === wanted?.title;
 }
 
-/** Switches a Subscription off before it is deleted, so that it starts nothing while the rest is removed. */
+/**
+ * Switches a Subscription off before it is deleted, so that it starts nothing while the rest is
+ * removed.
+ */
 export async function remove(server: Server, resource: Stored): Promise<void> {
   try {
     if (resource.resourceType === 'Subscription' && resource.status === 'active') {

@@ -104,7 +104,9 @@ export class DevSession {
     }
   }
 
-  /** The linter and the type checker need longer than a deployment, which does not wait for them. */
+  /**
+   * The linter and the type checker need longer than a deployment, which does not wait for them.
+   */
   async #check(paths: readonly string[]): Promise<void> {
     const files = paths.filter((path) => /\.[cm]?tsx?$/.test(path) && existsSync(path));
     if (files.length === 0) {

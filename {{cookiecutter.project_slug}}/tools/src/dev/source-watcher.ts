@@ -1,10 +1,13 @@
-// Watches what bots are made of. Folders that are deleted, restored, or replaced by another branch stay watched.
+// Watches what bots are made of. Folders that are deleted, restored, or replaced by another branch
+// stay watched.
 import { watch } from 'chokidar';
 import { relative } from 'node:path';
 import { CONFIG_FILE } from '../config/config.ts';
 import { LOCAL_SECRETS_FILE } from '../local-servers.ts';
 
-/** Editors and git write files in several steps: how long nothing has to happen, in milliseconds. */
+/**
+ * Editors and git write files in several steps: how long nothing has to happen, in milliseconds.
+ */
 const SETTLE = 30;
 
 export interface SourceWatcher {
@@ -14,14 +17,16 @@ export interface SourceWatcher {
 /**
  * Calls back when files have settled after a change, never twice at the same time.
  *
- * @param changed - called with the paths that were written, with slashes, from the repository's folder
+ * @param changed - called with the paths that were written, with slashes, from the repository's
+ *   folder
  * @returns once everything is watched
  */
 export async function watchSources(
   changed: (paths: string[]) => Promise<unknown>,
 ): Promise<SourceWatcher> {
   const root = process.cwd();
-  // The folder itself is watched, not src/: a watched folder that is deleted would not be noticed when it comes back.
+  // The folder itself is watched, not src/: a watched folder that is deleted would not be noticed
+  // when it comes back.
   const watcher = watch(root, {
     ignoreInitial: true,
     ignored: (path) => !isWatched(relative(root, path).replaceAll('\\', '/')),

@@ -29,7 +29,9 @@ const ADMIN_TYPES = [
   'UserSecurityRequest',
 ];
 
-/** What an admin may do with the project's own resources, in place of what a policy says of them. */
+/**
+ * What an admin may do with the project's own resources, in place of what a policy says of them.
+ */
 const ADMIN_ENTRIES: AccessPolicyResource[] = [
   {
     resourceType: 'Project',
@@ -113,7 +115,10 @@ function filledEntries(
   return entries;
 }
 
-/** @throws OperationOutcomeError (403) where the policy allows this with no resource of the type at all */
+/**
+ * @throws OperationOutcomeError (403) where the policy allows this with no resource of the type at
+ *   all
+ */
 export function assertTypeAccess(
   policy: AccessPolicy | undefined,
   interaction: AccessPolicyInteraction,
@@ -239,7 +244,9 @@ export function withoutHidden<T extends Resource>(
   return copy;
 }
 
-/** What is to be written, with the members put back that the policy does not let the actor change. */
+/**
+ * What is to be written, with the members put back that the policy does not let the actor change.
+ */
 export function withProtected<T extends Resource>(
   policy: AccessPolicy | undefined,
   wanted: T,

@@ -1,4 +1,5 @@
-// Attachments are stored as references to a Binary, and go out with a signed address that differs at each read.
+// Attachments are stored as references to a Binary, and go out with a signed address that differs
+// at each read.
 import { signature } from './tokens.ts';
 import type { ServerState } from './server-state.ts';
 
@@ -14,8 +15,8 @@ export function withBinaryReferences(json: string, { baseUrl }: ServerState): st
 }
 
 /**
- * @returns the JSON with the references to Binaries turned into signed addresses; those to a version also
- *   where the Binary is deleted, as the real server does
+ * @returns the JSON with the references to Binaries turned into signed addresses; those to a
+ *   version also where the Binary is deleted, as the real server does
  */
 export function withSignedUrls(json: string, state: ServerState): string {
   return json.replaceAll(

@@ -63,7 +63,8 @@ export function createBotExecution(
     try {
       await createBotAuditEvent(system, request, result, run.startedAt);
     } catch (error) {
-      // As on the real server, a log with control characters makes the run fail and leaves no AuditEvent.
+      // As on the real server, a log with control characters makes the run fail and leaves no
+      // AuditEvent.
       const described = result.error ?? describeThrown(error);
       runs.end(run, { ...result, success: false, error: described });
       throw error;

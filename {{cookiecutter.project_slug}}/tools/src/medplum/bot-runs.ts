@@ -1,4 +1,5 @@
-// The runs of bots that the local server remembers: what started each, what it asked Medplum, how it ended.
+// The runs of bots that the local server remembers: what started each, what it asked Medplum, how
+// it ended.
 import type { WithId } from '@medplum/core';
 import type { Bot } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
@@ -44,8 +45,9 @@ export interface Run {
   /** Requests beyond the ones kept in `requests`. */
   requestsNotKept: number;
   /**
-   * The same requests as the bot saw them, and those to other servers, in the order in which they were sent: with the
-   * method of the client and the place in the code. One without an answer is still waiting, or failed.
+   * The same requests as the bot saw them, and those to other servers, in the order in which they
+   * were sent: with the method of the client and the place in the code. One without an answer is
+   * still waiting, or failed.
    */
   sent: RecordedRequest[];
   /** Whether it succeeded; false while it runs. */

@@ -1,10 +1,12 @@
-// Conditional references, such as `Organization?identifier=system|value`, are resolved when a resource is written.
+// Conditional references, such as `Organization?identifier=system|value`, are resolved when a
+// resource is written.
 import * as core from '@medplum/core';
 import type { FhirRepository } from '@medplum/fhir-router';
 import type { Reference, Resource } from '@medplum/fhirtypes';
 
 /**
- * @returns the resource with each conditional reference replaced by one to the resource that it finds
+ * @returns the resource with each conditional reference replaced by one to the resource that it
+ *   finds
  * @throws OperationOutcomeError where one finds no resource, or more than one
  */
 export async function resolveConditionalReferences<T extends Resource>(

@@ -1,4 +1,5 @@
-// What FHIR and Medplum define: structure definitions and search parameters for @medplum/core's global schema, and profiles.
+// What FHIR and Medplum define: structure definitions and search parameters for @medplum/core's
+// global schema, and profiles.
 import * as core from '@medplum/core';
 import type { Bundle, SearchParameter, StructureDefinition } from '@medplum/fhirtypes';
 import { readFileSync } from 'node:fs';

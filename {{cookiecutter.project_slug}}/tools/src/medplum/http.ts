@@ -1,4 +1,5 @@
-// Answers of the local Medplum server in the real one's form: resources, outcomes, what bots return.
+// Answers of the local Medplum server in the real one's form: resources, outcomes, what bots
+// return.
 import * as core from '@medplum/core';
 import type { Binary, OperationOutcome, Resource } from '@medplum/fhirtypes';
 import type { Context } from 'hono';

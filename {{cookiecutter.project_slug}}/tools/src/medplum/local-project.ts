@@ -2,7 +2,10 @@
 import type { ClientApplication, Project, ProjectMembership, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 
-/** The ids are the same everywhere. The secrets are those of tests: the commands make new ones at each start. */
+/**
+ * The ids are the same everywhere. The secrets are those of tests: the commands make new ones at
+ * each start.
+ */
 export const LOCAL = {
   projectId: 'a0a0a0a0-0000-4000-8000-000000000001',
   clientId: 'a0a0a0a0-0000-4000-8000-000000000002',

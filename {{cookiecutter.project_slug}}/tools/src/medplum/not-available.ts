@@ -1,4 +1,5 @@
-// What a real Medplum has and the local one does not: it answers 501 and says so. docs/runtimes.md lists all of it.
+// What a real Medplum has and the local one does not: it answers 501 and says so. docs/runtimes.md
+// lists all of it.
 import * as core from '@medplum/core';
 import type { OperationOutcome } from '@medplum/fhirtypes';
 

@@ -1,4 +1,5 @@
-// E-mails that bots sent with medplum.sendEmail: kept, not sent, to be looked at on the page or in a test.
+// E-mails that bots sent with medplum.sendEmail: kept, not sent, to be looked at on the page or in
+// a test.
 import { EventEmitter } from 'node:events';
 
 /** Older ones are forgotten. */

@@ -1,4 +1,5 @@
-// The server's resources as one actor sees and changes them: rights, validation, versions, tombstones.
+// The server's resources as one actor sees and changes them: rights, validation, versions,
+// tombstones.
 import type { Operation, SearchRequest, WithId } from '@medplum/core';
 import * as core from '@medplum/core';
 import { FhirRepository } from '@medplum/fhir-router';
@@ -72,7 +73,10 @@ export class LocalRepository extends FhirRepository {
     return this.write(resource as WithId<T>, 'update', options?.ifMatch);
   }
 
-  /** Until 5.1.28 no If-Match counts here; a `test` on /meta/versionId guards a patch on all versions. */
+  /**
+   * Until 5.1.28 no If-Match counts here; a `test` on /meta/versionId guards a patch on all
+   * versions.
+   */
   async patchResource<T extends Resource>(
     type: T['resourceType'],
     id: string,

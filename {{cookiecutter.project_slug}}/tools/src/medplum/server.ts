@@ -47,9 +47,13 @@ export interface MedplumServerOptions {
   features?: string[];
   /** The Medplum version to behave like; 5.1.26 by default. */
   version?: string;
-  /** FHIR quota points a minute for each membership; a real server has 50,000. No quota by default. */
+  /**
+   * FHIR quota points a minute for each membership; a real server has 50,000. No quota by default.
+   */
   quota?: number;
-  /** Imitate the fault of Medplum's read cache: deleted resources that come back when read by id. */
+  /**
+   * Imitate the fault of Medplum's read cache: deleted resources that come back when read by id.
+   */
   staleCache?: boolean;
   /** Of the two clients of the project; if left out, those that tests know. */
   clientSecrets?: ClientSecrets;
@@ -62,7 +66,9 @@ export interface MedplumServerOptions {
 }
 
 export interface ServerEvents {
-  /** A run of a bot ended; `server.runs` also tells of those that started, and of their requests. */
+  /**
+   * A run of a bot ended; `server.runs` also tells of those that started, and of their requests.
+   */
   run: [Run];
   /** A resource was written. */
   change: [Change];
@@ -205,7 +211,10 @@ function listen(app: Hono, port: number): Promise<Server> {
   });
 }
 
-/** Other sites in the same browser must not reach this server, also not under a name that points to this machine. */
+/**
+ * Other sites in the same browser must not reach this server, also not under a name that points to
+ * this machine.
+ */
 async function sameOriginOnly(c: Context, next: () => Promise<void>): Promise<Response | void> {
   const host = c.req.header('host') ?? '';
   const origin = c.req.header('origin');

@@ -1,5 +1,6 @@
-// A fault of Medplum's read cache, for tests (`--stale-cache`): a resource that is read at about the time of its
-// deletion comes back when it is read by id, for a day. Searches ask the database and do not find it.
+// A fault of Medplum's read cache, for tests (`--stale-cache`): a resource that is read at about
+// the time of its deletion comes back when it is read by id, for a day. Searches ask the database
+// and do not find it.
 import type { WithId } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';
 

@@ -1,4 +1,5 @@
-// Every version of every resource, in memory; current ones are found by id and by identifier without a scan.
+// Every version of every resource, in memory; current ones are found by id and by identifier
+// without a scan.
 import type { WithId } from '@medplum/core';
 import type { Identifier, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';

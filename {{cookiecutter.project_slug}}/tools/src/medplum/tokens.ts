@@ -1,4 +1,5 @@
-// Access tokens and signed addresses: made and checked under a key that lives as long as the process.
+// Access tokens and signed addresses: made and checked under a key that lives as long as the
+// process.
 import { resolveId } from '@medplum/core';
 import type { WithId } from '@medplum/core';
 import type { ProjectMembership } from '@medplum/fhirtypes';

@@ -1,4 +1,5 @@
-// Resources are checked against FHIR's definitions, and against the profiles that the project knows.
+// Resources are checked against FHIR's definitions, and against the profiles that the project
+// knows.
 import * as core from '@medplum/core';
 import type { Resource, StructureDefinition } from '@medplum/fhirtypes';
 import { standardProfile } from './definitions.ts';

@@ -1,4 +1,5 @@
-// What the page and its server tell each other. Types only: the browser's code and the server's code both import them.
+// What the page and its server tell each other. Types only: the browser's code and the server's
+// code both import them.
 
 export type RunStatus = 'running' | 'succeeded' | 'failed';
 
@@ -17,7 +18,10 @@ export interface RunSummary {
   milliseconds: number;
   /** Requests sent so far, to Medplum and elsewhere. */
   requests: number;
-  /** Requests that were refused, or not answered. What is not there (404, 410) is often expected, and does not count. */
+  /**
+   * Requests that were refused, or not answered. What is not there (404, 410) is often expected,
+   * and does not count.
+   */
   failedRequests: number;
   /** The first line of the error; undefined if there is none. */
   error: string | undefined;
@@ -233,7 +237,9 @@ export interface EmailView {
   text: string;
 }
 
-/** A request that the local server refused with 501 because it cannot do what a real Medplum can. */
+/**
+ * A request that the local server refused with 501 because it cannot do what a real Medplum can.
+ */
 export interface RefusedRequest {
   /** ISO 8601. */
   at: string;

@@ -1,4 +1,5 @@
-// What the browser loads: the document, its style and its script. The script is bundled when it is first asked for.
+// What the browser loads: the document, its style and its script. The script is bundled when it is
+// first asked for.
 import { build } from 'esbuild';
 import type { Hono } from 'hono';
 import { readFileSync } from 'node:fs';
@@ -6,7 +7,10 @@ import { join } from 'node:path';
 
 const HERE = import.meta.dirname;
 
-/** The page loads nothing from other hosts, runs no inline script and cannot be framed by another site. */
+/**
+ * The page loads nothing from other hosts, runs no inline script and cannot be framed by another
+ * site.
+ */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",

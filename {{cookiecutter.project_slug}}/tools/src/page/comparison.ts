@@ -65,7 +65,10 @@ export function comparisonApi(server: MedplumServer, external: ExternalServer): 
   return api;
 }
 
-/** Pairs resources by id, or by an identifier that both have or whose value is Medplum's id; newest first. */
+/**
+ * Pairs resources by id, or by an identifier that both have or whose value is Medplum's id; newest
+ * first.
+ */
 export function pair(medplum: WithId<Resource>[], external: WithId<Resource>[]): Pair[] {
   const byToken = new Map<string, WithId<Resource>>();
   for (const resource of external) {
@@ -122,7 +125,8 @@ function stateOf(medplum: Resource | undefined, external: Resource | undefined):
 /**
  * The resource without what each server assigns itself, with its members in one order.
  *
- * @param medplumId - an identifier with this value is left out: the sync adds it to find the resource again
+ * @param medplumId - an identifier with this value is left out: the sync adds it to find the
+ *   resource again
  */
 function content(resource: Resource, medplumId?: string): unknown {
   const { id, meta, identifier, ...rest } = resource as Resource & { identifier?: unknown };

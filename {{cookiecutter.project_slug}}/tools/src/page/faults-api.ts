@@ -1,4 +1,5 @@
-// The routes about faults of the external FHIR server: switched on for its next requests, to see how bots cope.
+// The routes about faults of the external FHIR server: switched on for its next requests, to see
+// how bots cope.
 import { Hono } from 'hono';
 import { loadFhirServer } from '../external-server.ts';
 import type { ExternalServer } from '../external-server.ts';

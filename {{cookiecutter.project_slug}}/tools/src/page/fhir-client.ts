@@ -1,4 +1,5 @@
-// A client of the local Medplum's FHIR API inside its own process, with the rights of the project's administrator.
+// A client of the local Medplum's FHIR API inside its own process, with the rights of the project's
+// administrator.
 import { isOperationOutcome, operationOutcomeToString } from '@medplum/core';
 import type { Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';

@@ -1,5 +1,6 @@
-// The routes about resources of the local Medplum. Reading and writing one goes through the server's own FHIR API,
-// with the rights of the project's administrator, so that validation and subscriptions are what a client would meet.
+// The routes about resources of the local Medplum. Reading and writing one goes through the
+// server's own FHIR API, with the rights of the project's administrator, so that validation and
+// subscriptions are what a client would meet.
 import type { WithId } from '@medplum/core';
 import { convertToTransactionBundle, operationOutcomeToString } from '@medplum/core';
 import type { Bundle, OperationOutcome, Resource } from '@medplum/fhirtypes';

@@ -1,4 +1,5 @@
-// Finds the team's own code behind a run: source maps are kept for the code that ran, also after a newer build.
+// Finds the team's own code behind a run: source maps are kept for the code that ran, also after a
+// newer build.
 import { SourceMap } from 'node:module';
 import type { SourceMapPayload } from 'node:module';
 import { BundleMaps } from '../runtime/bundle-maps.ts';
@@ -18,7 +19,10 @@ export class RunSources {
     this.maps.remember(botName, code);
   }
 
-  /** @returns the text with places in the sources instead of places in the bundle, where they are known */
+  /**
+   * @returns the text with places in the sources instead of places in the bundle, where they are
+   *   known
+   */
   readable(text: string, code: string | undefined): string {
     const find = this.maps.finder(code);
     return find ? replacePlaces(text, find) : text;
@@ -26,7 +30,8 @@ export class RunSources {
 
   /**
    * @param stack - a readable stack
-   * @returns the lines around the first place in the team's own code, as they were when the code was built
+   * @returns the lines around the first place in the team's own code, as they were when the code
+   *   was built
    */
   excerpt(stack: string, code: string | undefined): SourceExcerpt | undefined {
     const map = this.sourceMap(code);
@@ -56,7 +61,8 @@ export class RunSources {
 
 /**
  * @param stack - a readable stack
- * @returns the first place in a bot, such as `src/bots/my-bot.ts:12:9`, or else the first one in the team's own code
+ * @returns the first place in a bot, such as `src/bots/my-bot.ts:12:9`, or else the first one in
+ *   the team's own code
  */
 export function placeIn(stack: string): string | undefined {
   return BOT_PLACE.exec(stack)?.[0] ?? SOURCE_PLACE.exec(stack)?.[0];

@@ -1,4 +1,5 @@
-// The JSON files of this repository that hold resources, bundles and events: read for the page, and written from it.
+// The JSON files of this repository that hold resources, bundles and events: read for the page, and
+// written from it.
 import { isResource } from '@medplum/core';
 import { existsSync, globSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

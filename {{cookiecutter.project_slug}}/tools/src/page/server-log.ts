@@ -1,4 +1,5 @@
-// E-mails that bots sent, and requests that the local server refused because only a real Medplum can answer them.
+// E-mails that bots sent, and requests that the local server refused because only a real Medplum
+// can answer them.
 import { isOperationOutcome, operationOutcomeToString } from '@medplum/core';
 import { Hono } from 'hono';
 import type { Context, MiddlewareHandler } from 'hono';

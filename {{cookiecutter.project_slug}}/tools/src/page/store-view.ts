@@ -25,7 +25,10 @@ export function nameOf(names: HumanName[] | undefined): string {
   return name.text ?? [...(name.given ?? []), name.family ?? ''].join(' ').trim();
 }
 
-/** @returns what people call a resource: its name, its title, its code or its description; '' if it has none */
+/**
+ * @returns what people call a resource: its name, its title, its code or its description; '' if it
+ *   has none
+ */
 export function titleOf(resource: Resource): string {
   const { name, title, code, type, description, valueCode } = resource as unknown as Record<
     string,

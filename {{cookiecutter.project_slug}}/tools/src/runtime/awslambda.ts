@@ -1,5 +1,6 @@
-// The runtime `awslambda`: a CommonJS module with Node's globals. The wrapping follows Medplum server 5.1.26
-// [packages/server/src/cloud/aws/deploy.ts]. Lambda also has `import()`; this runtime does not.
+// The runtime `awslambda`: a CommonJS module with Node's globals. The wrapping follows Medplum
+// server 5.1.26 [packages/server/src/cloud/aws/deploy.ts]. Lambda also has `import()`; this runtime
+// does not.
 import * as core from '@medplum/core';
 import { Console } from 'node:console';
 import { join } from 'node:path';

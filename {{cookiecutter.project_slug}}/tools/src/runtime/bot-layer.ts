@@ -5,8 +5,8 @@ import { BOT_LAYER, isExternal } from '../config/bot-layer.ts';
 
 /**
  * @param given - modules to use instead of the installed ones, by name
- * @returns a `require` that finds Node's own modules, the bot layer's and those that medplum.config.json calls external, as
- *   far as they are installed here
+ * @returns a `require` that finds Node's own modules, the bot layer's and those that
+ *   medplum.config.json calls external, as far as they are installed here
  */
 export function requireFromBotLayer(
   given: Record<string, unknown> = {},
@@ -23,7 +23,10 @@ export function requireFromBotLayer(
   };
 }
 
-/** Packages beside the bot layer. None where the configuration cannot be read, which other commands report. */
+/**
+ * Packages beside the bot layer. None where the configuration cannot be read, which other commands
+ * report.
+ */
 function addedPackages(): string[] {
   try {
     // Loaded here, as it takes longer to load than all else that a thread needs.

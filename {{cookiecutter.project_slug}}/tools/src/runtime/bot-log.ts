@@ -1,4 +1,5 @@
-// What a bot logs in one run. The end is kept: a bot that logs without end must not fill the memory.
+// What a bot logs in one run. The end is kept: a bot that logs without end must not fill the
+// memory.
 
 /** Characters that are kept; an AuditEvent holds the last 10,240. */
 export const LOG_KEPT = 100_000;

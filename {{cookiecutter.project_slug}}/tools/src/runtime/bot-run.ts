@@ -1,4 +1,5 @@
-// One run of a bot in this thread: a client that acts as the bot, the sandbox, and a record of its requests.
+// One run of a bot in this thread: a client that acts as the bot, the sandbox, and a record of its
+// requests.
 import { MedplumClient } from '@medplum/core';
 import nodeFetch from 'node-fetch';
 import { createPdf } from './create-pdf.ts';

@@ -16,7 +16,10 @@ export function settingsOf(bot: BotConfig): BotSettings {
   };
 }
 
-/** The settings that a bot has now; defaults where medplum.config.json cannot be read, or has no such bot. */
+/**
+ * The settings that a bot has now; defaults where medplum.config.json cannot be read, or has no
+ * such bot.
+ */
 export function findSettings(name = ''): BotSettings {
   try {
     const bot = loadConfig(undefined, 'local').bots.find((entry) => entry.name === name);

@@ -3,7 +3,10 @@
 // Kept, so that fake timers of a test do not stop it.
 const { bigint: readTimer } = process.hrtime;
 
-/** @returns nanoseconds since some moment, the same in all threads of this process, whatever is made of `Date` */
+/**
+ * @returns nanoseconds since some moment, the same in all threads of this process, whatever is made
+ *   of `Date`
+ */
 export function monotonicNanoseconds(): bigint {
   return readTimer();
 }
@@ -14,8 +17,8 @@ export function monotonicMilliseconds(): number {
 }
 
 /**
- * Makes a Date whose "now" is shifted. It must not use anything outside of itself: its source text also runs in the
- * contexts of bots.
+ * Makes a Date whose "now" is shifted. It must not use anything outside of itself: its source text
+ * also runs in the contexts of bots.
  *
  * @param Original - the Date to derive from
  * @param offset - milliseconds to add to the present time

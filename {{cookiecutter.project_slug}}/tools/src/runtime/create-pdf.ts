@@ -1,5 +1,6 @@
-// medplum.createPdf of bots on `awslambda`: with pdfmake of the bot layer, which has to be installed here too.
-// On `vmcontext` the client has no createPdf. The fonts follow Medplum server 5.1.26 [packages/server/src/cloud/aws/deploy.ts].
+// medplum.createPdf of bots on `awslambda`: with pdfmake of the bot layer, which has to be
+// installed here too. On `vmcontext` the client has no createPdf. The fonts follow Medplum server
+// 5.1.26 [packages/server/src/cloud/aws/deploy.ts].
 import { requireFromBotLayer } from './bot-layer.ts';
 
 interface PdfDocument {

@@ -1,4 +1,5 @@
-// Why a run failed, for the author of the bot: the request that was refused, the line of the source, and what to change.
+// Why a run failed, for the author of the bot: the request that was refused, the line of the
+// source, and what to change.
 import type { RecordedRequest } from './recorded-requests.ts';
 import type { SandboxError } from './sandbox.ts';
 import { mapStack, sourceLineOf } from './source-maps.ts';
@@ -27,7 +28,10 @@ export interface BotSettings {
 }
 
 export interface FailureExplanation {
-  /** What happened, in a line: `POST Task: forbidden`. It holds nothing about a patient that the error does not. */
+  /**
+   * What happened, in a line: `POST Task: forbidden`. It holds nothing about a patient that the
+   * error does not.
+   */
   summary: string;
   place: SourcePlace | undefined;
   /** The line of the source at that place, without the blanks around it. */

@@ -1,4 +1,5 @@
-// The requests that a bot sends while it runs: to Medplum through its client, and elsewhere with fetch.
+// The requests that a bot sends while it runs: to Medplum through its client, and elsewhere with
+// fetch.
 import { MedplumClient } from '@medplum/core';
 import { AsyncLocalStorage } from 'node:async_hooks';
 
@@ -38,7 +39,10 @@ export class RequestRecorder {
   readonly #calls = new AsyncLocalStorage<BotCall>();
   readonly #changed: (index: number) => void;
 
-  /** @param changed - called with the index of a request when it is sent, and again when it is answered */
+  /**
+   * @param changed - called with the index of a request when it is sent, and again when it is
+   *   answered
+   */
   constructor(changed: (index: number) => void = () => undefined) {
     this.#changed = changed;
   }
@@ -77,8 +81,8 @@ export class RequestRecorder {
   }
 
   /**
-   * Lets the requests of a client tell which of its methods the bot called, and where. Inside the client that is not
-   * known: it collects requests, repeats them, and sends them later.
+   * Lets the requests of a client tell which of its methods the bot called, and where. Inside the
+   * client that is not known: it collects requests, repeats them, and sends them later.
    */
   observe(medplum: MedplumClient): void {
     const client = medplum as unknown as Record<string, unknown>;

@@ -1,5 +1,5 @@
-// Runs the handler of one bundle on one event, the way one of Medplum's two bot runtimes does. It is not a protection
-// against hostile code: a bot can do whatever this process can do.
+// Runs the handler of one bundle on one event, the way one of Medplum's two bot runtimes does. It
+// is not a protection against hostile code: a bot can do whatever this process can do.
 import * as core from '@medplum/core';
 import type { Bot, OperationOutcome, ProjectSetting, Reference } from '@medplum/fhirtypes';
 import { runOnAwsLambda } from './awslambda.ts';
@@ -14,7 +14,10 @@ export interface BotEvent {
   bot: Reference<Bot>;
   /** Who caused the run; absent for a cron run and before a commit. */
   requester?: Reference | undefined;
-  /** The resource; on delete `{ deletedResource }`, or `{}` on older servers; on cron the Bot itself. */
+  /**
+   * The resource; on delete `{ deletedResource }`, or `{}` on older servers; on cron the Bot
+   * itself.
+   */
   input: unknown;
   contentType: string;
   /** All secrets of the project, by name. */
@@ -31,11 +34,15 @@ export interface SandboxOptions {
   medplum: unknown;
   event: BotEvent;
   /**
-   * The file that stack traces name, with the line numbers of the bundle. Without it, stack traces are those of the
-   * real server: on vmcontext they name no file, and line numbers are five too high.
+   * The file that stack traces name, with the line numbers of the bundle. Without it, stack traces
+   * are those of the real server: on vmcontext they name no file, and line numbers are five too
+   * high.
    */
   filename?: string;
-  /** Seconds. On vmcontext it limits only code that never awaits; on awslambda the caller has to end the thread. */
+  /**
+   * Seconds. On vmcontext it limits only code that never awaits; on awslambda the caller has to end
+   * the thread.
+   */
   timeout?: number;
   /** What `fetch` is on vmcontext; node-fetch if left out. */
   fetch?: unknown;

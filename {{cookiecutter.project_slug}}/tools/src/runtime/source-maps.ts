@@ -5,7 +5,10 @@ import { relative, resolve } from 'node:path';
 import { LAMBDA_FILE } from './awslambda.ts';
 import { COLUMNS_BEFORE_BUNDLE, LINES_BEFORE_BUNDLE } from './vmcontext.ts';
 
-/** A place in a bundle as stack traces name it: in a script without a name on vmcontext, in user.cjs on Lambda. */
+/**
+ * A place in a bundle as stack traces name it: in a script without a name on vmcontext, in user.cjs
+ * on Lambda.
+ */
 const VMCONTEXT_PLACE = String.raw`evalmachine\.<anonymous>:(?<vmLine>\d+):(?<vmColumn>\d+)`;
 const LAMBDA_PLACE = String.raw`(?<=\(|at )[^()\n]*?${LAMBDA_FILE.replace('.', String.raw`\.`)}:(?<line>\d+):(?<column>\d+)`;
 const PLACE = new RegExp(`${VMCONTEXT_PLACE}|${LAMBDA_PLACE}`, 'g');
@@ -78,7 +81,8 @@ export function sourceLineOf(
 }
 
 /**
- * @param source - as a source map names it: an address relative to the bundle, such as `../../src/bots/my-bot.ts`
+ * @param source - as a source map names it: an address relative to the bundle, such as
+ *   `../../src/bots/my-bot.ts`
  * @returns the file, relative to the repository
  */
 function sourceFile(source: string, folder: string): string {

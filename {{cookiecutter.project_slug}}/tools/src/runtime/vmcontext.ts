@@ -1,5 +1,5 @@
-// The runtime `vmcontext`: a script in a context of its own that has few globals. The wrapping follows Medplum server
-// 5.1.26 [packages/server/src/bots/vmcontext.ts].
+// The runtime `vmcontext`: a script in a context of its own that has few globals. The wrapping
+// follows Medplum server 5.1.26 [packages/server/src/bots/vmcontext.ts].
 import { ContentType, Hl7Message, MedplumClient } from '@medplum/core';
 import nodeFetch from 'node-fetch';
 import { createContext, runInContext } from 'node:vm';
@@ -52,8 +52,9 @@ export async function runOnVmContext(
 }
 
 /**
- * The bundle shares its scope with `exports`, `module` and the call below it. So a bundle that assigns `module.exports`
- * has no handler, and one whose last line lacks its semicolon runs on into the parenthesis.
+ * The bundle shares its scope with `exports`, `module` and the call below it. So a bundle that
+ * assigns `module.exports` has no handler, and one whose last line lacks its semicolon runs on into
+ * the parenthesis.
  */
 function wrap(code: string, keepsColumns: boolean): string {
   const indentation = keepsColumns ? '' : ' '.repeat(COLUMNS_BEFORE_BUNDLE);

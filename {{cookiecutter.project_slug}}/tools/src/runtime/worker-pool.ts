@@ -1,4 +1,5 @@
-// Runs bots in threads, so that an endless loop can be ended. Threads are used again, one bot at a time each.
+// Runs bots in threads, so that an endless loop can be ended. Threads are used again, one bot at a
+// time each.
 import { badRequest } from '@medplum/core';
 // Imported, so that the fake timers of a test do not stop this clock.
 import { clearInterval, clearTimeout, setInterval, setTimeout } from 'node:timers';
@@ -14,7 +15,10 @@ export interface WorkerPoolOptions {
   keep?: number;
   /** Threads that run at the same time; more runs wait. */
   most?: number;
-  /** Milliseconds without any run coming to an end after which another thread is started for those that wait. */
+  /**
+   * Milliseconds without any run coming to an end after which another thread is started for those
+   * that wait.
+   */
   patience?: number;
   /** Milliseconds that the sandbox's own limit has before the thread is ended. */
   grace?: number;
@@ -36,7 +40,10 @@ export interface BotRunner {
 
 const DEFAULTS: Required<WorkerPoolOptions> = { keep: 8, most: 64, patience: 250, grace: 300 };
 
-/** A bot on vmcontext that only waits is not ended by its timeout, as on the real server; this ends it. */
+/**
+ * A bot on vmcontext that only waits is not ended by its timeout, as on the real server; this ends
+ * it.
+ */
 const LONGEST_SECONDS = 900;
 /** Work that a bot has left behind may go on for this long, in milliseconds. */
 const LEFTOVER_LIMIT = 60_000;
@@ -110,7 +117,10 @@ export class WorkerPool implements BotRunner {
     this.#watchForHungBots();
   }
 
-  /** Bots that hang must not keep all others waiting: starts another thread where nothing has moved for long. */
+  /**
+   * Bots that hang must not keep all others waiting: starts another thread where nothing has moved
+   * for long.
+   */
   #watchForHungBots(): void {
     if (this.#waiting.length === 0 || this.#watch !== undefined) {
       return;
@@ -280,7 +290,10 @@ class BotThread {
     }
   }
 
-  /** Takes the thread out of use, and settles its call: the next one must not meet a thread that is ending. */
+  /**
+   * Takes the thread out of use, and settles its call: the next one must not meet a thread that is
+   * ending.
+   */
   #close(): void {
     if (this.#state === 'ended') {
       return;

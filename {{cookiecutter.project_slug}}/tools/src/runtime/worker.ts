@@ -1,5 +1,5 @@
-// A thread that runs bots, one at a time. Its parent sends jobs through a port of its own: what a bot posts to
-// `parentPort` reaches no one.
+// A thread that runs bots, one at a time. Its parent sends jobs through a port of its own: what a
+// bot posts to `parentPort` reaches no one.
 import { parentPort } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { runBot } from './bot-run.ts';
@@ -68,7 +68,9 @@ parentPort?.once('message', ({ port, heartbeat }: WorkerSetup) => {
   });
 });
 
-/** What keeps this thread alive, such as timers and open connections; without what is unreferenced. */
+/**
+ * What keeps this thread alive, such as timers and open connections; without what is unreferenced.
+ */
 function activeResources(): string {
   return process.getActiveResourcesInfo().toSorted().join();
 }

@@ -1,4 +1,5 @@
-// Compares this repository with the version of the template that it was generated from or updated to.
+// Compares this repository with the version of the template that it was generated from or updated
+// to.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';

@@ -1,4 +1,5 @@
-// Colours and tables in a terminal. `styleText` leaves colours out for NO_COLOR and where the output is not a terminal.
+// Colours and tables in a terminal. `styleText` leaves colours out for NO_COLOR and where the
+// output is not a terminal.
 import { stripVTControlCharacters, styleText } from 'node:util';
 
 export const bold = (text: string): string => styleText('bold', text);

@@ -1,4 +1,5 @@
-// The bundles that tests deploy: built as for production, and built again only when something they are made of changes.
+// The bundles that tests deploy: built as for production, and built again only when something they
+// are made of changes.
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
@@ -40,7 +41,9 @@ export async function buildForTests(names: readonly string[]): Promise<string> {
   return folder;
 }
 
-/** Builds into a folder of its own first: tests in other processes may look for the same bundles. */
+/**
+ * Builds into a folder of its own first: tests in other processes may look for the same bundles.
+ */
 async function build(folder: string): Promise<void> {
   const { bundle } = (await import('../../../esbuild-script.mjs')) as {
     bundle(options: { production: boolean; outdir: string }): Promise<unknown>;

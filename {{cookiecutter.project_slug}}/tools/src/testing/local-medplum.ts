@@ -1,4 +1,5 @@
-// A Medplum inside a test: a server in this process with the bots of this repository, deployed from their sources.
+// A Medplum inside a test: a server in this process with the bots of this repository, deployed from
+// their sources.
 import type { WithId } from '@medplum/core';
 import { ContentType, MedplumClient } from '@medplum/core';
 import type { Bot, Resource } from '@medplum/fhirtypes';
@@ -20,7 +21,10 @@ import { seedResources } from './seed.ts';
 import { setClock, withTestClock } from './test-clock.ts';
 
 export interface LocalMedplumOptions {
-  /** Names of bots in medplum.config.json to deploy, with their subscriptions, schedules and access policies. */
+  /**
+   * Names of bots in medplum.config.json to deploy, with their subscriptions, schedules and access
+   * policies.
+   */
   bots?: readonly string[];
   /** What is there from the start; resources in bundles too. No bot runs for them. */
   resources?: readonly Resource[];
@@ -31,7 +35,10 @@ export interface LocalMedplumOptions {
 }
 
 export interface ExecuteOptions {
-  /** Of the input; `application/fhir+json` if left out. An HL7 message is `x-application/hl7-v2+er7`. */
+  /**
+   * Of the input; `application/fhir+json` if left out. An HL7 message is
+   * `x-application/hl7-v2+er7`.
+   */
   contentType?: string;
   headers?: Record<string, string>;
 }
@@ -46,7 +53,8 @@ const SETTLE_LIMIT = 60_000;
 let sharedWorkers: WorkerPool | undefined;
 
 /**
- * Starts a Medplum for a test file. The first one in a process takes about a second, the others some milliseconds.
+ * Starts a Medplum for a test file. The first one in a process takes about a second, the others
+ * some milliseconds.
  *
  * @param options - see LocalMedplumOptions
  * @returns the running server; end it with `stop()`
@@ -90,7 +98,10 @@ export async function localMedplum(options: LocalMedplumOptions = {}): Promise<L
 export class LocalMedplum {
   /** With a slash at the end. */
   readonly baseUrl: string;
-  /** Acts as a project admin. Bots that its writes start run later: `create`, `update` and `delete` wait for them. */
+  /**
+   * Acts as a project admin. Bots that its writes start run later: `create`, `update` and `delete`
+   * wait for them.
+   */
   readonly client: MedplumClient;
   readonly #server: MedplumServer;
   readonly #folder: string;
@@ -104,7 +115,8 @@ export class LocalMedplum {
   }
 
   /**
-   * Creates a resource, and waits until the bots that this starts have run, and those that they start.
+   * Creates a resource, and waits until the bots that this starts have run, and those that they
+   * start.
    *
    * @returns the resource as it was created; read it again if a bot changes it
    */
@@ -189,8 +201,9 @@ export class LocalMedplum {
   }
 
   /**
-   * Sets what this process and the bots take for the present, until `stop()`. The clock goes on from there. Schedules do
-   * not run by themselves: see `runCron`. `vi.setSystemTime` works as well.
+   * Sets what this process and the bots take for the present, until `stop()`. The clock goes on
+   * from there. Schedules do not run by themselves: see `runCron`. `vi.setSystemTime` works as
+   * well.
    *
    * @param time - a Date, or a text such as `2026-03-01T08:00:00Z`
    */

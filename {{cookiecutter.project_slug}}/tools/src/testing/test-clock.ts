@@ -15,7 +15,10 @@ export function setClock(time: Date | undefined): void {
   globalThis.Date = time === undefined ? RealDate : shiftDate(RealDate, time.getTime() - realNow());
 }
 
-/** @returns the same, with bots that have this process's time, also where a test has replaced `Date` itself */
+/**
+ * @returns the same, with bots that have this process's time, also where a test has replaced `Date`
+ *   itself
+ */
 export function withTestClock(workers: BotRunner): BotRunner {
   return {
     run: (job, observer) => {

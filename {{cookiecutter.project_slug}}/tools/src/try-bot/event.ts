@@ -1,4 +1,5 @@
-// The event that `npm run bot` gives to a bot: from a sample file, from a file that is the input, or of an earlier run.
+// The event that `npm run bot` gives to a bot: from a sample file, from a file that is the input,
+// or of an earlier run.
 import { ContentType } from '@medplum/core';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { extname } from 'node:path';
@@ -27,7 +28,8 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads an event. A JSON file holds a whole event (`{ "input": … }`) or a resource; any other file is the input.
+ * Reads an event. A JSON file holds a whole event (`{ "input": … }`) or a resource; any other file
+ * is the input.
  *
  * @param file - its ending tells the content type
  * @throws UserError if there is no event in it

@@ -1,4 +1,5 @@
-// The Medplum that `npm run bot` lets a bot talk to, with the rights and secrets that the deployed bot has.
+// The Medplum that `npm run bot` lets a bot talk to, with the rights and secrets that the deployed
+// bot has.
 import { MedplumClient } from '@medplum/core';
 import type { BotConfig } from '../config/config.ts';
 import { readEnvironment } from '../config/environment.ts';
@@ -95,7 +96,10 @@ async function deployBot(bot: BotConfig, target: Environment): Promise<void> {
   }
 }
 
-/** Another Medplum than one of this repository's: nothing is deployed there, and no one can act as the bot. */
+/**
+ * Another Medplum than one of this repository's: nothing is deployed there, and no one can act as
+ * the bot.
+ */
 async function connectAsClient(
   bot: BotConfig,
   { baseUrl, projectId, clientId, clientSecret }: Environment,

@@ -32,7 +32,8 @@ beforeEach(async () => {
   const sleep = clock.sleep;
   vi.spyOn(clock, 'sleep').mockImplementation(async (ms, signal) => {
     now += signal ? 0 : ms;
-    await (signal && ms > 1 ? sleep(10_000, signal) : undefined); // after the deadline, nothing is waited for
+    // after the deadline, nothing is waited for
+    await (signal && ms > 1 ? sleep(10_000, signal) : undefined);
   });
   vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig());
   vi.spyOn(console, 'log').mockImplementation((line: string) => void lines.push(line));

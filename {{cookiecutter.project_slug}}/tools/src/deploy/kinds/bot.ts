@@ -20,7 +20,8 @@ export const botKind: Kind<Bot> = {
     const isOwn = (identifier: Identifier): boolean =>
       identifier.system === system && keys.includes(identifier.value ?? '');
     const others = (existing?.identifier ?? []).filter((identifier) => !isOwn(identifier));
-    // Only Medplum's admin endpoint fills runtimeVersion in. A Bot without it is deployed, but never runs.
+    // Only Medplum's admin endpoint fills runtimeVersion in. A Bot without it is deployed, but
+    // never runs.
     const runtimeVersion =
       bot.settings['runtimeVersion'] ?? existing?.runtimeVersion ?? 'awslambda';
     const fields: Fields = { ...bot.settings, runtimeVersion };

@@ -1,4 +1,5 @@
-// Cron resources: several schedules of one bot, each with its own parameters. Medplum 5.2 and newer have them.
+// Cron resources: several schedules of one bot, each with its own parameters. Medplum 5.2 and newer
+// have them.
 import type { Cron } from '@medplum/fhirtypes';
 import { withTags } from '../identity.ts';
 import { linkTo, token } from '../links.ts';

@@ -45,13 +45,15 @@ export interface Comparison {
 }
 
 /**
- * One kind of resource that belongs to a bot. Wanted members may refer to a resource whose id is not known yet by its
- * link (see links.ts).
+ * One kind of resource that belongs to a bot. Wanted members may refer to a resource whose id is
+ * not known yet by its link (see links.ts).
  */
 export interface Kind<T extends Resource = Resource> {
   readonly resourceType: T['resourceType'];
 
-  /** Kinds are written in ascending order: an access policy before the membership that refers to it. */
+  /**
+   * Kinds are written in ascending order: an access policy before the membership that refers to it.
+   */
   readonly order: number;
 
   /** Members that reach an AWS Lambda only through `$deploy`. */
@@ -60,7 +62,10 @@ export interface Kind<T extends Resource = Resource> {
   /** The members of each resource that the bot should have. */
   desired(subject: Subject): Fields[];
 
-  /** What the server has of the bot's resources; undefined if these credentials may not see this kind. */
+  /**
+   * What the server has of the bot's resources; undefined if these credentials may not see this
+   * kind.
+   */
   find(subject: Subject): Stored<T>[] | undefined;
 
   /** Resources that someone else made. One that does the same as a wanted one becomes the bot's. */

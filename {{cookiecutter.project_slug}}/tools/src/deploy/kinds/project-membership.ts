@@ -1,4 +1,5 @@
-// The ProjectMembership: makes a Bot a member of the project. Without one, subscriptions never run it.
+// The ProjectMembership: makes a Bot a member of the project. Without one, subscriptions never run
+// it.
 import type { ProjectMembership } from '@medplum/fhirtypes';
 import { linkTo } from '../links.ts';
 import type { Reason } from '../reasons.ts';
@@ -51,7 +52,10 @@ function newMembership({ bot, actual }: Subject): Fields {
   };
 }
 
-/** The members that give rights. Without a policy in the configuration, one that someone attached by hand stays. */
+/**
+ * The members that give rights. Without a policy in the configuration, one that someone attached by
+ * hand stays.
+ */
 function wantedRights(subject: Subject, stored: ProjectMembership | undefined): Fields {
   const { policy } = subject.bot;
   const reference = policyReference(subject);

@@ -1,5 +1,6 @@
-// The Subscriptions: which events run a bot. They have no identifier, so a tag `<environment>/<bot>/<number>` says whose
-// they are. One whose criteria change is replaced in place, so that the old criteria never stay behind.
+// The Subscriptions: which events run a bot. They have no identifier, so a tag
+// `<environment>/<bot>/<number>` says whose they are. One whose criteria change is replaced in
+// place, so that the old criteria never stay behind.
 import type { Bot, Extension, Subscription } from '@medplum/fhirtypes';
 import { isDeepStrictEqual } from 'node:util';
 import type { Actual } from '../actual.ts';
@@ -114,7 +115,10 @@ export function startsBot({ channel }: Subscription, bot: Stored<Bot>): boolean 
   return (bot.identifier ?? []).some(({ system, value }) => `${system}|${value}` === wanted);
 }
 
-/** `Bot?identifier=system|value` -> `system|value`. Medplum stores such an endpoint, and never runs the bot for it. */
+/**
+ * `Bot?identifier=system|value` -> `system|value`. Medplum stores such an endpoint, and never runs
+ * the bot for it.
+ */
 export function identifierInEndpoint(endpoint: string): string | undefined {
   if (!endpoint.startsWith('Bot?')) {
     return undefined;

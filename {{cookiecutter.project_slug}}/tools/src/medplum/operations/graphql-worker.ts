@@ -1,4 +1,5 @@
-// The thread that answers GraphQL queries; it reads and writes resources over the server's own API, with the caller's login.
+// The thread that answers GraphQL queries; it reads and writes resources over the server's own API,
+// with the caller's login.
 import { MedplumClient } from '@medplum/core';
 import type { Operation, SearchRequest, WithId } from '@medplum/core';
 import * as core from '@medplum/core';

@@ -1,4 +1,5 @@
-// $graphql: answered in a thread of its own, because its schema takes seconds of processor time to build.
+// $graphql: answered in a thread of its own, because its schema takes seconds of processor time to
+// build.
 import * as core from '@medplum/core';
 import type { FhirRequest, FhirResponse } from '@medplum/fhir-router';
 import { Worker } from 'node:worker_threads';

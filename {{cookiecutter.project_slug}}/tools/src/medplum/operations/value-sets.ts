@@ -1,4 +1,5 @@
-// ValueSet/$expand and $validate-code for value sets of the project: lists of codes and whole code systems.
+// ValueSet/$expand and $validate-code for value sets of the project: lists of codes and whole code
+// systems.
 import * as core from '@medplum/core';
 import type { FhirRequest, FhirResponse } from '@medplum/fhir-router';
 import type {

@@ -1,4 +1,5 @@
-// The project's administration: who am I, settings, secrets, sites, and new bots, clients and people.
+// The project's administration: who am I, settings, secrets, sites, and new bots, clients and
+// people.
 import * as core from '@medplum/core';
 import type {
   ClientApplication,
@@ -23,7 +24,9 @@ import type { RouteContext } from './context.ts';
 
 const PROJECT_LISTS = { secrets: 'secret', settings: 'setting', sites: 'site' };
 
-/** The project in the path is not looked at, as on the real server: it is always the caller's own. */
+/**
+ * The project in the path is not looked at, as on the real server: it is always the caller's own.
+ */
 export function addAdminRoutes(app: Hono, { state }: RouteContext): void {
   app.get('/auth/me', (c) => whoAmI(c, state));
   app.get('/admin/projects/:id', (c) => {

@@ -49,7 +49,9 @@ async function handleExecute(c: Context, context: RouteContext): Promise<Respons
   return sendBotResult(c, context.state, await context.execute(request));
 }
 
-/** The body of a POST or the query of a GET is the input; what stands behind `$execute` is ignored. */
+/**
+ * The body of a POST or the query of a GET is the input; what stands behind `$execute` is ignored.
+ */
 async function executeRequest(c: Context, context: RouteContext): Promise<ExecuteRequest> {
   const { state } = context;
   const repo = login(c, state);
@@ -100,7 +102,10 @@ async function findBot(c: Context, repo: LocalRepository): Promise<WithId<Bot>> 
   return repo.state.store.latest('Bot', found.id)!.resource as WithId<Bot>;
 }
 
-/** Answers 202 at once; the job is `completed` also where the bot throws, the error is in its output. */
+/**
+ * Answers 202 at once; the job is `completed` also where the bot throws, the error is in its
+ * output.
+ */
 async function startJob(
   c: Context,
   { state, execute }: RouteContext,

@@ -1,4 +1,5 @@
-// Chained searches: `subject:Patient.name=` follows a reference, `_has:Observation:subject:code=` follows it back.
+// Chained searches: `subject:Patient.name=` follows a reference, `_has:Observation:subject:code=`
+// follows it back.
 import * as core from '@medplum/core';
 import type { Filter, WithId } from '@medplum/core';
 import type { Resource, ResourceType } from '@medplum/fhirtypes';

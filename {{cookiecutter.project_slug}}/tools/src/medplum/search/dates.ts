@@ -1,4 +1,5 @@
-// Dates: the real server compares instants. A date without a time is midnight UTC, a Period counts by its start.
+// Dates: the real server compares instants. A date without a time is midnight UTC, a Period counts
+// by its start.
 import * as core from '@medplum/core';
 import type { Filter } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';

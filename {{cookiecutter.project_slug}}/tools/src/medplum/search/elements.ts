@@ -3,7 +3,10 @@ import * as core from '@medplum/core';
 import type { SearchRequest, WithId } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';
 
-/** @returns the resource itself where the search asks for all of it, otherwise a copy, tagged SUBSETTED */
+/**
+ * @returns the resource itself where the search asks for all of it, otherwise a copy, tagged
+ *   SUBSETTED
+ */
 export function withElements<T extends Resource>(
   resource: WithId<T>,
   request: SearchRequest,

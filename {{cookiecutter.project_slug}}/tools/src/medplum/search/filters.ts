@@ -1,4 +1,5 @@
-// One filter of a search as a condition: special parameters, `_filter`, chains, and the kinds of parameters.
+// One filter of a search as a condition: special parameters, `_filter`, chains, and the kinds of
+// parameters.
 import * as core from '@medplum/core';
 import type { FhirFilterExpression, Filter } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';

@@ -87,7 +87,9 @@ export function typedValues(column: SearchColumn, resource: Resource): TypedValu
   return values;
 }
 
-/** @returns what the real server's column of a parameter holds: times as milliseconds, days as text */
+/**
+ * @returns what the real server's column of a parameter holds: times as milliseconds, days as text
+ */
 export function columnValues(column: SearchColumn, resource: Resource): ColumnValue[] {
   const { details, param } = column;
   const values = typedValues(column, resource);

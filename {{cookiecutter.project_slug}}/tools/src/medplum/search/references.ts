@@ -35,7 +35,9 @@ function withType({ param, details }: SearchColumn, value: string): string {
   return param.code === 'subject' || param.code === 'patient' ? `Patient/${value}` : value;
 }
 
-/** @returns the ids that a parameter's references name, whatever their types; for chained searches */
+/**
+ * @returns the ids that a parameter's references name, whatever their types; for chained searches
+ */
 export function referencedIds(column: SearchColumn, resource: Resource): string[] {
   return typedValues(column, resource).flatMap(({ value }) => {
     const id = core.isReference(value) ? core.resolveId(value) : undefined;

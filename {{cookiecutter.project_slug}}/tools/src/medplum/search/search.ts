@@ -20,7 +20,9 @@ const MAX_OFFSET = 10_000;
 export interface SearchContext extends FilterContext {
   /** With a slash at the end. */
   baseUrl: string;
-  /** @returns whether the one who asks may find a resource of the type; undefined where all of them */
+  /**
+   * @returns whether the one who asks may find a resource of the type; undefined where all of them
+   */
   visible(type: string): Condition | undefined;
   /** @returns the resource that a reference names, if the one who asks may read it */
   read(reference: string): WithId<Resource> | undefined;
@@ -112,7 +114,10 @@ function pageEntries<T extends Resource>(
   return { entry, next: rest[offset + page.count] };
 }
 
-/** @returns the current versions that all filters find and the one who asks may see, oldest write first */
+/**
+ * @returns the current versions that all filters find and the one who asks may see, oldest write
+ *   first
+ */
 export function findVersions(
   context: SearchContext,
   type: ResourceType,
@@ -136,7 +141,10 @@ export function findVersions(
   return result.toSorted((a, b) => a.order - b.order);
 }
 
-/** By id or identifier where the search names one, so that its time does not grow with the number of resources. */
+/**
+ * By id or identifier where the search names one, so that its time does not grow with the number of
+ * resources.
+ */
 function candidates(store: Store, type: ResourceType, filters: Filter[]): Iterable<Version> {
   const named = filters.find(
     ({ code, operator }) =>

@@ -1,4 +1,5 @@
-// The order of results: text by its characters' codes; resources without a value come last, or first when descending.
+// The order of results: text by its characters' codes; resources without a value come last, or
+// first when descending.
 import type { SearchRequest, SortRule } from '@medplum/core';
 import type { HumanName, Resource } from '@medplum/fhirtypes';
 import type { Version } from '../store.ts';
@@ -9,7 +10,10 @@ import { addressText, addressesOf, nameText } from './words.ts';
 
 type SortKey = ColumnValue | ColumnValue[] | undefined;
 
-/** @returns the versions in order; those that are equal by all rules in the order of their last writes */
+/**
+ * @returns the versions in order; those that are equal by all rules in the order of their last
+ *   writes
+ */
 export function sorted(versions: Version[], request: SearchRequest): Version[] {
   const rules = (request.sortRules ?? []).map((rule) => ({
     descending: rule.descending ?? false,

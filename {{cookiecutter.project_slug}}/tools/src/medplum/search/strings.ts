@@ -1,4 +1,5 @@
-// Plain text, such as Organization.name or Questionnaire.title: only the beginning of the whole value counts.
+// Plain text, such as Organization.name or Questionnaire.title: only the beginning of the whole
+// value counts.
 import * as core from '@medplum/core';
 import type { Filter } from '@medplum/core';
 import { refuse } from './conditions.ts';

@@ -1,4 +1,5 @@
-// Tokens: identifiers, codes, phones by system and value; status codes, flags and addresses (URIs) by value alone.
+// Tokens: identifiers, codes, phones by system and value; status codes, flags and addresses (URIs)
+// by value alone.
 import * as core from '@medplum/core';
 import type { Filter } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';
@@ -87,7 +88,9 @@ function tokenMatcher(query: string, caseInsensitive: boolean): (token: Token) =
   return ({ system, value }) => (system || undefined) === wantedSystem && value === wantedValue;
 }
 
-/** `:text` and `:contains`: anywhere in a text, and for phones and e-mail addresses in the value. */
+/**
+ * `:text` and `:contains`: anywhere in a text, and for phones and e-mail addresses in the value.
+ */
 function textCondition(column: SearchColumn, wanted: string): Condition {
   const parts = core.splitSearchOnComma(wanted).map((query) => query.trim().toLowerCase());
   const valuesToo = TEXT_SEARCHED.test(column.param.id ?? '');
@@ -103,7 +106,9 @@ function presenceCondition(column: SearchColumn, present: boolean): Condition {
   return (resource) => tokensOf(column, resource).length > 0 === present;
 }
 
-/** A flag such as `active`: `deceased=false` includes resources without a value, by its expression. */
+/**
+ * A flag such as `active`: `deceased=false` includes resources without a value, by its expression.
+ */
 export function booleanCondition(
   valueOf: (resource: Resource) => boolean | undefined,
   filter: Filter,

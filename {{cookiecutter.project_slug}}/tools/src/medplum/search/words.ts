@@ -1,5 +1,5 @@
-// Names and addresses: a search term's words must each begin a word of the stored text.
-// The words are those of PostgreSQL's `to_tsvector('simple', …)`, which the real server searches with.
+// Names and addresses: a search term's words must each begin a word of the stored text. The words
+// are those of PostgreSQL's `to_tsvector('simple', …)`, which the real server searches with.
 import * as core from '@medplum/core';
 import type { Filter } from '@medplum/core';
 import type { Address, HumanName, Resource } from '@medplum/fhirtypes';
@@ -32,7 +32,9 @@ function textMatcher(operator: core.Operator, value: string): (text: string) => 
   };
 }
 
-/** @returns the words of a term; a hyphenated word is a phrase, whose words must follow each other */
+/**
+ * @returns the words of a term; a hyphenated word is a phrase, whose words must follow each other
+ */
 function searchPhrases(value: string): string[][] {
   const withoutPunctuation = value.replaceAll(/[^\p{Letter}\p{Number}-]/gu, ' ').trim();
   return withoutPunctuation

@@ -1,4 +1,5 @@
-// Pre-commit bots: asked before a resource is written or deleted. They may refuse, or return another body.
+// Pre-commit bots: asked before a resource is written or deleted. They may refuse, or return
+// another body.
 import type { WithId } from '@medplum/core';
 import * as core from '@medplum/core';
 import type { Project, Resource } from '@medplum/fhirtypes';

@@ -180,7 +180,8 @@ export async function matchesSubscription(
 }
 
 /**
- * Evaluates the subscription's FHIRPath once with a limit on its time, before @medplum/core does without one.
+ * Evaluates the subscription's FHIRPath once with a limit on its time, before @medplum/core does
+ * without one.
  *
  * @throws Error where it takes too long, or cannot be evaluated
  */

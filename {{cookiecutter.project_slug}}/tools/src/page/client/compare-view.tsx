@@ -1,4 +1,5 @@
-// What Medplum and the external FHIR server hold of one type, side by side, and faults of the external server.
+// What Medplum and the external FHIR server hold of one type, side by side, and faults of the
+// external server.
 import type { VNode } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import type { Comparison, ComparisonPair, ComparisonState, TypeCount } from '../api-types.ts';

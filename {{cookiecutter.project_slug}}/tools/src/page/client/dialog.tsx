@@ -1,4 +1,5 @@
-// A dialog over the page. The browser keeps the focus inside, closes it with Escape, and gives the focus back.
+// A dialog over the page. The browser keeps the focus inside, closes it with Escape, and gives the
+// focus back.
 import type { ComponentChildren, VNode } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
 

@@ -71,7 +71,9 @@ function diffMiddle(before: string[], after: string[]): DiffLine[] {
   return lines;
 }
 
-/** `lengths[i][j]` is how many lines `before` from i and `after` from j have in common, in order. */
+/**
+ * `lengths[i][j]` is how many lines `before` from i and `after` from j have in common, in order.
+ */
 function commonLengths(before: string[], after: string[]): Uint16Array[] {
   const lengths = Array.from(
     { length: before.length + 1 },
@@ -92,7 +94,9 @@ function linesOf(value: unknown): string[] {
   return value === undefined ? [] : JSON.stringify(inOneOrder(value), null, 2).split('\n');
 }
 
-/** resourceType and id first, then the members by name, so that the same content is the same text. */
+/**
+ * resourceType and id first, then the members by name, so that the same content is the same text.
+ */
 function inOneOrder(value: unknown): unknown {
   if (Array.isArray(value)) {
     return value.map(inOneOrder);

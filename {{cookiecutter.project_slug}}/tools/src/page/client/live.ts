@@ -1,4 +1,5 @@
-// What the server pushes: one connection for the whole page, which the browser opens again when it was lost.
+// What the server pushes: one connection for the whole page, which the browser opens again when it
+// was lost.
 import { useEffect, useState } from 'preact/hooks';
 import type { Hello, LiveEvents } from '../api-types.ts';
 
@@ -70,8 +71,8 @@ function disconnect(): void {
 }
 
 /**
- * Connects while the page can be seen. A browser has six connections to a server for all of its tabs together: those in
- * the background must not keep one each.
+ * Connects while the page can be seen. A browser has six connections to a server for all of its
+ * tabs together: those in the background must not keep one each.
  */
 export function connectWhileVisible(): void {
   const update = (): void => {

@@ -1,4 +1,5 @@
-// The log of a run. The server sends its end first; earlier parts are read when the user asks for them.
+// The log of a run. The server sends its end first; earlier parts are read when the user asks for
+// them.
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { LogPart, RunDetails } from '../api-types.ts';

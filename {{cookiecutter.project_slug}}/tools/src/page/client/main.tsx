@@ -1,4 +1,5 @@
-// The page in the browser. The server bundles this folder when the page is first opened; see ../assets.ts.
+// The page in the browser. The server bundles this folder when the page is first opened; see
+// ../assets.ts.
 import { render } from 'preact';
 import { App } from './app.tsx';
 import { connectWhileVisible } from './live.ts';

@@ -1,4 +1,5 @@
-// The resources of the local Medplum: the types, the list of one type, and the opened resource beside it.
+// The resources of the local Medplum: the types, the list of one type, and the opened resource
+// beside it.
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { ResourceList, TypeCount } from '../api-types.ts';

@@ -1,4 +1,5 @@
-// Which view is open: it stands in the address after `#`, so that views can be linked, reloaded and gone back to.
+// Which view is open: it stands in the address after `#`, so that views can be linked, reloaded and
+// gone back to.
 import { useEffect, useState } from 'preact/hooks';
 
 export interface Route {

@@ -62,7 +62,9 @@ export function RunsView({ route }: { route: Route }): VNode {
   );
 }
 
-/** The runs that match a filter: read page by page, then kept up to date by what the server pushes. */
+/**
+ * The runs that match a filter: read page by page, then kept up to date by what the server pushes.
+ */
 function useRuns(filter: Filter): {
   list: RunList;
   isLoading: boolean;

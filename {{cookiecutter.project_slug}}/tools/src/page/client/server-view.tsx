@@ -1,4 +1,5 @@
-// What happened on the server beside runs: e-mails that bots sent, and requests it could not answer.
+// What happened on the server beside runs: e-mails that bots sent, and requests it could not
+// answer.
 import type { VNode } from 'preact';
 import type { EmailView, RefusedRequest, ServerLog } from '../api-types.ts';
 import { api } from './api.ts';

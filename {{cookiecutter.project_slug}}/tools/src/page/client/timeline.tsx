@@ -1,4 +1,5 @@
-// The requests of a run in the order they were sent, each with a bar that shows when it was under way.
+// The requests of a run in the order they were sent, each with a bar that shows when it was under
+// way.
 import type { VNode } from 'preact';
 import type { RequestView, RunDetails } from '../api-types.ts';
 import { count, formatDuration, shortReference } from './format.ts';

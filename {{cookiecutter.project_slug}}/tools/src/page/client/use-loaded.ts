@@ -13,8 +13,8 @@ export interface Loaded<T> {
 }
 
 /**
- * Reads data now, after each reconnection, and whenever the dependencies change or `reload` is called.
- * Earlier data stays visible until the new data is there, unless the dependencies changed.
+ * Reads data now, after each reconnection, and whenever the dependencies change or `reload` is
+ * called. Earlier data stays visible until the new data is there, unless the dependencies changed.
  */
 export function useLoaded<T>(load: () => Promise<T>, dependencies: unknown[]): Loaded<T> {
   const { generation } = useConnection();

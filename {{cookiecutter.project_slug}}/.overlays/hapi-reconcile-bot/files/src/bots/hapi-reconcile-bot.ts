@@ -1,4 +1,5 @@
-// Repairs what the sync bot missed: after an outage, a failure, a deletion that arrived late. Runs on a schedule.
+// Repairs what the sync bot missed: after an outage, a failure, a deletion that arrived late. Runs
+// on a schedule.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import { describeError } from '../shared/http-helpers.ts';
 import { clock } from '../shared/retry.ts';
@@ -9,7 +10,10 @@ import type { RunResult } from '../shared/sync/reconcile.ts';
 /** A minute less than the bot's timeout in medplum.config.json; the next run does what is left. */
 export const TIME_BUDGET_MS = 240_000;
 
-/** What can be asked for by hand; `ms` ends the run earlier, `report` returns a result with failures instead of throwing. */
+/**
+ * What can be asked for by hand; `ms` ends the run earlier, `report` returns a result with failures
+ * instead of throwing.
+ */
 interface RunInput {
   mode?: 'changes' | 'full';
   dryRun?: boolean;
@@ -20,11 +24,13 @@ interface RunInput {
 /**
  * Syncs everything that changed since the last complete run, or everything at all.
  *
- * @param medplum - Acts as this bot. It must be allowed to read the synced types, without criteria, and to write Basic.
- * @param event - On a schedule, the input is the Bot itself. By hand, `{ mode: 'full' }` compares everything, and
- *   `{ dryRun: true }` only counts (`npm run resync -- --full --dry-run`).
+ * @param medplum - Acts as this bot. It must be allowed to read the synced types, without criteria,
+ *   and to write Basic.
+ * @param event - On a schedule, the input is the Bot itself. By hand, `{ mode: 'full' }` compares
+ *   everything, and `{ dryRun: true }` only counts (`npm run resync -- --full --dry-run`).
  * @returns What was found, in counts, and whether the run is complete.
- * @throws When a server is down, or when resources could not be synced; logged before. (Medplum marks the run as failed.)
+ * @throws When a server is down, or when resources could not be synced; logged before. (Medplum
+ *   marks the run as failed.)
  */
 export async function handler(medplum: MedplumClient, event: BotEvent): Promise<RunResult> {
   const {

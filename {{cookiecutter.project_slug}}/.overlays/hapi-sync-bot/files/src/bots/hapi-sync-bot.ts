@@ -1,4 +1,5 @@
-// Keeps the external FHIR server in sync with Medplum: whatever an event says, it brings one resource up to date.
+// Keeps the external FHIR server in sync with Medplum: whatever an event says, it brings one
+// resource up to date.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import { changeFrom } from '../shared/fhir-events.ts';
 import type { Change } from '../shared/fhir-events.ts';
@@ -22,13 +23,16 @@ const VERBS = {
 };
 
 /**
- * Runs on each creation, update and deletion of a synced type (see `subscriptions` in medplum.config.json).
+ * Runs on each creation, update and deletion of a synced type (see `subscriptions` in
+ * medplum.config.json).
  *
  * @param medplum - Acts as this bot. It must be allowed to read the synced types, without criteria.
- * @param event - The event; `{ resourceType, id }` as input syncs that resource by hand (`npm run resync`), and
- *   `{ check: 'target' }` checks the external server (`npm run doctor -- --target`).
+ * @param event - The event; `{ resourceType, id }` as input syncs that resource by hand
+ *   (`npm run resync`), and `{ check: 'target' }` checks the external server
+ *   (`npm run doctor -- --target`).
  * @returns What was done.
- * @throws What went wrong, after logging it. Medplum does not run a failed bot again: hapi-reconcile-bot repairs.
+ * @throws What went wrong, after logging it. Medplum does not run a failed bot again:
+ *   hapi-reconcile-bot repairs.
  */
 export async function handler(
   medplum: MedplumClient,

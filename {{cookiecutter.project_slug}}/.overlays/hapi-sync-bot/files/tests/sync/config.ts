@@ -1,4 +1,5 @@
-// The configuration of the tests: their own, so that changing the repository's configuration breaks none of them.
+// The configuration of the tests: their own, so that changing the repository's configuration breaks
+// none of them.
 import type { SyncConfig } from '../../src/shared/sync/index.ts';
 
 /** What the marks of the tests begin with. */

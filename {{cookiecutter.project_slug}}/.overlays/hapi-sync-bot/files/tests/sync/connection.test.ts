@@ -118,7 +118,8 @@ test('several requests whose token is not taken any more share one new token', a
   vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
     const answer = await fetch(url, init);
     if (answer.status === 401 && ++refused === 2) {
-      await vi.waitUntil(() => good.size > 1, 10_000); // the second is told when the first has its new token
+      // the second is told when the first has its new token
+      await vi.waitUntil(() => good.size > 1, 10_000);
     }
     return answer;
   });

@@ -1,4 +1,5 @@
-// A Medplum of a few lines, for tests of the sync: resources with versions, tombstones, and the searches it makes.
+// A Medplum of a few lines, for tests of the sync: resources with versions, tombstones, and the
+// searches it makes.
 import {
   forbidden,
   gone,
@@ -20,22 +21,31 @@ type Stored = Identified & {
 export interface MemorySource {
   /** What a bot gets as `medplum`. */
   medplum: MedplumClient;
-  /** Creates, updates or restores; gives the resource a new version. Returns the event that Medplum would send. */
+  /**
+   * Creates, updates or restores; gives the resource a new version. Returns the event that Medplum
+   * would send.
+   */
   save: (resource: Resource & { id: string }) => Partial<BotEvent>;
   /**
-   * Deletes; returns the event that Medplum would send. `stillRead`: as if a read had overlapped it, so that the server's
-   * cache holds the last version again, and answers GETs until the next write. Searches do not see it.
+   * Deletes; returns the event that Medplum would send. `stillRead`: as if a read had overlapped
+   * it, so that the server's cache holds the last version again, and answers GETs until the next
+   * write. Searches do not see it.
    */
   remove: (type: string, id: string, stillRead?: boolean) => Partial<BotEvent>;
   /** As `$expunge` does: no tombstone, a 404 from now on. */
   expunge: (type: string, id: string) => void;
-  /** Whether this client may still read: `hidden` answers 404 for everything, as a narrower AccessPolicy does. */
+  /**
+   * Whether this client may still read: `hidden` answers 404 for everything, as a narrower
+   * AccessPolicy does.
+   */
   access: 'full' | 'hidden' | 'forbidden';
   /** Every request, e.g. `GET Patient/1`. */
   requests: string[];
   /** What the RateLimit header of the last answer said. */
   rateLimits: { name: string; remainingUnits: number; secondsUntilReset: number }[];
-  /** Runs before each request is answered: to fail it, or to change something at the worst moment. */
+  /**
+   * Runs before each request is answered: to fail it, or to change something at the worst moment.
+   */
   before: (request: string) => void | Promise<void>;
   current: (type: string, id: string) => Resource | undefined;
   now: () => number;
@@ -57,7 +67,8 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     const copy = JSON.parse(JSON.stringify(resource)) as Resource;
     const written = { ...copy, meta, deleted, sequence: versions } as Stored;
     stale.delete(`${resource.resourceType}/${resource.id}`);
-    stored.delete(`${resource.resourceType}/${resource.id}`); // the last written is the last in the map, and in a search
+    // the last written is the last in the map, and in a search
+    stored.delete(`${resource.resourceType}/${resource.id}`);
     stored.set(`${resource.resourceType}/${resource.id}`, written);
     return written;
   }

@@ -11,7 +11,9 @@ const SOURCE_URL = 'https://medplum.example.org/fhir/R4/';
 const SOURCE_ID = { system: 'https://medplum.com/patient-id', value: 'p1' };
 const TAG = syncTag(CONFIG);
 
-/** The copy of any resource; the target has everything that is synced, except what is named here. */
+/**
+ * The copy of any resource; the target has everything that is synced, except what is named here.
+ */
 function copy(resource: object, missing: string[] = [], existing?: Resource): Copy {
   const source = { id: 'p1', ...resource } as unknown as Resource;
   const before = JSON.stringify(source);

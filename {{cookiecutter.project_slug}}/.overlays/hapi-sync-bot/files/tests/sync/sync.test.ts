@@ -1,4 +1,5 @@
-// The sync algorithm, against a server with HAPI's manners and faults, and a Medplum that changes at the worst moments.
+// The sync algorithm, against a server with HAPI's manners and faults, and a Medplum that changes
+// at the worst moments.
 import { randomUUID } from 'node:crypto';
 import { OperationOutcomeError, unauthorized } from '@medplum/core';
 import type { Patient } from '@medplum/fhirtypes';
@@ -26,7 +27,8 @@ beforeEach(() => {
   source = memorySource();
   config = testConfig();
   id = randomUUID();
-  // Waiting takes no time here; only the deadline of a request (which has a signal) is left to the real clock.
+  // Waiting takes no time here; only the deadline of a request (which has a signal) is left to the
+  // real clock.
   const sleep = clock.sleep;
   vi.spyOn(clock, 'sleep').mockImplementation((ms, signal) => sleep(signal ? ms : 0, signal));
 });
@@ -60,7 +62,10 @@ async function putThere(patient: Partial<Patient>): Promise<void> {
   expect(answer.ok).toBe(true);
 }
 
-/** Holds back the first request like this, and says that nobody answered; gives what delivers it later. */
+/**
+ * Holds back the first request like this, and says that nobody answered; gives what delivers it
+ * later.
+ */
 function holdFirst(isWanted: (init: RequestInit) => boolean): () => Promise<number | undefined> {
   const { fetch } = globalThis;
   let late: (() => Promise<Response>) | undefined;
@@ -257,7 +262,8 @@ describe('deleting', () => {
     save({ identifier: [foreign] });
     await syncs();
     expect((await there())?.identifier).toEqual([{ ...foreign, value: id }]);
-    await putThere({ identifier: [foreign, { ...foreign, value: id }] }); // as an older version wrote it
+    // as an older version wrote it
+    await putThere({ identifier: [foreign, { ...foreign, value: id }] });
     source.remove('Patient', id);
     expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
     expect(await there()).toBeUndefined();
@@ -562,7 +568,8 @@ describe('races and faults', () => {
   });
 
   test.each(['503', '429', 'html', 'reset', 'lost'] as const)('%s is survived', async (kind) => {
-    config.retryForMs = kind === '429' ? 5_000 : config.retryForMs; // it asks for a second each time
+    // it asks for a second each time
+    config.retryForMs = kind === '429' ? 5_000 : config.retryForMs;
     external.faults.add({ kind, times: 1 }, { kind, times: 1, method: 'PUT' });
     save({ gender: 'female' });
     expect((await syncs()).attempts).toBeGreaterThan(1);

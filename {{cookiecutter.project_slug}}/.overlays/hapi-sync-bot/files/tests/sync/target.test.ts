@@ -1,4 +1,5 @@
-// A target that cannot be trusted: whatever it answers, no other resource is touched, and nothing counts that is unproven.
+// A target that cannot be trusted: whatever it answers, no other resource is touched, and nothing
+// counts that is unproven.
 import { randomUUID } from 'node:crypto';
 import type { Patient } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';

@@ -1,7 +1,9 @@
-// The shortest sync, for reading: a conditional PUT for a patient that exists, a DELETE for one that was deleted.
+// The shortest sync, for reading: a conditional PUT for a patient that exists, a DELETE for one
+// that was deleted.
 //
-// It trusts its event, so events that come late or in the wrong order overwrite newer data, and parallel creates can
-// make two patients. It copies a few elements only. hapi-sync-bot has none of these limits.
+// It trusts its event, so events that come late or in the wrong order overwrite newer data, and
+// parallel creates can make two patients. It copies a few elements only. hapi-sync-bot has none of
+// these limits.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Bundle, Patient } from '@medplum/fhirtypes';
 import {
@@ -12,7 +14,9 @@ import {
 } from '../shared/http-helpers.ts';
 import { optionalSecret, requiredSecret } from '../shared/secrets.ts';
 
-/** The identifier that ties the two patients together: this system, with the id on Medplum as value. */
+/**
+ * The identifier that ties the two patients together: this system, with the id on Medplum as value.
+ */
 const SYSTEM = 'https://medplum.com/patient-id';
 
 /**

@@ -1,4 +1,5 @@
-// Opens a Task to confirm each new appointment, with the shared code that hello-patient-bot uses too.
+// Opens a Task to confirm each new appointment, with the shared code that hello-patient-bot uses
+// too.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Appointment } from '@medplum/fhirtypes';
 import { openTask } from '../shared/tasks.ts';

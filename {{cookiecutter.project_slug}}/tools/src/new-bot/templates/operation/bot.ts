@@ -1,4 +1,5 @@
-// my-bot: counts the open Tasks of a patient. Call it with $execute, or give it an OperationDefinition to call it as $my-bot.
+// my-bot: counts the open Tasks of a patient. Call it with $execute, or give it an
+// OperationDefinition to call it as $my-bot.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import { badRequest, OperationOutcomeError } from '@medplum/core';
 import type { Parameters } from '@medplum/fhirtypes';

@@ -1,5 +1,5 @@
-// my-bot: another system calls it at /webhook/<id of its ProjectMembership>, without a login, with a shared secret in a
-// header. It keeps each message once.
+// my-bot: another system calls it at /webhook/<id of its ProjectMembership>, without a login, with
+// a shared secret in a header. It keeps each message once.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Communication } from '@medplum/fhirtypes';
 import { Buffer } from 'node:buffer';

@@ -1,4 +1,5 @@
-// Many resources of one type at once. It is a faster way to the same end as `sync`, which does what a batch cannot.
+// Many resources of one type at once. It is a faster way to the same end as `sync`, which does what
+// a batch cannot.
 import type { BundleEntryResponse, Resource } from '@medplum/fhirtypes';
 import { logExternalRequest } from '../http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from '../http-request.ts';
@@ -23,7 +24,10 @@ export interface Counts {
   differing: number;
   /** Still on the target, but deleted on Medplum, or out of scope. */
   leftover: number;
-  /** On the target, but 404 on Medplum. Reported, never deleted: perhaps this bot lost the right to read. */
+  /**
+   * On the target, but 404 on Medplum. Reported, never deleted: perhaps this bot lost the right to
+   * read.
+   */
   unreadable: number;
   /** There was no time for them: the next run looks at them. */
   postponed: number;
@@ -44,13 +48,16 @@ export interface BatchResult {
 export interface Knowledge {
   /** `Type/id` of resources that are on the target. */
   existing: Set<string>;
-  /** Counts resources that failed one after the other because the target did not answer or was broken. */
+  /**
+   * Counts resources that failed one after the other because the target did not answer or was
+   * broken.
+   */
   outagesInARow: number;
 }
 
 /**
- * Tells whether so many resources failed one after the other that this run should not try more: perhaps the target takes
- * no writes at the moment. The next run goes on behind them.
+ * Tells whether so many resources failed one after the other that this run should not try more:
+ * perhaps the target takes no writes at the moment. The next run goes on behind them.
  *
  * @param knowledge - What the run knows.
  * @returns True if it should end.
@@ -67,9 +74,9 @@ const MOST_OUTAGES_IN_A_ROW = 20;
 /**
  * Compares some resources of one type on both sides, and syncs those that differ.
  *
- * The order is that of `sync`: read the targets, read the sources, write behind the fence, read the versions again. What
- * needs more than a PUT, or whose PUT was refused, is left to `sync`, each for itself: whatever is wrong with one of them
- * (a refusal, a 5xx, a bug) is that one's failure.
+ * The order is that of `sync`: read the targets, read the sources, write behind the fence, read the
+ * versions again. What needs more than a PUT, or whose PUT was refused, is left to `sync`, each for
+ * itself: whatever is wrong with one of them (a refusal, a 5xx, a bug) is that one's failure.
  *
  * @param context - What the sync works with.
  * @param type - The FHIR type.
@@ -138,7 +145,10 @@ function resultOf(
   return { counts, failed, postponed };
 }
 
-/** Undefined if the search fails for a reason that may lie in one of the resources: then each is looked at by itself. */
+/**
+ * Undefined if the search fails for a reason that may lie in one of the resources: then each is
+ * looked at by itself.
+ */
 async function readAllTargets(
   context: SyncContext,
   type: SyncedType,
@@ -197,7 +207,8 @@ async function compareAll(
         candidates.push({ state, source, copy });
       }
     } catch {
-      broken.push(id); // a bug that this resource brings to light: `sync` meets it again, and reports it
+      // a bug that this resource brings to light: `sync` meets it again, and reports it
+      broken.push(id);
     }
   }
   const settled = await settleReferences(context, type, candidates, knowledge);
@@ -210,8 +221,9 @@ function isFinallyInactive({ config }: SyncContext, resource: Resource): boolean
 }
 
 /**
- * Decides for each candidate how its references are written. What the target does not have and what does not live on
- * Medplum is left out. What lives on Medplum is written with the resource: here, if it is in the same batch.
+ * Decides for each candidate how its references are written. What the target does not have and what
+ * does not live on Medplum is left out. What lives on Medplum is written with the resource: here,
+ * if it is in the same batch.
  */
 async function settleReferences(
   context: SyncContext,
@@ -256,8 +268,8 @@ async function settleReferences(
 }
 
 /**
- * What the candidates refer to and the target does not have, and whether it lives on Medplum. Undefined if the search
- * fails for a reason that may lie in one of the resources.
+ * What the candidates refer to and the target does not have, and whether it lives on Medplum.
+ * Undefined if the search fails for a reason that may lie in one of the resources.
  */
 async function missingReferences(
   context: SyncContext,
@@ -290,8 +302,9 @@ async function missingReferences(
 }
 
 /**
- * Writes what differs in one request, each PUT behind its own fence: as a transaction, which is three times as fast as
- * single PUTs (HAPI 8.8), or, if one of them makes that fail, as a batch, in which each counts for itself.
+ * Writes what differs in one request, each PUT behind its own fence: as a transaction, which is
+ * three times as fast as single PUTs (HAPI 8.8), or, if one of them makes that fail, as a batch, in
+ * which each counts for itself.
  *
  * @returns The ids that were not written, or whose source changed in the meantime.
  */
@@ -378,7 +391,8 @@ async function syncEach(
 }
 
 /**
- * Tells whether the target does not accept the credentials (401). A 403, in contrast, may be about one resource.
+ * Tells whether the target does not accept the credentials (401). A 403, in contrast, may be about
+ * one resource.
  *
  * @param error - Anything thrown.
  * @returns True for a 401 of the target.
@@ -397,7 +411,10 @@ async function answers({ target }: SyncContext): Promise<boolean> {
   }
 }
 
-/** Ends the run if the failure is not that of one resource: a server that is down or refuses this bot, a spent quota. */
+/**
+ * Ends the run if the failure is not that of one resource: a server that is down or refuses this
+ * bot, a spent quota.
+ */
 async function assertServersWork(
   context: SyncContext,
   error: unknown,

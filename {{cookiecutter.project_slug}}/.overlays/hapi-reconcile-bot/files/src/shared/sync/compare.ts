@@ -5,8 +5,9 @@ import { normalizedNarrative } from './narrative.ts';
 /**
  * Compares the copy that would be written with the resource on the target.
  *
- * What a server adds (version, time, source) does not count, nor how it spells what means the same: HAPI 8.8 rewrites
- * narrative, sorts tags, and gives a tag without a system the system of another one.
+ * What a server adds (version, time, source) does not count, nor how it spells what means the same:
+ * HAPI 8.8 rewrites narrative, sorts tags, and gives a tag without a system the system of another
+ * one.
  *
  * @param copy - What would be written; see copyOf.
  * @param existing - The resource, as the target has it.
@@ -31,8 +32,8 @@ function isSameSet(wanted: Coding[] = [], existing: Coding[] = []): boolean {
 }
 
 /**
- * A text that is the same for resources that mean the same. Not isDeepStrictEqual: on vmcontext, Medplum's objects belong
- * to another realm, and would never be equal.
+ * A text that is the same for resources that mean the same. Not isDeepStrictEqual: on vmcontext,
+ * Medplum's objects belong to another realm, and would never be equal.
  */
 function textOf({ meta, ...content }: Resource): string {
   const profile = [...(meta?.profile ?? [])].sort();
@@ -55,7 +56,10 @@ function normalized(value: unknown, name: string): unknown {
   return Object.fromEntries(members.map(([key, member]) => [key, normalized(member, key)]));
 }
 
-/** HAPI rewrites narrative, and removes the whitespace in base64 data (Attachment.data, and Signature.data). */
+/**
+ * HAPI rewrites narrative, and removes the whitespace in base64 data (Attachment.data, and
+ * Signature.data).
+ */
 function normalizedText(text: string, name: string): string {
   switch (name) {
     case 'div':

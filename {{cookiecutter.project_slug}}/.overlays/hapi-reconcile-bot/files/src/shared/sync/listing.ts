@@ -9,12 +9,18 @@ import type { SyncContext } from './target.ts';
 import { inOrder, rulesOf } from './types.ts';
 import type { SyncedType } from './types.ts';
 
-/** From 20 on, Medplum's next links carry a cursor, which neither skips nor repeats what changes in the meantime. */
+/**
+ * From 20 on, Medplum's next links carry a cursor, which neither skips nor repeats what changes in
+ * the meantime.
+ */
 const PAGE_SIZE = 400;
 /** How many ids go into one search. */
 const IDS_PER_SEARCH = 50;
 
-/** One page of a list: the ids to look at, and the query of the next page, which may be kept for the next run. */
+/**
+ * One page of a list: the ids to look at, and the query of the next page, which may be kept for the
+ * next run.
+ */
 export interface ListPage {
   ids: string[];
   next: string | undefined;
@@ -32,8 +38,9 @@ export interface List {
  * The lists of a run, in their order: what others refer to is written first, and deleted last.
  *
  * @param context - What the sync works with.
- * @param mode - `changes`: what changed and what was deleted on Medplum. `full`: everything on Medplum, and everything
- *   that this sync wrote to the target, among which is what should not be there any more.
+ * @param mode - `changes`: what changed and what was deleted on Medplum. `full`: everything on
+ *   Medplum, and everything that this sync wrote to the target, among which is what should not be
+ *   there any more.
  * @param since - Only what changed since then (ISO time); everything, if undefined.
  * @returns The lists.
  */
@@ -80,7 +87,10 @@ function nextQuery({ link }: Pick<Bundle, 'link'>): string | undefined {
   return link?.find(({ relation }) => relation === 'next')?.url.split('?')[1];
 }
 
-/** What this sync wrote: by its tag, and by the source identifier, in case that the tag was removed there. */
+/**
+ * What this sync wrote: by its tag, and by the source identifier, in case that the tag was removed
+ * there.
+ */
 function listTarget(context: SyncContext, type: SyncedType): List[] {
   const { config } = context;
   const { system, code } = syncTag(config);
@@ -103,7 +113,10 @@ function listTarget(context: SyncContext, type: SyncedType): List[] {
   return lists;
 }
 
-/** Of the resources that a search on the target finds, those that Medplum does not have, or does not let us read. */
+/**
+ * Of the resources that a search on the target finds, those that Medplum does not have, or does not
+ * let us read.
+ */
 function listMissing(
   context: SyncContext,
   type: SyncedType,

@@ -1,6 +1,10 @@
-// Narrative (XHTML in Resource.text) in one spelling: servers rewrite quotes, the order of attributes, and entities.
+// Narrative (XHTML in Resource.text) in one spelling: servers rewrite quotes, the order of
+// attributes, and entities.
 
-/** The entities of XHTML for the characters from 160 to 255, in order, and the most frequent of the others. */
+/**
+ * The entities of XHTML for the characters from 160 to 255, in order, and the most frequent of the
+ * others.
+ */
 const LATIN_1 = `
   nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr deg plusmn sup2 sup3 acute
   micro para middot cedil sup1 ordm raquo frac14 frac12 frac34 iquest Agrave Aacute Acirc Atilde Auml Aring AElig
@@ -32,8 +36,8 @@ const OTHERS: Record<string, string> = {
 };
 
 /**
- * Rewrites narrative so that two spellings of the same are equal: attributes sorted and in one kind of quotes, no empty
- * tags, no entities, whitespace as single blanks.
+ * Rewrites narrative so that two spellings of the same are equal: attributes sorted and in one kind
+ * of quotes, no empty tags, no entities, whitespace as single blanks.
  *
  * @param div - The XHTML of `text.div`.
  * @returns A text to compare; it is not XHTML any more.

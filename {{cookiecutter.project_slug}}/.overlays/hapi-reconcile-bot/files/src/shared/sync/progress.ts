@@ -1,4 +1,5 @@
-// How far the reconciler has come, kept on Medplum in a Basic resource, so that nothing is lost between two runs.
+// How far the reconciler has come, kept on Medplum in a Basic resource, so that nothing is lost
+// between two runs.
 import { createHash } from 'node:crypto';
 import type { MedplumClient } from '@medplum/core';
 import type { Basic } from '@medplum/fhirtypes';
@@ -55,7 +56,8 @@ export interface ProgressStore {
 }
 
 /**
- * The key of the progress: one for each deployed bot (so for each repository and environment) and each target.
+ * The key of the progress: one for each deployed bot (so for each repository and environment) and
+ * each target.
  *
  * @param bot - `event.bot.reference`, e.g. `Bot/<id>`.
  * @param target - The address of the target.
@@ -73,7 +75,8 @@ export function progressKey(bot: string | undefined, target: string, authority: 
  * @param medplum - Must be allowed to read Basic.
  * @param key - See progressKey.
  * @param types - The configured types.
- * @returns Where it is kept, and the progress; a new one before the first run, and after the types changed.
+ * @returns Where it is kept, and the progress; a new one before the first run, and after the types
+ *   changed.
  * @throws SyncError.
  */
 export async function loadProgress(
@@ -97,9 +100,11 @@ export async function loadProgress(
 /**
  * Saves the progress.
  *
- * @param store - Where to; must be allowed to create and update Basic. It keeps the resource's new version.
+ * @param store - Where to; must be allowed to create and update Basic. It keeps the resource's new
+ *   version.
  * @param progress - What to keep; ids, times and codes only.
- * @throws SyncError; `conflict` if another run has saved its own since: two at once would forget what the other found.
+ * @throws SyncError; `conflict` if another run has saved its own since: two at once would forget
+ *   what the other found.
  */
 export async function saveProgress(store: ProgressStore, progress: Progress): Promise<void> {
   const { medplum, key } = store;

@@ -1,8 +1,12 @@
-// The reconciler's pace: it leaves enough of Medplum's quota for other clients of the same membership.
+// The reconciler's pace: it leaves enough of Medplum's quota for other clients of the same
+// membership.
 import { clock } from '../retry.ts';
 import type { Source } from './source.ts';
 
-/** What one page costs at most, in points: a search costs 20, a page some 25 of them, for 400 resources. */
+/**
+ * What one page costs at most, in points: a search costs 20, a page some 25 of them, for 400
+ * resources.
+ */
 const POINTS_FOR_A_PAGE = 600;
 
 /**
@@ -25,7 +29,9 @@ export async function waitForQuota({ medplum, deadline }: Source): Promise<boole
   return true;
 }
 
-/** What the last answer's RateLimit header said about FHIR interactions; older servers send none. */
+/**
+ * What the last answer's RateLimit header said about FHIR interactions; older servers send none.
+ */
 function rateLimits(
   medplum: Source['medplum'],
 ): { remainingUnits: number; secondsUntilReset: number }[] {

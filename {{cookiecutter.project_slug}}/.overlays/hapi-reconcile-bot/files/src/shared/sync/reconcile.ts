@@ -1,4 +1,5 @@
-// One run of the reconciler: list after list, page after page, as far as the time goes; the next run goes on from there.
+// One run of the reconciler: list after list, page after page, as far as the time goes; the next
+// run goes on from there.
 import { logExternalRequest } from '../http-helpers.ts';
 import { clock } from '../retry.ts';
 import { isGivenUp, isUnauthorized, syncBatch } from './batch.ts';
@@ -17,13 +18,19 @@ import type { SyncedType } from './types.ts';
 const BATCH_SIZE = 50;
 const BATCHES_AT_ONCE = 8;
 
-/** A run looks back further than the last one began: for clocks that differ, and for writes that arrived late. */
+/**
+ * A run looks back further than the last one began: for clocks that differ, and for writes that
+ * arrived late.
+ */
 const LOOK_BACK_MS = 60 * 60 * 1000;
 
 /** No page is begun with less time than this, in milliseconds. */
 const PAGE_MS = 10_000;
 
-/** More failures than this are not kept one by one: the run fails, and begins at the same place again. */
+/**
+ * More failures than this are not kept one by one: the run fails, and begins at the same place
+ * again.
+ */
 const MOST_FAILURES = 1_000;
 
 /** The code of what there was no time for: it is kept like a failure, and counts as none. */
@@ -34,8 +41,8 @@ export interface RunOptions {
   /** `event.bot.reference`: each deployed bot has its own progress. */
   bot: string | undefined;
   /**
-   * `changes`: what changed or was deleted on Medplum since the last complete run began. `full`: everything on Medplum,
-   * and everything that this sync wrote to the target.
+   * `changes`: what changed or was deleted on Medplum since the last complete run began. `full`:
+   * everything on Medplum, and everything that this sync wrote to the target.
    */
   mode: 'changes' | 'full';
   /** Whether to count only: nothing is written on either side. */
@@ -49,13 +56,16 @@ export interface RunResult {
   /** False: the time was up; the next run goes on from there. */
   complete: boolean;
   counts: Counts;
-  /** How many resources could not be synced, by the code of the error; `list`: lists that a server refused. */
+  /**
+   * How many resources could not be synced, by the code of the error; `list`: lists that a server
+   * refused.
+   */
   failures: Record<string, number>;
 }
 
 /**
- * Looks at everything that may differ, and syncs what does. A full run that ran out of time is continued before anything
- * else.
+ * Looks at everything that may differ, and syncs what does. A full run that ran out of time is
+ * continued before anything else.
  *
  * @param context - What the sync works with; its deadline ends the run.
  * @param options - What to look at.
@@ -169,7 +179,10 @@ class Run {
     return clock.now() + PAGE_MS > this.#context.deadline;
   }
 
-  /** Looks at one page of a list; returns the query of the next one. A list that is refused must not stop the others. */
+  /**
+   * Looks at one page of a list; returns the query of the next one. A list that is refused must not
+   * stop the others.
+   */
   async lookAtPage(list: List, query: string): Promise<string | undefined> {
     try {
       const { ids, next } = await list.read(query);

@@ -1,4 +1,5 @@
-// Checks with one empty resource of the type Basic whether a server can be a target: `npm run doctor -- --target`.
+// Checks with one empty resource of the type Basic whether a server can be a target:
+// `npm run doctor -- --target`.
 import { randomUUID } from 'node:crypto';
 import type { Bundle, Resource } from '@medplum/fhirtypes';
 import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
@@ -19,7 +20,8 @@ export interface TargetCheck {
  *
  * @param target - The connection.
  * @param config - The configuration, for the tag.
- * @returns Each need, and whether the target meets it. What depends on a need that is not met is not met either.
+ * @returns Each need, and whether the target meets it. What depends on a need that is not met is
+ *   not met either.
  * @throws RequestFailure if the target does not answer.
  */
 export async function checkTarget(

@@ -10,7 +10,10 @@ import { rulesOf } from './types.ts';
 import type { SyncedType } from './types.ts';
 import { isInScope, pathOf, put } from './write.ts';
 
-/** What was done. `merged`: the record stays, because it also stands for another resource that lives on Medplum. */
+/**
+ * What was done. `merged`: the record stays, because it also stands for another resource that lives
+ * on Medplum.
+ */
 export interface RemoveResult {
   action: 'deleted' | 'deactivated' | 'absent' | 'merged';
   version?: string;
@@ -20,21 +23,26 @@ export interface RemoveResult {
 export interface RemoveScope {
   /** Syncs a resource that links to what is being deleted; its links to `deleted` go. */
   syncReferrer: (type: SyncedType, id: string, deleted: ReadonlySet<string>) => Promise<unknown>;
-  /** Collects `Type/id` of every other resource that was deleted in the same transaction; see WriteScope. */
+  /**
+   * Collects `Type/id` of every other resource that was deleted in the same transaction; see
+   * WriteScope.
+   */
   alsoSent: Set<string>;
 }
 
 /**
  * Removes a resource from the target, or deactivates it.
  *
- * HAPI ignores `If-Match` on DELETE, so a DELETE that arrives late cannot be fenced: the reconciler repairs that.
+ * HAPI ignores `If-Match` on DELETE, so a DELETE that arrives late cannot be fenced: the reconciler
+ * repairs that.
  *
  * @param context - What the sync works with.
  * @param state - The resource as the target has it; read before the source.
  * @param resource - The resource of that state.
  * @param scope - Syncs what links to it; collects what else is deleted.
  * @returns What was done.
- * @throws SyncError; `blocked` if other resources on the target refer to it, `not-ours` if it lacks the mark of this sync.
+ * @throws SyncError; `blocked` if other resources on the target refer to it, `not-ours` if it lacks
+ *   the mark of this sync.
  */
 export async function removeFromTarget(
   context: SyncContext,
@@ -66,7 +74,10 @@ export async function removeFromTarget(
   }
 }
 
-/** Whether the record was merged on the target with that of another resource, which lives on Medplum. */
+/**
+ * Whether the record was merged on the target with that of another resource, which lives on
+ * Medplum.
+ */
 async function standsForAnother(
   context: SyncContext,
   { type, id }: TargetState,
@@ -138,9 +149,9 @@ function isFailure(severity: string | undefined): boolean {
 const MOST_TOGETHER = 20;
 
 /**
- * Deletes what others refer to, if these are our own: those that live on Medplum and do no more than link to it are
- * synced, so that their links go; those that were deleted on Medplum, too, are deleted in the same transaction. Anything
- * else that refers to it blocks the deletion.
+ * Deletes what others refer to, if these are our own: those that live on Medplum and do no more
+ * than link to it are synced, so that their links go; those that were deleted on Medplum, too, are
+ * deleted in the same transaction. Anything else that refers to it blocks the deletion.
  */
 async function deleteWithReferrers(
   context: SyncContext,
@@ -226,8 +237,9 @@ function isMereLink({ type, resource }: TargetState, path: string): boolean {
 }
 
 /**
- * Nothing that could go refers to it. Perhaps the last link has just gone: then a second DELETE succeeds. A 409 can also
- * mean that another client is writing the resource: then its version is another by now.
+ * Nothing that could go refers to it. Perhaps the last link has just gone: then a second DELETE
+ * succeeds. A 409 can also mean that another client is writing the resource: then its version is
+ * another by now.
  */
 async function deleteUnlinked(
   context: SyncContext,
@@ -245,7 +257,10 @@ async function deleteUnlinked(
   }
 }
 
-/** After a 409: if one of the resources has another version by now, another client was faster, and we start over. */
+/**
+ * After a 409: if one of the resources has another version by now, another client was faster, and
+ * we start over.
+ */
 async function assertBlocked(
   context: SyncContext,
   states: TargetState[],
@@ -263,7 +278,8 @@ async function assertBlocked(
 }
 
 /**
- * Deletes what nothing referred to a moment ago. If something does now, another run has just written it: start over.
+ * Deletes what nothing referred to a moment ago. If something does now, another run has just
+ * written it: start over.
  *
  * @param context - What the sync works with.
  * @param state - The resource as the target has it.

@@ -1,10 +1,13 @@
-// The one kind of error of the sync: its code says what went wrong, and every decision about retries is made on it.
+// The one kind of error of the sync: its code says what went wrong, and every decision about
+// retries is made on it.
 import { isRequestFailure } from '../http-request.ts';
 import type { RequestFailure } from '../http-request.ts';
 
 /** What went wrong. */
 export type SyncErrorCode =
-  /** Another client wrote first (409, 412), or the source changed while it was written: start over. */
+  /**
+   * Another client wrote first (409, 412), or the source changed while it was written: start over.
+   */
   | 'conflict'
   /** A server did not answer, or is busy or broken (429, 5xx): a short retry may help. */
   | 'unavailable'
@@ -18,20 +21,28 @@ export type SyncErrorCode =
   | 'refused'
   /** Other resources on the target refer to the one that should be deleted. */
   | 'blocked'
-  /** The answer is not what was asked for, or proves nothing: a login page, another resource, a 202. */
+  /**
+   * The answer is not what was asked for, or proves nothing: a login page, another resource, a 202.
+   */
   | 'untrusted'
   /** The target lacks something that the sync needs, such as versions. */
   | 'unsupported'
   /** The resource on the target does not carry the mark of this sync, so it is not deleted. */
   | 'not-ours'
-  /** Medplum answers 404: the resource is unknown, or this bot may not read it. Nothing is deleted because of it. */
+  /**
+   * Medplum answers 404: the resource is unknown, or this bot may not read it. Nothing is deleted
+   * because of it.
+   */
   | 'not-found'
   /** Medplum answers 410: the resource was deleted. `readSource` returns undefined instead. */
   | 'gone'
   /** The call is wrong: a type that is not configured, or an id that is none. */
   | 'invalid';
 
-/** An error of the sync. Its message holds type, id, verb, status and codes, and nothing about a patient. */
+/**
+ * An error of the sync. Its message holds type, id, verb, status and codes, and nothing about a
+ * patient.
+ */
 export class SyncError extends Error {
   readonly code: SyncErrorCode;
   /** The failed request to the target, if there was one. */
@@ -56,8 +67,10 @@ export class SyncError extends Error {
  * Turns the failure of a request to the target into a SyncError.
  *
  * @param error - Anything thrown.
- * @param conflictCode - What a 409 or 412 means here: `conflict` for a fenced write, `blocked` for a deletion.
- * @returns The SyncError; the error itself if it is no failed request (a bug stays visible as what it is).
+ * @param conflictCode - What a 409 or 412 means here: `conflict` for a fenced write, `blocked` for
+ *   a deletion.
+ * @returns The SyncError; the error itself if it is no failed request (a bug stays visible as what
+ *   it is).
  */
 export function targetError(
   error: unknown,

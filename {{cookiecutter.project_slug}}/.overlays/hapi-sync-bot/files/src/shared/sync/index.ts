@@ -1,4 +1,5 @@
-// The door of the sync: what bots and tests import. The other modules of this folder are its inside.
+// The door of the sync: what bots and tests import. The other modules of this folder are its
+// inside.
 export { checkTarget } from './check-target.ts';
 export type { TargetCheck } from './check-target.ts';
 export { syncConfig } from './config.ts';

@@ -1,4 +1,5 @@
-// The marks that the sync leaves on what it writes: a tag on each resource, and the source identifier where there is room.
+// The marks that the sync leaves on what it writes: a tag on each resource, and the source
+// identifier where there is room.
 import type { Coding, Identifier, Resource } from '@medplum/fhirtypes';
 import type { SyncConfig } from './config.ts';
 
@@ -28,7 +29,8 @@ export function sourceSystem({ authority }: SyncConfig, type: string): string {
  *
  * @param config - The configuration.
  * @param resource - A resource of the target.
- * @returns True if it carries the tag, or its own source identifier (the tag may have been removed there).
+ * @returns True if it carries the tag, or its own source identifier (the tag may have been removed
+ *   there).
  */
 export function isOurs(config: SyncConfig, resource: Resource): boolean {
   const { system, code } = syncTag(config);
@@ -39,7 +41,8 @@ export function isOurs(config: SyncConfig, resource: Resource): boolean {
 }
 
 /**
- * The Medplum ids that a resource of the target stands for: its own, and others if it was merged there.
+ * The Medplum ids that a resource of the target stands for: its own, and others if it was merged
+ * there.
  *
  * @param config - The configuration.
  * @param resource - A resource of the target.

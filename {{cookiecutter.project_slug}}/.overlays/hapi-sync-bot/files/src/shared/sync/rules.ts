@@ -1,5 +1,6 @@
-// The copy rules: what of a Medplum resource goes to the target, decided by the types of its elements. Text is never
-// touched. The tests hold the names of elements below to FHIR's definitions of the supported types (R4).
+// The copy rules: what of a Medplum resource goes to the target, decided by the types of its
+// elements. Text is never touched. The tests hold the names of elements below to FHIR's definitions
+// of the supported types (R4).
 import type { Coding, Identifier, Reference, Resource, ResourceType } from '@medplum/fhirtypes';
 import type { SyncConfig } from './config.ts';
 import { identifiersOf, sourceIdsOf, sourceSystem, syncTag } from './marks.ts';
@@ -18,7 +19,10 @@ export const ATTACHMENTS = new Set([
   'valueAttachment',
 ]);
 
-/** Elements of the type canonical. `Questionnaire/<id>` in one of them is a reference to the target (HAPI 8.8). */
+/**
+ * Elements of the type canonical. `Questionnaire/<id>` in one of them is a reference to the target
+ * (HAPI 8.8).
+ */
 export const CANONICALS = new Set([
   'instantiatesCanonical',
   'derivedFrom',
@@ -30,10 +34,16 @@ export const CANONICALS = new Set([
 /** Elements with a member `reference` that is no reference to a resource: a uri in both. */
 export const WITH_OTHER_REFERENCE = new Set(['education', 'valueExpression']);
 
-/** In the query of an address that carries its own permission, as Medplum returns for files: it expires. */
+/**
+ * In the query of an address that carries its own permission, as Medplum returns for files: it
+ * expires.
+ */
 const SIGNATURES = ['Signature', 'X-Amz-Signature', 'X-Goog-Signature', 'sig'];
 
-/** Where the value of a required element would be, if it may not leave Medplum (FHIR R4, data-absent-reason). */
+/**
+ * Where the value of a required element would be, if it may not leave Medplum (FHIR R4,
+ * data-absent-reason).
+ */
 const MASKED = {
   extension: [
     { url: 'http://hl7.org/fhir/StructureDefinition/data-absent-reason', valueCode: 'masked' },
@@ -43,7 +53,10 @@ const MASKED = {
 /** What the rules depend on, beside the resource. */
 export interface CopyOptions {
   config: SyncConfig;
-  /** The FHIR address of the source, with a slash at its end: an absolute reference to it is a local one. */
+  /**
+   * The FHIR address of the source, with a slash at its end: an absolute reference to it is a local
+   * one.
+   */
   sourceUrl: string;
   /** The resource as the target has it, if it is there. */
   existing: Resource | undefined;
@@ -62,14 +75,16 @@ export interface Copy {
 /**
  * Makes the copy for the target.
  *
- * Left out: Medplum's own meta and extensions, addresses of files that only Medplum can serve, and references to what is
- * not on the target. Such a reference becomes a logical one (an identifier instead of an address), so that required
- * elements stay. Added: the tag and the source identifier of this sync.
+ * Left out: Medplum's own meta and extensions, addresses of files that only Medplum can serve, and
+ * references to what is not on the target. Such a reference becomes a logical one (an identifier
+ * instead of an address), so that required elements stay. Added: the tag and the source identifier
+ * of this sync.
  *
  * @param source - The resource, as Medplum has it; it is not changed.
  * @param options - The configuration, and what the target has.
  * @returns The copy, and how many references were left out.
- * @example const { body, leftOut } = copyOf(patient, { config, sourceUrl, existing: undefined, canReferTo: () => true });
+ * @example const { body, leftOut } = copyOf(patient, { config, sourceUrl, existing: undefined,
+ *   canReferTo: () => true });
  */
 export function copyOf(source: Resource, options: CopyOptions): Copy {
   const walk = new Walk(options);
@@ -95,7 +110,10 @@ export function referencesOf(source: Resource, config: SyncConfig, sourceUrl: st
   return [...found];
 }
 
-/** Security labels, tags and profiles cross; a label or a tag without a code means nothing, and HAPI drops it. */
+/**
+ * Security labels, tags and profiles cross; a label or a tag without a code means nothing, and HAPI
+ * drops it.
+ */
 function metaFor({ meta }: Resource, config: SyncConfig): Resource['meta'] {
   const tag = syncTag(config);
   const others = withCode(meta?.tag).filter(
@@ -114,11 +132,13 @@ function withCode(codings: Coding[] = []): Coding[] {
 }
 
 /**
- * The resource's own identifiers, those under which it was merged on the target, and the source identifier.
+ * The resource's own identifiers, those under which it was merged on the target, and the source
+ * identifier.
  *
- * An identifier of our system with another id comes with data that was imported again: it does not cross, or the copy
- * would look like a merged one. But what was merged on the target stays merged: without the identifier of the other
- * patient, a deletion of this one would delete the record for both.
+ * An identifier of our system with another id comes with data that was imported again: it does not
+ * cross, or the copy would look like a merged one. But what was merged on the target stays merged:
+ * without the identifier of the other patient, a deletion of this one would delete the record for
+ * both.
  */
 function withIdentifiers(body: Resource, { config, existing }: CopyOptions): Resource {
   const type = body.resourceType as SyncedType;
@@ -144,7 +164,9 @@ class Walk {
     this.#options = options;
   }
 
-  /** The resource without those links (see TypeRules.link) whose other side is not on the target. */
+  /**
+   * The resource without those links (see TypeRules.link) whose other side is not on the target.
+   */
   dropDeadLinks(source: Resource): Resource {
     const { link } = rulesOf(source.resourceType as SyncedType);
     const links = link && (source as unknown as Record<string, unknown>)[link.element];
@@ -195,7 +217,10 @@ class Walk {
     return this.#item(name, value);
   }
 
-  /** One value of an element. Nulls stay: in arrays they keep primitives and their extensions side by side. */
+  /**
+   * One value of an element. Nulls stay: in arrays they keep primitives and their extensions side
+   * by side.
+   */
   #item(name: string, value: unknown): unknown {
     if (typeof value !== 'object' || value === null) {
       return value;
@@ -225,7 +250,10 @@ class Walk {
     return kept.length > 0 ? kept : undefined;
   }
 
-  /** `_given` and the like. In an array, each entry belongs to the primitive at its place: a removed one leaves null. */
+  /**
+   * `_given` and the like. In an array, each entry belongs to the primitive at its place: a removed
+   * one leaves null.
+   */
   #besidePrimitives(value: unknown): unknown {
     if (!Array.isArray(value)) {
       return typeof value === 'object' && value !== null ? this.object(value) : value;
@@ -261,7 +289,9 @@ class Walk {
     return kept.some((item) => item !== null) ? kept : undefined;
   }
 
-  /** A canonical is an address that any server may resolve, unless it is written like a reference. */
+  /**
+   * A canonical is an address that any server may resolve, unless it is written like a reference.
+   */
   #isKeptCanonical(canonical: string): boolean {
     const [address = ''] = canonical.split(/[|#]/);
     if (!LOCAL_REFERENCE.test(address) || this.#resolve(address).isKept) {
@@ -271,7 +301,10 @@ class Walk {
     return false;
   }
 
-  /** An address that only Medplum can serve, or that expires, does not cross; the rest of the attachment does. */
+  /**
+   * An address that only Medplum can serve, or that expires, does not cross; the rest of the
+   * attachment does.
+   */
   #attachment(attachment: object): unknown {
     const { url, ...rest } = attachment as { url?: unknown };
     if (typeof url !== 'string' || !this.#isMedplumFile(url)) {
@@ -313,11 +346,16 @@ class Walk {
   }
 }
 
-/** `Type/id`, perhaps with a version. An id of dots alone would lead somewhere else in an address. */
+/**
+ * `Type/id`, perhaps with a version. An id of dots alone would lead somewhere else in an address.
+ */
 const LOCAL_REFERENCE =
   /^(([A-Z][A-Za-z]+)\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9.-]{1,64})(\/_history\/[A-Za-z0-9.-]+)?$/;
 
-/** A reference by identifier (FHIR R4, 2.3.0): it says what is meant, and needs nothing on the target. */
+/**
+ * A reference by identifier (FHIR R4, 2.3.0): it says what is meant, and needs nothing on the
+ * target.
+ */
 function logicalReference(
   address: string,
   local: string | undefined,

@@ -17,8 +17,9 @@ export interface Source {
 /** How to read one resource. */
 export interface ReadOptions {
   /**
-   * Whether an event said that it was deleted. Only then a 404 counts as a deletion: to a client that lost the right to
-   * read, every resource is 404, and that must never empty the target. A 410 always counts.
+   * Whether an event said that it was deleted. Only then a 404 counts as a deletion: to a client
+   * that lost the right to read, every resource is 404, and that must never empty the target. A 410
+   * always counts.
    */
   isDeletionKnown: boolean;
   /** Whether to ask the database, past the server's cache. */
@@ -26,11 +27,13 @@ export interface ReadOptions {
 }
 
 /**
- * Reads the current state of a resource, past the client's cache, and on demand past the server's cache.
+ * Reads the current state of a resource, past the client's cache, and on demand past the server's
+ * cache.
  *
- * Medplum answers a GET from a cache, and a read that overlaps a deletion puts the deleted resource back there: it reads
- * as living for a day (5.1.26: so did 29 of 50 patients that were deleted within 50 ms of an update). A search asks the
- * database; in a cluster perhaps a replica that lags behind. So the newer of the two answers counts.
+ * Medplum answers a GET from a cache, and a read that overlaps a deletion puts the deleted resource
+ * back there: it reads as living for a day (5.1.26: so did 29 of 50 patients that were deleted
+ * within 50 ms of an update). A search asks the database; in a cluster perhaps a replica that lags
+ * behind. So the newer of the two answers counts.
  *
  * @param source - Medplum, and the deadline.
  * @param type - The FHIR type.
@@ -73,7 +76,8 @@ export async function readSource(
  * @param source - Medplum, and the deadline.
  * @param type - The FHIR type.
  * @param ids - Their ids.
- * @param query - More search parameters: `&_elements=id` for the versions alone, `&_deleted=true` for tombstones.
+ * @param query - More search parameters: `&_elements=id` for the versions alone, `&_deleted=true`
+ *   for tombstones.
  * @returns Resources by id; what is deleted, unknown or not readable is missing.
  * @throws SyncError.
  */
@@ -98,7 +102,10 @@ function timeOf({ meta }: Resource): number {
 /** Request options that each call of MedplumClient must pass on. */
 export interface ClientOptions {
   signal: AbortSignal;
-  /** None by the client itself: while the quota is spent, every request it repeats would only prolong the block. */
+  /**
+   * None by the client itself: while the quota is spent, every request it repeats would only
+   * prolong the block.
+   */
   maxRetries: 0;
 }
 
@@ -128,7 +135,8 @@ export async function requestMedplum<T>(
       }
     });
   } catch (error) {
-    // Not `instanceof OperationOutcomeError`: on vmcontext, the client's errors belong to another realm.
+    // Not `instanceof OperationOutcomeError`: on vmcontext, the client's errors belong to another
+    // realm.
     const { outcome } = error as { outcome?: OperationOutcome };
     const medplumCode = outcome?.id ?? outcome?.issue?.[0]?.code ?? 'no-answer';
     const code = timedOut ? 'timeout' : codeOf(medplumCode);
@@ -161,7 +169,10 @@ const RATE_LIMIT_RESET = 'https://medplum.com/fhir/StructureDefinition/rate-limi
 /** Medplum counts the quota by the minute. */
 const LONGEST_BLOCK_MS = 60_000;
 
-/** How long Medplum's quota stays spent: in the diagnostics (5.1), or in an extension, in seconds (since 5.2). */
+/**
+ * How long Medplum's quota stays spent: in the diagnostics (5.1), or in an extension, in seconds
+ * (since 5.2).
+ */
 function throttledFor(outcome: OperationOutcome | undefined): number {
   const seconds = outcome?.extension?.find(({ url }) => url === RATE_LIMIT_RESET)?.valueUnsignedInt;
   if (seconds !== undefined) {

@@ -1,4 +1,5 @@
-// Reads the target, and proves what an answer is before it counts: nothing is written or deleted on a mere status.
+// Reads the target, and proves what an answer is before it counts: nothing is written or deleted on
+// a mere status.
 import type { Bundle, Resource } from '@medplum/fhirtypes';
 import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
 import type { ExternalResponse, RequestFailure } from '../http-request.ts';
@@ -19,8 +20,8 @@ export interface TargetState {
   type: SyncedType;
   id: string;
   /**
-   * The version that a write must replace: `0` if the resource never existed; that of its tombstone if it was deleted;
-   * undefined if the target returns none, so that no write can be fenced.
+   * The version that a write must replace: `0` if the resource never existed; that of its tombstone
+   * if it was deleted; undefined if the target returns none, so that no write can be fenced.
    */
   version: string | undefined;
   /** The resource; undefined if it never existed, or was deleted. */
@@ -62,7 +63,10 @@ export async function readTarget(
   }
 }
 
-/** A 404 that is no FHIR answer comes from a proxy or from a wrong address: it does not prove that nothing is there. */
+/**
+ * A 404 that is no FHIR answer comes from a proxy or from a wrong address: it does not prove that
+ * nothing is there.
+ */
 function untrustedIfNotFhir(failure: RequestFailure, path: string): unknown {
   const mustBeFhir = failure.status === 404 || failure.status === 410;
   return mustBeFhir
@@ -97,7 +101,8 @@ async function readTombstoneVersion(
     const isTombstone = newest?.request?.method === 'DELETE' && newest.request.url.startsWith(path);
     return isTombstone ? versionInEtag(newest.response?.etag) : undefined;
   } catch (error) {
-    // A target without history: it cannot say the version. That is an error only if there is something to write.
+    // A target without history: it cannot say the version. That is an error only if there is
+    // something to write.
     if (
       isRequestFailure(error) &&
       (error.status === 501 || (error.status >= 400 && error.status < 500))
@@ -114,7 +119,8 @@ async function readTombstoneVersion(
  * @param context - What the sync works with.
  * @param type - The FHIR type.
  * @param ids - The ids, the same as on Medplum; at most some hundred.
- * @param parameters - More search parameters: `_elements=id`, if it matters only whether they exist.
+ * @param parameters - More search parameters: `_elements=id`, if it matters only whether they
+ *   exist.
  * @returns The state of each id that was found. What is missing never existed, or was deleted.
  * @throws SyncError; `untrusted` if anything but the resources that were asked for is answered.
  */
@@ -155,7 +161,8 @@ export interface SearchPage {
  *
  * @param target - The connection.
  * @param type - The FHIR type.
- * @param query - `path`, e.g. `Patient?_tag=…` or the `next` of an earlier page; or `form`, the parameters as a form.
+ * @param query - `path`, e.g. `Patient?_tag=…` or the `next` of an earlier page; or `form`, the
+ *   parameters as a form.
  * @returns One page.
  * @throws SyncError; `untrusted` if the answer is no search result, or holds other types.
  */
@@ -187,7 +194,8 @@ export async function searchTarget(
 }
 
 /**
- * Reads what refers to a resource of the target: resources of any type, also such that this sync did not write.
+ * Reads what refers to a resource of the target: resources of any type, also such that this sync
+ * did not write.
  *
  * @param context - What the sync works with.
  * @param state - The resource.
@@ -228,7 +236,10 @@ export function refersTo(value: unknown, path: string): boolean {
   return value === path;
 }
 
-/** The next page below our address, whatever the server calls itself: HAPI pages at `?…`, others at `Type?…`. */
+/**
+ * The next page below our address, whatever the server calls itself: HAPI pages at `?…`, others at
+ * `Type?…`.
+ */
 function nextPath({ link }: Bundle, type: string): string | undefined {
   const url = link?.find(({ relation }) => relation === 'next')?.url;
   const [address = '', query] = url?.split(/\?(.*)/s) ?? [];
@@ -261,7 +272,8 @@ export function versionInEtag(etag: string | undefined): string | undefined {
 /**
  * The version in a location.
  *
- * @param location - E.g. `https://hapi.example.org/fhir/Patient/1/_history/3`, or without the address.
+ * @param location - E.g. `https://hapi.example.org/fhir/Patient/1/_history/3`, or without the
+ *   address.
  * @param path - The resource that it must be of, e.g. `Patient/1`.
  * @returns The version; undefined if the location is of another resource, or without a version.
  */

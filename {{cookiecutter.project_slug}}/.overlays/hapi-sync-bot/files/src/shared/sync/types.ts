@@ -1,14 +1,18 @@
-// The types that can be synced, and what is special about each. The tests hold this table to FHIR's own definitions.
+// The types that can be synced, and what is special about each. The tests hold this table to FHIR's
+// own definitions.
 
 /** What the sync must know about a type, beyond what holds for every resource. */
 export interface TypeRules {
-  /** Whether the type has a list of identifiers (to which the source identifier is added), one, or none. */
+  /**
+   * Whether the type has a list of identifiers (to which the source identifier is added), one, or
+   * none.
+   */
   identifier: 'list' | 'single' | 'none';
   /** Whether the type has `active`, so that `onDelete: 'deactivate'` is possible. */
   hasActive?: boolean;
   /**
-   * An element that does nothing but link to other resources, such as Patient.link. When the other resource is deleted,
-   * the link goes, so that it does not block the deletion.
+   * An element that does nothing but link to other resources, such as Patient.link. When the other
+   * resource is deleted, the link goes, so that it does not block the deletion.
    */
   link?: { element: string; reference: string };
 }
@@ -18,8 +22,9 @@ const LIST_AND_ACTIVE: TypeRules = { identifier: 'list', hasActive: true };
 const SINGLE: TypeRules = { identifier: 'single' };
 
 /**
- * The supported types, each after most of those it refers to. This is the order in which the reconciler writes; it
- * deletes in reverse. References against the order, and circles, are written in one transaction.
+ * The supported types, each after most of those it refers to. This is the order in which the
+ * reconciler writes; it deletes in reverse. References against the order, and circles, are written
+ * in one transaction.
  */
 export const TYPES = {
   Organization: LIST_AND_ACTIVE,

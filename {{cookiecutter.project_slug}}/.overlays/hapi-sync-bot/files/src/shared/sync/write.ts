@@ -1,4 +1,5 @@
-// Writes the target: a PUT behind its fence, or a transaction of them. A write counts when its answer proves it.
+// Writes the target: a PUT behind its fence, or a transaction of them. A write counts when its
+// answer proves it.
 import type { Bundle, BundleEntry, BundleEntryResponse, Resource } from '@medplum/fhirtypes';
 import { HTTP_VERBS } from '../http-request.ts';
 import type { ExternalResponse } from '../http-request.ts';
@@ -28,20 +29,24 @@ export interface WriteScope {
   /** `Type/id` of what is being deleted, so that nothing may refer to it. */
   deleted: ReadonlySet<string>;
   /**
-   * Collects `Type/id` of every other resource that the run sent to the target, in whichever attempt: the request may
-   * still be under way, so each of them must be synced afterwards.
+   * Collects `Type/id` of every other resource that the run sent to the target, in whichever
+   * attempt: the request may still be under way, so each of them must be synced afterwards.
    */
   alsoSent: Set<string>;
 }
 
-/** HAPI keeps tags, labels and profiles that a PUT does not name, unless it is told that these are all. */
+/**
+ * HAPI keeps tags, labels and profiles that a PUT does not name, unless it is told that these are
+ * all.
+ */
 const WHOLE_META = { 'x-meta-snapshot-mode': 'TAG, SECURITY_LABEL, PROFILE' };
 
 /**
  * Writes the copy of a resource.
  *
- * If the target refuses it, perhaps because it refers to something that is not there yet (HAPI 8.8: 400), it is written
- * together with what it refers to; and if that is refused, alone, without those references.
+ * If the target refuses it, perhaps because it refers to something that is not there yet (HAPI 8.8:
+ * 400), it is written together with what it refers to; and if that is refused, alone, without those
+ * references.
  *
  * @param context - What the sync works with.
  * @param state - What the target has; read before the source.
@@ -101,7 +106,8 @@ async function writeWithDependencies(
       }
     }
   }
-  // The resource alone, without what is not there: if one of the others is refused, that must not keep this one out.
+  // The resource alone, without what is not there: if one of the others is refused, that must not
+  // keep this one out.
   const copy = copyFor(
     context,
     state,
@@ -168,7 +174,8 @@ async function assertStillThere(context: SyncContext, references: Set<string>): 
  * @param state - What the target has; its version is the fence.
  * @param body - What to write.
  * @returns What was done.
- * @throws SyncError; `conflict` if the version is another by now, `untrusted` if the answer does not prove the write.
+ * @throws SyncError; `conflict` if the version is another by now, `untrusted` if the answer does
+ *   not prove the write.
  */
 export async function put(
   { target }: SyncContext,
@@ -191,7 +198,8 @@ export interface PlannedWrite {
 }
 
 /**
- * Writes many copies in one transaction, each behind its fence: all or nothing, and in any order of references.
+ * Writes many copies in one transaction, each behind its fence: all or nothing, and in any order of
+ * references.
  *
  * @param context - What the sync works with.
  * @param writes - What to write.
@@ -276,7 +284,10 @@ export function provenEntry(
   return { action: actionOf(status, state, version), version };
 }
 
-/** 200 or 201, and the version, the location or the resource itself: a login page, a 202 or a 207 is no write. */
+/**
+ * 200 or 201, and the version, the location or the resource itself: a login page, a 202 or a 207 is
+ * no write.
+ */
 function provenWrite(answer: ExternalResponse<Resource>, state: TargetState): Written {
   const { status, body, isEmpty, location } = answer;
   const path = pathOf(state);

@@ -1,4 +1,5 @@
-// Checks that medplum.config.json fits src/shared/sync/config.ts; `npm run build` refuses what does not.
+// Checks that medplum.config.json fits src/shared/sync/config.ts; `npm run build` refuses what does
+// not.
 import type { Finding } from '../bundling/finding.ts';
 import type { AccessPolicyRule } from '../config/access-policy.ts';
 import type { BotConfig } from '../config/config.ts';
@@ -55,7 +56,8 @@ function problemsOfBot(bot: BotConfig, { types }: Pick<SyncConfig, 'types'>): st
   const criteria = bot.subscriptions.map((subscription) => subscription.criteria);
   const problems: string[] = [];
   for (const type of types) {
-    // A repository may leave a type to another bot, or run this one in another way: then it has no subscription at all.
+    // A repository may leave a type to another bot, or run this one in another way: then it has no
+    // subscription at all.
     if (isSubscribed && criteria.length > 0 && !criteria.includes(type)) {
       const add = `{ "criteria": "${type}", "interactions": ["create", "update", "delete"] }`;
       problems.push(`${where} has no subscription to ${type}; add ${add}`);
@@ -80,7 +82,9 @@ function problemsOfBot(bot: BotConfig, { types }: Pick<SyncConfig, 'types'>): st
   return problems;
 }
 
-/** A criteria would answer 404 to what is outside of it, and a 404 cannot be told from a deletion. */
+/**
+ * A criteria would answer 404 to what is outside of it, and a 404 cannot be told from a deletion.
+ */
 function problemsOfAccess(where: string, type: string, rules: AccessPolicyRule[]): string[] {
   const entries = rules.filter(({ resourceType }) => resourceType === type || resourceType === '*');
   if (entries.length === 0) {

@@ -12,9 +12,15 @@ import { readEnvironment } from '../config/environment.ts';
 import { readRuns } from '../deploy/logs.ts';
 
 const REFERENCE = /^[A-Z][A-Za-z]+\/[A-Za-z0-9.-]{1,64}$/;
-/** The time of one step of a full comparison, in milliseconds: a gateway often ends a request after a minute. */
+/**
+ * The time of one step of a full comparison, in milliseconds: a gateway often ends a request after
+ * a minute.
+ */
 const STEP_MS = 40_000;
-/** How long to wait after a step that could not look at anything, because Medplum's quota is nearly spent. */
+/**
+ * How long to wait after a step that could not look at anything, because Medplum's quota is nearly
+ * spent.
+ */
 const QUOTA_PAUSE_MS = 15_000;
 
 const USAGE = 'Write: npm run resync -- Patient/<id> …, or --failed, or --full [--dry-run]';
@@ -100,7 +106,10 @@ interface RunResult {
   failures: Record<string, number>;
 }
 
-/** Runs the reconcile bot until it has looked at everything, and shows what it found, also if something failed. */
+/**
+ * Runs the reconcile bot until it has looked at everything, and shows what it found, also if
+ * something failed.
+ */
 async function compareAll(server: Server, botId: string, dryRun: boolean): Promise<void> {
   const counts = new Map<string, number>();
   const failures = new Map<string, number>();

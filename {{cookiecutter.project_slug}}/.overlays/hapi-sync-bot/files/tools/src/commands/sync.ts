@@ -11,7 +11,10 @@ import { table } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
 
 const RECONCILE_BOT = 'hapi-reconcile-bot';
-/** The identifier system, and the extension, of the Basic resource in which hapi-reconcile-bot keeps its progress. */
+/**
+ * The identifier system, and the extension, of the Basic resource in which hapi-reconcile-bot keeps
+ * its progress.
+ */
 const PROGRESS = 'urn:medplum-bots:reconcile-progress';
 
 /** What hapi-reconcile-bot keeps; see src/shared/sync/progress.ts. */

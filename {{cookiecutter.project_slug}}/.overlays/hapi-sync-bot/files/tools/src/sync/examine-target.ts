@@ -1,4 +1,5 @@
-// `npm run doctor -- --target`: lets hapi-sync-bot check the external server, from where it runs and with its secrets.
+// `npm run doctor -- --target`: lets hapi-sync-bot check the external server, from where it runs
+// and with its secrets.
 import { loadConfig } from '../config/config.ts';
 import { readEnvironment } from '../config/environment.ts';
 import { readActual } from '../deploy/actual.ts';
@@ -15,7 +16,8 @@ interface TargetCheck {
 }
 
 /**
- * Checks what the sync needs of the external server. This creates and deletes one empty Basic resource there.
+ * Checks what the sync needs of the external server. This creates and deletes one empty Basic
+ * resource there.
  *
  * @param environmentName - The environment whose Medplum runs the bot.
  * @returns A finding for each need.

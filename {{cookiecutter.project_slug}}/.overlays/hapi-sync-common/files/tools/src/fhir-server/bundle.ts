@@ -1,5 +1,5 @@
-// Bundles that are sent to the base address: a transaction happens as a whole or not at all; each entry of a batch
-// stands alone.
+// Bundles that are sent to the base address: a transaction happens as a whole or not at all; each
+// entry of a batch stands alone.
 import { randomUUID } from 'node:crypto';
 import { statusText } from './bundle-entries.ts';
 import type { BundleRequestEntry, BundleResponseEntry } from './bundle-entries.ts';

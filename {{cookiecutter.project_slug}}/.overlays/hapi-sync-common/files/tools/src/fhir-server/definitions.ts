@@ -1,11 +1,15 @@
-// What FHIR R4 defines: resource types, their elements and their search parameters, without what Medplum adds.
+// What FHIR R4 defines: resource types, their elements and their search parameters, without what
+// Medplum adds.
 import * as core from '@medplum/core';
 import type { SearchParameter } from '@medplum/fhirtypes';
 import requiredCodes from './required-codes.json' with { type: 'json' };
 
 export { loadDefinitions } from '../medplum/definitions.ts';
 
-/** One element as it stands in JSON: a choice such as `deceased[x]` is one element for each of its types. */
+/**
+ * One element as it stands in JSON: a choice such as `deceased[x]` is one element for each of its
+ * types.
+ */
 export interface ElementDefinition {
   /** In JSON, for example `deceasedBoolean`. */
   name: string;
@@ -36,7 +40,10 @@ const MEDPLUM_META = new Set([
   'deleted',
 ]);
 
-/** Parameters that every type has and whose definition has no address; Medplum's own are not among them. */
+/**
+ * Parameters that every type has and whose definition has no address; Medplum's own are not among
+ * them.
+ */
 const COMMON_PARAMETERS = new Set([
   '_id',
   '_lastUpdated',
@@ -46,7 +53,9 @@ const COMMON_PARAMETERS = new Set([
   '_tag',
 ]);
 
-/** @returns whether FHIR R4 has this resource type (Medplum's own, such as Bot, are not part of it) */
+/**
+ * @returns whether FHIR R4 has this resource type (Medplum's own, such as Bot, are not part of it)
+ */
 export function isResourceType(type: string): boolean {
   const { kind, url = '' } = core.tryGetDataType(type) ?? {};
   return (

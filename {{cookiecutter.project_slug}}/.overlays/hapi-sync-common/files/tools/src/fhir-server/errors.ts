@@ -1,5 +1,6 @@
-// Errors and the OperationOutcome resources that HAPI FHIR answers with. HAPI tells its errors apart by the HTTP
-// status and by a number such as HAPI-0450 in `diagnostics`; the wording here is shorter than HAPI's.
+// Errors and the OperationOutcome resources that HAPI FHIR answers with. HAPI tells its errors
+// apart by the HTTP status and by a number such as HAPI-0450 in `diagnostics`; the wording here is
+// shorter than HAPI's.
 import type { OperationOutcome } from '@medplum/fhirtypes';
 
 export interface FhirErrorOptions {
@@ -26,7 +27,10 @@ export class FhirError extends Error {
 /** A URL that means no interaction: there is no such resource type, operation or path. */
 export class RoutingError extends FhirError {}
 
-/** A request body that HAPI's JSON parser refuses (400 HAPI-0450); `detail` begins with the parser's own number. */
+/**
+ * A request body that HAPI's JSON parser refuses (400 HAPI-0450); `detail` begins with the parser's
+ * own number.
+ */
 export function unparsable(detail: string): FhirError {
   return new FhirError(
     400,

@@ -1,5 +1,5 @@
-// The versions of a resource, newest first. HAPI counts them once a minute at most: a history that was read before shows
-// no more entries than it had then, though the newest are among them.
+// The versions of a resource, newest first. HAPI counts them once a minute at most: a history that
+// was read before shows no more entries than it had then, though the newest are among them.
 import type { BundleEntry } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import { FhirError, notAvailableLocally } from './errors.ts';

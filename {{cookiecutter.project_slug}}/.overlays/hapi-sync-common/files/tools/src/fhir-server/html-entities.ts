@@ -1,4 +1,5 @@
-// The named character references of XHTML 1.0, for example `&nbsp;` (U+00A0) or `&eacute;` (U+00E9).
+// The named character references of XHTML 1.0, for example `&nbsp;` (U+00A0) or `&eacute;`
+// (U+00E9).
 
 /** Each name with its code point in hexadecimal. */
 const NAMES_AND_CODE_POINTS = `

@@ -183,7 +183,8 @@ async function conditionalUpdate(
   if (record?.versions.length !== before) {
     throw writeConflict(false);
   }
-  // Where nothing matched, another request may have created a resource by now: HAPI then has two of them.
+  // Where nothing matched, another request may have created a resource by now: HAPI then has two of
+  // them.
   const result = record
     ? repository.update(record, body, options)
     : repository.create(body, undefined, { ...options, isUpdate: true });
@@ -212,7 +213,8 @@ export function versionOfETag(etag: string): string | undefined {
 
 /**
  * @param version - what the client has seen; HAPI ignores it where the resource never existed
- * @throws FhirError 409 HAPI-0989 for another version than the current one, 500 HAPI-2223 for one that is not a number
+ * @throws FhirError 409 HAPI-0989 for another version than the current one, 500 HAPI-2223 for one
+ *   that is not a number
  */
 export function assertVersion(record: ResourceRecord, version: string | undefined): void {
   if (version === undefined) {

@@ -1,4 +1,5 @@
-// Conditional URLs such as `Patient?identifier=system|value`: what they find, and whether a resource satisfies them.
+// Conditional URLs such as `Patient?identifier=system|value`: what they find, and whether a
+// resource satisfies them.
 import type { WithId } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';
 import { FhirError } from './errors.ts';
@@ -46,8 +47,8 @@ export function parseMatchUrl(matchUrl: string): { type: string; criteria: Searc
 }
 
 /**
- * @returns whether the resource would be found by the URL, as far as HAPI can tell without its database: it looks at
- * neither `_id`, `_lastUpdated`, chains nor `_has`
+ * @returns whether the resource would be found by the URL, as far as HAPI can tell without its
+ *   database: it looks at neither `_id`, `_lastUpdated`, chains nor `_has`
  */
 export function satisfies(resource: Resource, matchUrl: string): boolean {
   const { criteria } = parseMatchUrl(matchUrl);

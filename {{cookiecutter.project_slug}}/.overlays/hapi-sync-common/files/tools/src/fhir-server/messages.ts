@@ -6,7 +6,9 @@ export interface FhirRequest {
   headers: IncomingHttpHeaders;
   /** As it was sent; empty where there is none. */
   body: string;
-  /** The address of the server without a slash at the end, for links: `http://127.0.0.1:8080/fhir`. */
+  /**
+   * The address of the server without a slash at the end, for links: `http://127.0.0.1:8080/fhir`.
+   */
   baseUrl: string;
   /** Waits between looking for a resource and writing it (the fault `latency`). */
   beforeWrite?: () => Promise<void>;

@@ -1,5 +1,6 @@
-// The XHTML of a narrative (`text.div`), read and written again as HAPI does it: well-formed XML only; attributes in
-// double quotes and in an order of its own; entities as the characters they stand for; empty elements as `<br/>`.
+// The XHTML of a narrative (`text.div`), read and written again as HAPI does it: well-formed XML
+// only; attributes in double quotes and in an order of its own; entities as the characters they
+// stand for; empty elements as `<br/>`.
 import { FhirError, unparsable } from './errors.ts';
 import { HTML_ENTITIES } from './html-entities.ts';
 
@@ -23,7 +24,8 @@ type Node = ElementNode | TextNode;
 /**
  * @param text - what a client sent as `text.div`
  * @returns the same narrative in HAPI's spelling; undefined for an empty one
- * @throws FhirError 400 HAPI-1755 for text that is not well-formed, 500 where the outer element is not a `div`
+ * @throws FhirError 400 HAPI-1755 for text that is not well-formed, 500 where the outer element is
+ *   not a `div`
  */
 export function normalizeNarrative(text: string): string | undefined {
   if (text === '') {
@@ -210,7 +212,10 @@ function write(node: Node): string {
   }
 }
 
-/** HAPI keeps attributes in a Java HashMap and writes them in its order, which depends on the names alone. */
+/**
+ * HAPI keeps attributes in a Java HashMap and writes them in its order, which depends on the names
+ * alone.
+ */
 function sortAttributes(attributes: Map<string, string>): [string, string][] {
   const buckets = attributes.size > 12 ? 32 : 16;
   const bucketOf = (name: string): number => {

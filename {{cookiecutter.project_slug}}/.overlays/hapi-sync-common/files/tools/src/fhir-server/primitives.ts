@@ -1,5 +1,6 @@
-// The values that HAPI's parser accepts for FHIR's primitive types, and what it makes of them. It is more lenient than
-// FHIR's own rules (any text is a uri, the string "true" is a boolean), and stricter elsewhere (codes, days of months).
+// The values that HAPI's parser accepts for FHIR's primitive types, and what it makes of them. It
+// is more lenient than FHIR's own rules (any text is a uri, the string "true" is a boolean), and
+// stricter elsewhere (codes, days of months).
 import type { ElementDefinition } from './definitions.ts';
 import { FhirError, unparsable } from './errors.ts';
 
@@ -83,7 +84,10 @@ function readBase64(text: string, element: ElementDefinition): string | undefine
 const DATE_TIME =
   /^(?<year>[+\d]\d{3})(-(?<month>\d\d)(-(?<day>\d\d)(T(?<hour>\d\d):(?<minute>\d\d)(?<seconds>:(?<second>\d\d)(\.\d+)?)?(?<zone>Z.*|[+-](?<zoneHour>\d\d):(?<zoneMinute>\d\d))?)?)?)?$/;
 
-/** Any precision from years to fractions of a second is accepted for each of the types. A leap second is valid. */
+/**
+ * Any precision from years to fractions of a second is accepted for each of the types. A leap
+ * second is valid.
+ */
 function isDateTime(text: string): boolean {
   const parts = DATE_TIME.exec(text.trim())?.groups;
   if (!parts) {

@@ -6,7 +6,9 @@ import { FhirError } from './errors.ts';
 import type { JsonObject } from './resource-parser.ts';
 import { searchValuesOf } from './search-values.ts';
 
-/** The parts of `https://example.com/fhir/Patient/1/_history/2`; a relative reference has no base. */
+/**
+ * The parts of `https://example.com/fhir/Patient/1/_history/2`; a relative reference has no base.
+ */
 export interface ReferenceParts {
   base?: string;
   type?: string;
@@ -78,7 +80,10 @@ function visitElements(parent: JsonObject, type: string, path: string, visit: Vi
   }
 }
 
-/** A contained resource names its type itself; beside a primitive (`_birthDate`) stand only extensions. */
+/**
+ * A contained resource names its type itself; beside a primitive (`_birthDate`) stand only
+ * extensions.
+ */
 function childTypeOf(child: JsonObject, name: string, type: string): string {
   if (type === 'Resource') {
     return String(child.resourceType);
@@ -87,7 +92,8 @@ function childTypeOf(child: JsonObject, name: string, type: string): string {
 }
 
 /**
- * Replaces uri values that stand for another entry of the transaction (`urn:uuid:…`), for example an Attachment's url.
+ * Replaces uri values that stand for another entry of the transaction (`urn:uuid:…`), for example
+ * an Attachment's url.
  *
  * @param addresses - what each placeholder became
  */
@@ -136,7 +142,8 @@ export function assertTargetTypes(resource: JsonObject): void {
 /**
  * Lists the links of a resource.
  *
- * @param mustBeValid - false while a transaction still has placeholders: unusable references are left out then
+ * @param mustBeValid - false while a transaction still has placeholders: unusable references are
+ *   left out then
  * @throws FhirError 400 HAPI-0505 to 0508 for a reference that HAPI cannot follow
  */
 export function linksOf(resource: JsonObject, mustBeValid = true): Link[] {
@@ -209,7 +216,9 @@ function refuse(path: string, [number, reason]: string[], text: string): never {
   );
 }
 
-/** `Questionnaire/1` in a canonical is followed like a reference; other canonicals and uris are not. */
+/**
+ * `Questionnaire/1` in a canonical is followed like a reference; other canonicals and uris are not.
+ */
 function referenceText(valueType: string, value: unknown): string | undefined {
   if (typeof value === 'string') {
     const { base, type, id } = parseReference(value);

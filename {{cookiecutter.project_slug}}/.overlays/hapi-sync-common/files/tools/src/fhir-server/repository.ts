@@ -1,5 +1,5 @@
-// The rules by which HAPI changes resources: who wins, what is refused, what counts as no change. The interactions
-// (one request each) and transactions (many changes at once) are built from these.
+// The rules by which HAPI changes resources: who wins, what is refused, what counts as no change.
+// The interactions (one request each) and transactions (many changes at once) are built from these.
 import type { WithId } from '@medplum/core';
 import type { Meta, OperationOutcome, Resource } from '@medplum/fhirtypes';
 import { FhirError, storageOutcome } from './errors.ts';
@@ -36,9 +36,15 @@ export interface WriteOptions {
   matchUrl?: string | undefined;
   /** Resources that a transaction has found or is about to write: references to them are valid. */
   known?: Map<string, ResourceRecord | undefined> | undefined;
-  /** What conditional URLs of a transaction have been found to mean; undefined where nothing matches. */
+  /**
+   * What conditional URLs of a transaction have been found to mean; undefined where nothing
+   * matches.
+   */
   resolvedUrls?: Map<string, ResourceRecord | undefined> | undefined;
-  /** Whether the request is a PUT; a create by a PUT is reported with other codes than one by a POST. */
+  /**
+   * Whether the request is a PUT; a create by a PUT is reported with other codes than one by a
+   * POST.
+   */
   isUpdate?: boolean | undefined;
   /** Whether the write is part of a Bundle, which checks conditional URLs itself at its end. */
   inBundle?: boolean | undefined;
@@ -93,8 +99,8 @@ export class Repository {
   /**
    * Remembers which version a resource had when a conditional create found it.
    *
-   * @returns the version when one found it first. A conditional create in a bundle names this version, also after
-   * updates, as on a real HAPI.
+   * @returns the version when one found it first. A conditional create in a bundle names this
+   *   version, also after updates, as on a real HAPI.
    */
   rememberMatch(matchUrl: string, record: ResourceRecord): number {
     const known = this.matchedVersions.get(matchUrl);
@@ -107,8 +113,9 @@ export class Repository {
   }
 
   /**
-   * Finds what a conditional delete is about. A URL that restricts nothing matches every resource of the type:
-   * `?identifier=` or `?_format=json` deletes whatever single resource there is, as on a real HAPI.
+   * Finds what a conditional delete is about. A URL that restricts nothing matches every resource
+   * of the type: `?identifier=` or `?_format=json` deletes whatever single resource there is, as on
+   * a real HAPI.
    *
    * @throws FhirError 412 HAPI-0962 where several resources match
    */
@@ -129,7 +136,8 @@ export class Repository {
   }
 
   /**
-   * Makes a record for a new resource. It cannot be found before `fill`, but a transaction can refer to it.
+   * Makes a record for a new resource. It cannot be found before `fill`, but a transaction can
+   * refer to it.
    *
    * @throws FhirError 400 HAPI-0521 or HAPI-0960 for an id that a client may not choose
    */
@@ -209,7 +217,8 @@ export class Repository {
     links: readonly Link[],
     { snapshotMode, inBundle = false }: WriteOptions,
   ): WithId<Resource> {
-    // A quirk of HAPI: over a tombstone, a resource with references takes two versions, the first of which never exists.
+    // A quirk of HAPI: over a tombstone, a resource with references takes two versions, the first
+    // of which never exists.
     const wasDeleted = record.versions.length > 0 && !isLiving(record);
     const skipped = wasDeleted && links.length > 0 && !inBundle ? 1 : 0;
     const versionId = nextVersionId(record) + skipped;
@@ -265,7 +274,8 @@ export class Repository {
   }
 
   /**
-   * Makes references plain, in place: without versions, and conditional ones (`Patient?identifier=…`) resolved.
+   * Makes references plain, in place: without versions, and conditional ones
+   * (`Patient?identifier=…`) resolved.
    *
    * @throws FhirError 404 HAPI-1091 where no resource matches, 412 HAPI-1092 where several match
    */
@@ -308,7 +318,10 @@ export class Repository {
     return matches[0];
   }
 
-  /** @throws FhirError 400 HAPI-1094 for a reference to a resource that does not exist, HAPI-1096 to a deleted one */
+  /**
+   * @throws FhirError 400 HAPI-1094 for a reference to a resource that does not exist, HAPI-1096 to
+   *   a deleted one
+   */
   private checkedLinks(body: JsonObject, known: WriteOptions['known']): Link[] {
     const links = linksOf(body);
     for (const { target, path } of links) {
@@ -396,7 +409,10 @@ function assertSatisfies(body: JsonObject, matchUrl: string): void {
   }
 }
 
-/** Half a surrogate pair, or a date beside a space: HAPI fails on them while it indexes the resource. */
+/**
+ * Half a surrogate pair, or a date beside a space: HAPI fails on them while it indexes the
+ * resource.
+ */
 const MAYBE_NOT_INDEXABLE = /\\ud[89a-f]|" ?\d[^"]* "|" \d/;
 
 function assertIndexed(body: JsonObject, indexingError: string): void {
@@ -422,7 +438,9 @@ function createdResource(stored: WithId<Resource>, body: JsonObject): WithId<Res
   return { ...stored, meta: { ...given, versionId, lastUpdated } } as WithId<Resource>;
 }
 
-/** The response to an update shows the tags that the resource has now, and the source that was sent. */
+/**
+ * The response to an update shows the tags that the resource has now, and the source that was sent.
+ */
 function responseResource(record: ResourceRecord, body: JsonObject): WithId<Resource> {
   const stored = latestVersionOf(record).resource!;
   const { source } = (body.meta ?? {}) as Meta;

@@ -7,8 +7,8 @@ export const MAX_BODY_BYTES = 50 * 1024 * 1024;
 const LOCAL_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 
 /**
- * A web page that is open in a browser on this machine must not read or write here, whatever name it uses for this
- * machine. Ask before the body is read.
+ * A web page that is open in a browser on this machine must not read or write here, whatever name
+ * it uses for this machine. Ask before the body is read.
  *
  * @returns whether the request comes from a program, or from a page of this server
  */
@@ -17,7 +17,10 @@ export function isLocalRequest({ headers }: IncomingMessage): boolean {
   return LOCAL_HOST.test(host) && (origin === undefined || URL.parse(origin)?.host === host);
 }
 
-/** @returns the body as text; undefined if it is larger than the limit, and the rest of it is not read then */
+/**
+ * @returns the body as text; undefined if it is larger than the limit, and the rest of it is not
+ *   read then
+ */
 export async function readBody(
   request: IncomingMessage,
   limit = MAX_BODY_BYTES,

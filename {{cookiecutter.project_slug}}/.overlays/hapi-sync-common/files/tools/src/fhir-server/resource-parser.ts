@@ -1,5 +1,6 @@
-// Reads JSON as HAPI's parser does, which drops silently what it does not know or what is empty, makes a list of a
-// single value where FHIR wants a list, and refuses only values that are outside their type.
+// Reads JSON as HAPI's parser does, which drops silently what it does not know or what is empty,
+// makes a list of a single value where FHIR wants a list, and refuses only values that are outside
+// their type.
 import { randomUUID } from 'node:crypto';
 import { elementsOf, isResourceType } from './definitions.ts';
 import type { ElementDefinition } from './definitions.ts';
@@ -174,7 +175,10 @@ function writeValues(
   }
 }
 
-/** Lists in lists count as one list. A single value, or a list of one, is good for either kind of element. */
+/**
+ * Lists in lists count as one list. A single value, or a list of one, is good for either kind of
+ * element.
+ */
 function readValues(
   definition: ElementDefinition,
   value: Json | undefined,
@@ -251,7 +255,10 @@ function readExtensions(value: Json | undefined, name: string): JsonObject[] {
   return value.map((item) => readExtension(item)).filter((extension) => hasContent(extension));
 }
 
-/** An extension without a value and without extensions of its own is dropped, but not inside another extension. */
+/**
+ * An extension without a value and without extensions of its own is dropped, but not inside another
+ * extension.
+ */
 function hasContent(extension: JsonObject): boolean {
   return Object.keys(extension).some((name) => name === 'extension' || /^_?value/.test(name));
 }
@@ -310,7 +317,8 @@ function isObject(value: Json | undefined): value is JsonObject {
 }
 
 /**
- * Gives contained resources the ids that HAPI gives them: without `#`, each once, a new one where there is none.
+ * Gives contained resources the ids that HAPI gives them: without `#`, each once, a new one where
+ * there is none.
  *
  * @returns the same resource, or a copy with other contained resources
  */

@@ -1,5 +1,6 @@
-// All versions of all resources, in memory, with the indexes that make reads, searches by identifier and checks of
-// references quick. A group of changes can be undone: a transaction happens as a whole or not at all.
+// All versions of all resources, in memory, with the indexes that make reads, searches by
+// identifier and checks of references quick. A group of changes can be undone: a transaction
+// happens as a whole or not at all.
 import type { WithId } from '@medplum/core';
 import type { Identifier, Resource } from '@medplum/fhirtypes';
 import type { Link } from './references.ts';
@@ -72,12 +73,18 @@ export class ResourceStore {
     return this.identifiers.get(`${type} ${value}`) ?? [];
   }
 
-  /** @returns the records whose latest version refers to this resource, with the path of the reference */
+  /**
+   * @returns the records whose latest version refers to this resource, with the path of the
+   *   reference
+   */
   referringTo(type: string, id: string): ReadonlyMap<ResourceRecord, string> {
     return this.referrers.get(`${type}/${id}`) ?? new Map();
   }
 
-  /** Adds a resource that has no version yet: it cannot be found or read until `addVersion` gives it one. */
+  /**
+   * Adds a resource that has no version yet: it cannot be found or read until `addVersion` gives it
+   * one.
+   */
   create(type: string, id: string): ResourceRecord {
     this.sequence += 1;
     const record: ResourceRecord = {

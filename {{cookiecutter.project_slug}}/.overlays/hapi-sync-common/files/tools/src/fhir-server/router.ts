@@ -10,7 +10,10 @@ import type { FhirRequest, FhirResponse } from './messages.ts';
 import type { Repository } from './repository.ts';
 import { SearchService } from './search.ts';
 
-/** @returns the response to one request; `url` begins after the base address, for example `/Patient/1?_summary=true` */
+/**
+ * @returns the response to one request; `url` begins after the base address, for example
+ *   `/Patient/1?_summary=true`
+ */
 export type Router = (request: FhirRequest, url: string) => Promise<FhirResponse>;
 
 /** A URL in parts: `/Patient/1/_history/2?_pretty=true`. */

@@ -1,5 +1,5 @@
-// Reads search parameters: what a query restricts. A comma means OR (percent-encoded or not) unless a backslash
-// stands before it; the same parameter twice means AND.
+// Reads search parameters: what a query restricts. A comma means OR (percent-encoded or not) unless
+// a backslash stands before it; the same parameter twice means AND.
 import type { SearchParameter } from '@medplum/fhirtypes';
 import { isResourceType, searchParametersOf } from './definitions.ts';
 import { FhirError, notAvailableLocally } from './errors.ts';
@@ -23,7 +23,9 @@ interface Chain {
   criterion: (type: string) => Criterion | undefined;
 }
 
-/** `_has:Observation:subject:code=1234`: a resource that an Observation with this code refers to. */
+/**
+ * `_has:Observation:subject:code=1234`: a resource that an Observation with this code refers to.
+ */
 export interface HasCriterion {
   type: string;
   /** The parameter of that type which refers to the searched resource. */
@@ -40,7 +42,9 @@ export function isHas(criterion: SearchCriterion): criterion is HasCriterion {
 /** Parameters that HAPI knows and this server does not. */
 const NOT_LOCAL = new Set(['_filter', '_list']);
 
-/** Where an unknown parameter is refused with another number: in a search, or in a conditional URL. */
+/**
+ * Where an unknown parameter is refused with another number: in a search, or in a conditional URL.
+ */
 type Purpose = 'search' | 'match';
 
 /**

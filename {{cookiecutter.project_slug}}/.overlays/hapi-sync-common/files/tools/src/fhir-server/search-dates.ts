@@ -1,5 +1,6 @@
-// Dates in searches. A stored date is a range of time: `1980` is the whole year. So is the date of a search, and a
-// prefix says how the two must lie to each other: HAPI's default is that the stored range lies within the wanted one.
+// Dates in searches. A stored date is a range of time: `1980` is the whole year. So is the date of
+// a search, and a prefix says how the two must lie to each other: HAPI's default is that the stored
+// range lies within the wanted one.
 import { FhirError } from './errors.ts';
 
 /** Milliseconds since 1970; both ends belong to it. */
@@ -40,7 +41,10 @@ export function readDateValue(text: string): DateValue {
   return { prefix, isLong: date.length < 'YYYY-MM-DD'.length, ...rangeOfDate(date) };
 }
 
-/** @returns the time from the first to the last millisecond of a date; a date without a time zone is taken as UTC */
+/**
+ * @returns the time from the first to the last millisecond of a date; a date without a time zone is
+ *   taken as UTC
+ */
 export function rangeOfDate(text: string): TimeRange {
   const [, year, month, day, hour, minute, second, fraction, zone] = DATE.exec(text.trim()) ?? [];
   const parts = [year, month, day, hour, minute, second].map((part) =>

@@ -1,5 +1,5 @@
-// Whether a resource matches a search criterion, as HAPI's indexes decide it: strings by their beginning without case
-// and accents, tokens exactly, dates as ranges of time.
+// Whether a resource matches a search criterion, as HAPI's indexes decide it: strings by their
+// beginning without case and accents, tokens exactly, dates as ranges of time.
 import * as core from '@medplum/core';
 import type { WithId } from '@medplum/core';
 import type {
@@ -34,8 +34,8 @@ import {
 import { searchValuesOf } from './search-values.ts';
 
 /**
- * Finds resources. A criterion on `_id` or `identifier` is looked up in an index, so that the time does not grow with
- * the number of resources.
+ * Finds resources. A criterion on `_id` or `identifier` is looked up in an index, so that the time
+ * does not grow with the number of resources.
  *
  * @returns the living resources that match all criteria, in the order of their creation
  * @throws FhirError 400 for a value that is not valid for its parameter

@@ -1,4 +1,5 @@
-// The order of search results: `_sort=family,-birthdate`. Without it HAPI returns resources in the order of creation.
+// The order of search results: `_sort=family,-birthdate`. Without it HAPI returns resources in the
+// order of creation.
 import type { WithId } from '@medplum/core';
 import type { Resource, SearchParameter } from '@medplum/fhirtypes';
 import { searchParametersOf } from './definitions.ts';

@@ -1,7 +1,7 @@
 // Searches: reading their parameters, sorting, including what results refer to, and pages.
 //
-// HAPI keeps the result of a search for a minute and answers the same search from it. `Cache-Control: no-cache` looks
-// again, without renewing what others get.
+// HAPI keeps the result of a search for a minute and answers the same search from it.
+// `Cache-Control: no-cache` looks again, without renewing what others get.
 import type { WithId } from '@medplum/core';
 import type { BundleEntry, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
@@ -23,7 +23,10 @@ import { applySubset, readSubset, subsettedBundleMeta } from './subsetting.ts';
 const CACHED_MS = 60_000;
 const PAGES_KEPT_MS = 60 * 60_000;
 const DEFAULT_COUNT = 20;
-/** HAPI's starter has no limit unless one is set; here pages stay small, and clients must follow `next`. */
+/**
+ * HAPI's starter has no limit unless one is set; here pages stay small, and clients must follow
+ * `next`.
+ */
 const MAX_COUNT = 200;
 /** HAPI looks for so many results first, and knows the total only if there are no more. */
 const FIRST_FETCH = 13;

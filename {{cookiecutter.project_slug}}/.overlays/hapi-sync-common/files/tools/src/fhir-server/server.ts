@@ -1,5 +1,6 @@
-// A FHIR server on this machine that behaves over HTTP like HAPI FHIR JPA 8.8.0 with the settings of its starter
-// project, including what is harmful about it. Everything is in memory. What it does not have, it refuses with 501.
+// A FHIR server on this machine that behaves over HTTP like HAPI FHIR JPA 8.8.0 with the settings
+// of its starter project, including what is harmful about it. Everything is in memory. What it does
+// not have, it refuses with 501.
 //
 // Faults can be switched on while it runs (see faults.ts):
 //   curl -X POST localhost:8080/_faults -d '{"kind": "503", "times": 2}'     (GET lists them, DELETE clears them)

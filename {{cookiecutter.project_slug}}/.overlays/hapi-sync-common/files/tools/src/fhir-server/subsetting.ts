@@ -1,4 +1,5 @@
-// `_elements` and `_summary`: parts of resources, marked with the tag SUBSETTED so that they are not written back.
+// `_elements` and `_summary`: parts of resources, marked with the tag SUBSETTED so that they are
+// not written back.
 import * as core from '@medplum/core';
 import type { WithId } from '@medplum/core';
 import type { Coding, Resource } from '@medplum/fhirtypes';

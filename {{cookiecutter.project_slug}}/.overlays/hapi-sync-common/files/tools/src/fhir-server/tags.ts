@@ -1,5 +1,6 @@
-// Tags, security labels and profiles of a resource. HAPI keeps them beside the resource: they outlive an update that
-// does not name them, and a deletion. Only profiles are replaced, unless the request says otherwise.
+// Tags, security labels and profiles of a resource. HAPI keeps them beside the resource: they
+// outlive an update that does not name them, and a deletion. Only profiles are replaced, unless the
+// request says otherwise.
 import type { Coding, Meta } from '@medplum/fhirtypes';
 
 type TagKind = 'tag' | 'security' | 'profile';
@@ -17,7 +18,10 @@ const SNAPSHOT_NAMES: Record<string, TagKind> = {
   PROFILE: 'profile',
 };
 
-/** The tags that any resource ever had: one with the same code and system takes the display of the first. */
+/**
+ * The tags that any resource ever had: one with the same code and system takes the display of the
+ * first.
+ */
 export class TagDefinitions {
   private readonly known = new Map<string, Tag>();
 
@@ -62,7 +66,8 @@ export class TagDefinitions {
 /**
  * @param previous - what the resource had, also if it is deleted now
  * @param given - what the request's resource has
- * @param snapshotMode - the header `X-Meta-Snapshot-Mode`, for example `TAG, PROFILE`: these are replaced, others only grow
+ * @param snapshotMode - the header `X-Meta-Snapshot-Mode`, for example `TAG, PROFILE`: these are
+ *   replaced, others only grow
  */
 export function mergeTags(
   previous: ReadonlySet<Tag>,

@@ -1,5 +1,6 @@
-// A transaction, in the steps in which HAPI performs it: look up what its entries name, write in the order DELETE, POST,
-// PUT, then replace the references between the entries, and check at the end that the whole is consistent.
+// A transaction, in the steps in which HAPI performs it: look up what its entries name, write in
+// the order DELETE, POST, PUT, then replace the references between the entries, and check at the
+// end that the whole is consistent.
 import type { WithId } from '@medplum/core';
 import type { OperationOutcome, Resource } from '@medplum/fhirtypes';
 import { statusText } from './bundle-entries.ts';
@@ -45,7 +46,10 @@ interface WriteEntry {
   written?: { record: ResourceRecord; versionId: number } | undefined;
 }
 
-/** A version of a resource that will be written; the last of several entries about the same version counts. */
+/**
+ * A version of a resource that will be written; the last of several entries about the same version
+ * counts.
+ */
 interface PendingWrite {
   record: ResourceRecord;
   body: JsonObject;
@@ -58,7 +62,10 @@ interface PendingWrite {
 export class Transaction {
   private readonly repository: Repository;
   private readonly request: FhirRequest;
-  /** `Type/id` -> what was found there at the beginning, or is being written; undefined: nothing was there. */
+  /**
+   * `Type/id` -> what was found there at the beginning, or is being written; undefined: nothing was
+   * there.
+   */
   private readonly known = new Map<string, ResourceRecord | undefined>();
   /** Conditional URL -> what matches it; undefined: nothing matched. */
   private readonly resolvedUrls = new Map<string, ResourceRecord | undefined>();
@@ -83,7 +90,8 @@ export class Transaction {
   /**
    * Performs the entries that write. Nothing is changed if one of them fails.
    *
-   * @returns the responses by the index of their entry; nothing for entries that read, or that repeat another one
+   * @returns the responses by the index of their entry; nothing for entries that read, or that
+   *   repeat another one
    */
   write(entries: BundleRequestEntry[]): (BundleResponseEntry | undefined)[] {
     const writes = entries
@@ -117,7 +125,9 @@ export class Transaction {
     this.assertUrlsStillMatch();
   }
 
-  /** Finds what PUT entries, references and conditional URLs name, as it is before the transaction. */
+  /**
+   * Finds what PUT entries, references and conditional URLs name, as it is before the transaction.
+   */
   private lookUp(entries: WriteEntry[]): void {
     for (const { method, type, id, body, query, ifNoneExist } of entries) {
       if (!body) {
@@ -170,7 +180,10 @@ export class Transaction {
     this.resolvedUrls.set(matchUrl, matches[0]);
   }
 
-  /** Two entries with the same conditional URL are one, if they have a fullUrl to refer to; else an error. */
+  /**
+   * Two entries with the same conditional URL are one, if they have a fullUrl to refer to; else an
+   * error.
+   */
   private consolidate(entries: WriteEntry[]): WriteEntry[] {
     const fullUrls = new Map<string, string>();
     return entries.filter((entry) => {
@@ -356,7 +369,10 @@ export class Transaction {
     this.finishEntry(entry, body, record, 1);
   }
 
-  /** The response says the version that the update would make, also where it turns out to change nothing. */
+  /**
+   * The response says the version that the update would make, also where it turns out to change
+   * nothing.
+   */
   private updateRecord(
     entry: WriteEntry,
     body: JsonObject,
@@ -468,7 +484,9 @@ export class Transaction {
     entry.written = { record, versionId: latestVersionOf(record).versionId };
   }
 
-  /** @throws FhirError 400 HAPI-0542 where a conditional create would find two resources afterwards */
+  /**
+   * @throws FhirError 400 HAPI-0542 where a conditional create would find two resources afterwards
+   */
   private assertNoDuplicates(): void {
     for (const matchUrl of this.creatingUrls) {
       const { type } = parseMatchUrl(matchUrl);
