@@ -58,6 +58,21 @@ test('a GraphQL query is answered, and others are while its schema is built', as
   expect((await answer).body).toEqual({ data: { PatientList: [{ gender: 'female' }] } });
 });
 
+test('a GraphQL query in a batch is answered', async () => {
+  await medplum.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient', gender: 'other' });
+  const request = { method: 'POST', url: '$graphql' };
+  const entry = [
+    { request, resource: { query: '{ PatientList(gender: "other") { gender } }' } },
+    { request, resource: { query: '{ NoSuchList { id } }' } },
+  ];
+  const bundle = { resourceType: 'Bundle', type: 'batch', entry };
+  const { body } = await medplum.call('POST', 'fhir/R4', bundle);
+  const [known, unknown] = body.entry;
+  expect(known.response.status).toBe('200');
+  expect(known.resource).toEqual({ data: { PatientList: [{ gender: 'other' }] } });
+  expect(unknown.response.status).toBe('400');
+});
+
 test('the end of a long log is kept, with a note', async () => {
   const bot = await medplum.bot(`exports.handler = async () => {
     for (let line = 0; line < 2000; line++) {

@@ -1,7 +1,7 @@
 // What a real Medplum has and the local one does not: it answers 501 and says so. docs/runtimes.md
 // lists all of it.
 import * as core from '@medplum/core';
-import type { OperationOutcome } from '@medplum/fhirtypes';
+import type { Bundle, OperationOutcome } from '@medplum/fhirtypes';
 
 const NOT_AVAILABLE = 'not-available-locally';
 
@@ -24,55 +24,97 @@ export function statusOf(outcome: OperationOutcome): number {
   return outcome.id === NOT_AVAILABLE ? 501 : core.getStatus(outcome);
 }
 
-/** Operations, by the code that follows `$`. */
-export const OPERATIONS_NOT_AVAILABLE = new Set([
-  'ai',
-  'apply',
-  'aws-textract',
-  'book',
-  'bulk-status',
-  'cancel',
-  'ccda-export',
-  'clone',
-  'confirm',
-  'csv',
-  'evaluate-measure',
-  'expand-profile',
-  'export',
-  'extract',
-  'fetch-logs',
-  'find',
-  'generate-smart-health-card',
-  'generate-smart-health-link',
-  'get-ws-binding-token',
-  'graph',
-  'hold',
-  'import',
-  'init',
-  'install',
-  'lookup',
-  'match',
-  'presigned-url',
-  'push',
-  'rate-limits',
-  'refresh-reference-display',
-  'reload-config',
-  'rescope',
-  'resend',
-  'resolve-smart-health-link',
-  'rotate-secret',
-  'set-accounts',
-  'smart-launch',
-  'stats',
-  'status',
-  'submit',
-  'subsumes',
-  'summary',
-  'translate',
-  'update-email',
-  'upgrade',
-  'verify-smart-health-card',
-]);
+/** What a request for something that is not available locally is answered with. */
+export function notAvailable(what: string): OperationOutcome {
+  return new NotAvailableError(what).outcome;
+}
+
+/** Gives the entries of a batch's answer that were refused the status 501; @medplum/fhir-router knows only its own. */
+export function withRefusedEntries(bundle: Bundle): Bundle {
+  const entry = bundle.entry?.map((answer) => {
+    const { response } = answer;
+    const refused = response?.outcome && statusOf(response.outcome as OperationOutcome) === 501;
+    return refused ? { ...answer, response: { ...response, status: '501' } } : answer;
+  });
+  return { ...bundle, ...(entry && { entry }) };
+}
+
+/** Operations of a real server, by their paths below the FHIR address. */
+export const OPERATIONS_NOT_AVAILABLE: readonly string[] = [
+  '$export',
+  '$resolve-smart-health-link',
+  '$verify-smart-health-card',
+  ':resourceType/:id/$aws-textract',
+  ':resourceType/:id/$graph',
+  ':resourceType/:id/$refresh-reference-display',
+  ':resourceType/:id/$resend',
+  ':resourceType/:id/$set-accounts',
+  'Agent/$bulk-status',
+  'Agent/$fetch-logs',
+  'Agent/$reload-config',
+  'Agent/$stats',
+  'Agent/$status',
+  'Agent/$upgrade',
+  'Agent/:id/$fetch-logs',
+  'Agent/:id/$reload-config',
+  'Agent/:id/$stats',
+  'Agent/:id/$status',
+  'Agent/:id/$upgrade',
+  'Appointment/$book',
+  'Appointment/$find',
+  'Appointment/$hold',
+  'Appointment/:id/$cancel',
+  'Appointment/:id/$confirm',
+  'AsyncJob/:id/$cancel',
+  'Binary/:id/$presigned-url',
+  'Bot/$init',
+  'ChargeItemDefinition/:id/$apply',
+  'Claim/$export',
+  'Claim/$submit',
+  'Claim/:id/$export',
+  'Claim/:id/$submit',
+  'ClientApplication/:id/$rotate-secret',
+  'ClientApplication/:id/$smart-launch',
+  'CodeSystem/$import',
+  'CodeSystem/$lookup',
+  'CodeSystem/$subsumes',
+  'CodeSystem/$validate-code',
+  'CodeSystem/:id/$import',
+  'CodeSystem/:id/$lookup',
+  'CodeSystem/:id/$subsumes',
+  'CodeSystem/:id/$validate-code',
+  'ConceptMap/$import',
+  'ConceptMap/$translate',
+  'ConceptMap/:id/$import',
+  'ConceptMap/:id/$translate',
+  'Group/:id/$export',
+  'Measure/:id/$evaluate-measure',
+  'PackageRelease/:id/$install',
+  'Patient/$export',
+  'Patient/$match',
+  'Patient/:id/$ccda-export',
+  'Patient/:id/$generate-smart-health-card',
+  'Patient/:id/$generate-smart-health-link',
+  'Patient/:id/$summary',
+  'PlanDefinition/:id/$apply',
+  'Project/$init',
+  'Project/:id/$clone',
+  'Project/:id/$rate-limits',
+  'QuestionnaireResponse/$extract',
+  'QuestionnaireResponse/:id/$extract',
+  'StructureDefinition/$expand-profile',
+  'Subscription/:id/$get-ws-binding-token',
+  'User/:id/$rescope',
+  'User/:id/$update-email',
+];
+
+/** Operations that a real server does not find inside a Bundle. */
+export const OPERATIONS_NOT_IN_BUNDLES: readonly string[] = [
+  '$ai',
+  ':resourceType/$csv',
+  'Agent/$push',
+  'Agent/:id/$push',
+];
 
 /** Paths of the server beside FHIR. */
 export const PATHS_NOT_AVAILABLE = [
@@ -84,4 +126,5 @@ export const PATHS_NOT_AVAILABLE = [
   'oauth2',
   'scim',
   'shl',
+  'ws',
 ];

@@ -1,5 +1,5 @@
 // The thread that answers GraphQL queries; it reads and writes resources over the server's own API,
-// with the caller's login.
+// with a token of the caller's.
 import { MedplumClient } from '@medplum/core';
 import type { Operation, SearchRequest, WithId } from '@medplum/core';
 import * as core from '@medplum/core';
@@ -14,7 +14,7 @@ export interface GraphqlQuestion {
   number: number;
   /** query, variables, operationName */
   body: unknown;
-  /** The caller's Authorization header. */
+  /** An Authorization header with the caller's rights. */
   authorization: string;
   baseUrl: string;
 }
