@@ -1,4 +1,5 @@
-// The routes below /fhir/R4: those of @medplum/fhir-router, the operations of this server, and those it refuses.
+// The routes below /fhir/R4: those of @medplum/fhir-router, the operations of this server, and
+// those it refuses.
 import * as core from '@medplum/core';
 import { FhirRouter } from '@medplum/fhir-router';
 import type { FhirRequest, FhirResponse, FhirRouteHandler } from '@medplum/fhir-router';
@@ -26,7 +27,7 @@ export class LocalRouter extends FhirRouter {
     this.addRefusals();
   }
 
-  /** GraphQL gets a thread of its own, also inside a Bundle: the inherited route would hold this one for seconds. */
+  /** GraphQL runs in its own thread, also inside a Bundle: the inherited route blocks for seconds. */
   override find(method: FhirRequest['method'], url: string): Route | undefined {
     const route = super.find(method, url);
     const isGraphql = method === 'POST' && /^\/?\$graphql(\?|$)/.test(url);

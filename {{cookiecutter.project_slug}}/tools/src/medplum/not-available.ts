@@ -29,7 +29,7 @@ export function notAvailable(what: string): OperationOutcome {
   return new NotAvailableError(what).outcome;
 }
 
-/** Gives the entries of a batch's answer that were refused the status 501; @medplum/fhir-router knows only its own. */
+/** Gives refused entries of a batch's answer the status 501, which @medplum/fhir-router does not know. */
 export function withRefusedEntries(bundle: Bundle): Bundle {
   const entry = bundle.entry?.map((answer) => {
     const { response } = answer;
