@@ -1,7 +1,7 @@
 """The documents of a generated repository explain each of its error messages.
 
 Messages are collected from the sources. The beginning of the longest fixed part of each must be in
-docs/troubleshooting.md or docs/updating.md, or in docs/syncing.md if an overlay has the message.
+docs/troubleshooting.md or docs/updating.md, or in docs/syncing-messages.md if an overlay has the message.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def pages(baked: Callable[..., Path]) -> dict[bool, str]:
     docs = baked(example_bots="none") / "docs"
     pages = ("troubleshooting.md", "updating.md", "adopting.md", "testing.md")
     always = "".join(searchable(docs / page) for page in pages)
-    return {False: always, True: always + searchable(baked() / "docs" / "syncing.md")}
+    return {False: always, True: always + searchable(baked() / "docs" / "syncing-messages.md")}
 
 
 def test_every_error_message_is_explained(pages: dict[bool, str]) -> None:

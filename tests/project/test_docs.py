@@ -50,6 +50,7 @@ DOCUMENTS = [
     "docs/testing.md",
     "docs/tutorial.md",
     "docs/syncing.md",
+    "docs/syncing-messages.md",
     "docs/troubleshooting.md",
     "docs/updating.md",
 ]

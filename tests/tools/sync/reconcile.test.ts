@@ -212,6 +212,45 @@ describe('a full comparison', () => {
     expect(await run()).toMatchObject({ mode: 'changes', complete: true, counts: { checked: 1 } });
   });
 
+  test('runs by itself as often as the configuration says, counted from the last one', async () => {
+    const config = testConfig({ fullRunEveryHours: 24 });
+    vi.spyOn(configuration, 'syncConfig').mockReturnValue(config);
+    save('p', { gender: 'male' });
+    expect(await run()).toMatchObject({ mode: 'full', counts: { differing: 1 } });
+    now += 5 * HOUR;
+    await run();
+    await fetch(`${external.baseUrl}/Patient/p`, { method: 'DELETE' }); // no event tells of that
+    now += 18 * HOUR;
+    expect(await run()).toMatchObject({ mode: 'changes', counts: { differing: 0 } });
+    now += 2 * HOUR;
+    expect(await run()).toMatchObject({ mode: 'full', counts: { differing: 1 } });
+    expect(await there('p')).toMatchObject({ gender: 'male' });
+    now += 23 * HOUR;
+    await run({ mode: 'full' });
+    now += 2 * HOUR;
+    expect(await run(), 'one by hand counts, too').toMatchObject({ mode: 'changes' });
+  });
+
+  test('that is due waits for the run that is under way', async () => {
+    for (let n = 0; n < 450; n++) {
+      save(`p${n}`);
+    }
+    await run();
+    now += 25 * HOUR;
+    for (let n = 0; n < 450; n++) {
+      save(`p${n}`, { gender: 'other' });
+    }
+    source.before = (request) => {
+      now += request.includes('_sort') ? TIME_BUDGET_MS - 9_000 : 0;
+    };
+    expect(await run()).toMatchObject({ mode: 'changes', complete: false });
+    source.before = () => undefined;
+    const config = testConfig({ fullRunEveryHours: 24 });
+    vi.spyOn(configuration, 'syncConfig').mockReturnValue(config);
+    expect(await run()).toMatchObject({ mode: 'changes', complete: true });
+    expect(await run()).toMatchObject({ mode: 'full', complete: true });
+  });
+
   test('that is asked for while a run of changes is under way looks at everything', async () => {
     save('old');
     await run();
@@ -240,9 +279,8 @@ describe('what cannot be repaired', () => {
     let works = false;
     vi.spyOn(batches, 'syncBatch').mockImplementation(async (_context, _type, ids) => {
       const failed = new Map(works ? [] : ids.map((id) => [id, 'refused']));
-      const none = { differing: 0, leftover: 0, unreadable: 0, postponed: 0 };
-      const counts = { checked: ids.length, ...none, failed: failed.size };
-      return { counts, failed, postponed: [] };
+      const counts = { checked: ids.length, differing: 0, leftover: 0, unreadable: 0 };
+      return { counts, failed };
     });
     await expect(run()).rejects.toThrow('More than 1000 resources cannot be synced: see the log');
     works = true;

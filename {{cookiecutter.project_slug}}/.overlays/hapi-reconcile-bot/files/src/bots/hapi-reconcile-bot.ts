@@ -3,7 +3,8 @@
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import { describeError } from '../shared/http-helpers.ts';
 import { clock } from '../shared/retry.ts';
-import { connectTarget, syncConfig } from '../shared/sync/index.ts';
+import { connectExternalServer } from '../shared/external-server.ts';
+import { syncConfig } from '../shared/sync/index.ts';
 import { reconcile } from '../shared/sync/reconcile.ts';
 import type { RunResult } from '../shared/sync/reconcile.ts';
 
@@ -41,7 +42,7 @@ export async function handler(medplum: MedplumClient, event: BotEvent): Promise<
   } = (event.input ?? {}) as RunInput;
   const deadline = clock.now() + Math.min(ms, TIME_BUDGET_MS);
   try {
-    const target = connectTarget(event.secrets, deadline);
+    const target = connectExternalServer(event.secrets, deadline);
     const context = { medplum, target, config: syncConfig(event.secrets), deadline };
     const bot = event.bot?.reference;
     const result = await reconcile(context, {

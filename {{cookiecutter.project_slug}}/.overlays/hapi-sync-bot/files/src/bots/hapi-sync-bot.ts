@@ -1,11 +1,12 @@
 // Keeps the external FHIR server in sync with Medplum: whatever an event says, it brings one
 // resource up to date.
 import type { BotEvent, MedplumClient } from '@medplum/core';
+import { connectExternalServer } from '../shared/external-server.ts';
 import { changeFrom } from '../shared/fhir-events.ts';
 import type { Change } from '../shared/fhir-events.ts';
 import { logExternalRequest } from '../shared/http-helpers.ts';
 import { clock } from '../shared/retry.ts';
-import { checkTarget, connectTarget, sync, syncConfig } from '../shared/sync/index.ts';
+import { checkTarget, sync, syncConfig } from '../shared/sync/index.ts';
 import type { SyncResult, TargetCheck } from '../shared/sync/index.ts';
 
 /** Five seconds less than the bot's timeout in medplum.config.json: time to log what went wrong. */
@@ -41,14 +42,14 @@ export async function handler(
   const started = clock.now();
   const deadline = started + TIME_BUDGET_MS;
   if ((event.input as { check?: unknown } | null)?.check === 'target') {
-    const target = connectTarget(event.secrets, deadline);
-    return { checks: await checkTarget(target, syncConfig(event.secrets)) };
+    const target = connectExternalServer(event.secrets, deadline);
+    return { checks: await checkTarget({ target, config: syncConfig(event.secrets) }) };
   }
   let change: Change | undefined;
   try {
     change = changeFrom(event);
     const { kind, resourceType, id } = change;
-    const target = connectTarget(event.secrets, deadline);
+    const target = connectExternalServer(event.secrets, deadline);
     const context = { medplum, target, config: syncConfig(event.secrets), deadline };
     const result = await sync(context, resourceType, id, { isDeletionKnown: kind === 'delete' });
     const { action, version, attempts, leftOut } = result;

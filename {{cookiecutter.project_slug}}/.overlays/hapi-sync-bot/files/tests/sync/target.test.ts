@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto';
 import type { Patient } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { clock } from '../../src/shared/retry.ts';
-import { connectTarget, sync } from '../../src/shared/sync/index.ts';
+import { connectExternalServer } from '../../src/shared/external-server.ts';
+import { sync } from '../../src/shared/sync/index.ts';
 import type { SyncConfig, SyncResult } from '../../src/shared/sync/index.ts';
 import { testConfig } from './config.ts';
 import { memorySource } from './memory-source.ts';
@@ -51,7 +52,7 @@ function syncs(isDeletionKnown = false): Promise<SyncResult> {
   const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: BASE } };
   const context = {
     medplum: source.medplum,
-    target: connectTarget(secrets, deadline),
+    target: connectExternalServer(secrets, deadline),
     config,
     deadline,
   };
@@ -341,7 +342,7 @@ test('a type without "active" is not reported as deactivated', async () => {
   const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: BASE } };
   const context = {
     medplum: source.medplum,
-    target: connectTarget(secrets, deadline),
+    target: connectExternalServer(secrets, deadline),
     config,
     deadline,
   };

@@ -1,19 +1,18 @@
-// Many resources of one type at once. It is a faster way to the same end as `sync`, which does what
-// a batch cannot.
-import type { BundleEntryResponse, Resource } from '@medplum/fhirtypes';
+// Many resources of one type at once: what is equal needs two searches, what differs one transaction. Whatever a batch
+// cannot do is left to `sync`, resource by resource.
+import type { BundleEntryResponse, Resource, ResourceType } from '@medplum/fhirtypes';
 import { logExternalRequest } from '../http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from '../http-request.ts';
 import { clock } from '../retry.ts';
 import { isSame } from './compare.ts';
 import { isInactive } from './delete.ts';
 import { codeOfError, SyncError } from './errors.ts';
-import { referencesOf } from './rules.ts';
-import { readMany } from './source.ts';
+import { isWanted, readMany } from './source.ts';
 import { sync } from './sync.ts';
-import { readTargets } from './target.ts';
+import { pathOf, readTargets, typeAndId } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 import type { SyncedType } from './types.ts';
-import { copyFor, isInScope, postBatch, postTransaction, provenEntry, sourceUrl } from './write.ts';
+import { copyFor, provenEntry, putAll, referencesIn } from './write.ts';
 import type { PlannedWrite } from './write.ts';
 
 /** What was found; with a dry run, nothing else happens. */
@@ -24,46 +23,26 @@ export interface Counts {
   differing: number;
   /** Still on the target, but deleted on Medplum, or out of scope. */
   leftover: number;
-  /**
-   * On the target, but 404 on Medplum. Reported, never deleted: perhaps this bot lost the right to
-   * read.
-   */
+  /** On the target, but 404 on Medplum. Reported, never deleted: perhaps this bot lost the right to read. */
   unreadable: number;
-  /** There was no time for them: the next run looks at them. */
-  postponed: number;
-  /** Could not be synced. */
-  failed: number;
 }
 
 /** What one batch found and did. */
 export interface BatchResult {
   counts: Counts;
-  /** The code of the error for each id that could not be synced. */
+  /** The code of the error for each id that could not be synced; `no-time` for what the next run must look at. */
   failed: Map<string, string>;
-  /** Ids that there was no time for. */
-  postponed: string[];
 }
+
+/** The code of what there was no time for. */
+export const NO_TIME = 'no-time';
 
 /** What is known of the target from earlier batches of the same run. */
 export interface Knowledge {
   /** `Type/id` of resources that are on the target. */
   existing: Set<string>;
-  /**
-   * Counts resources that failed one after the other because the target did not answer or was
-   * broken.
-   */
+  /** Counts resources that failed one after the other because the target did not answer or was broken. */
   outagesInARow: number;
-}
-
-/**
- * Tells whether so many resources failed one after the other that this run should not try more:
- * perhaps the target takes no writes at the moment. The next run goes on behind them.
- *
- * @param knowledge - What the run knows.
- * @returns True if it should end.
- */
-export function isGivenUp({ outagesInARow }: Knowledge): boolean {
-  return outagesInARow >= MOST_OUTAGES_IN_A_ROW;
 }
 
 /** One resource may take so long by itself; in the meantime, others wait. */
@@ -72,11 +51,22 @@ const SINGLE_MS = 5_000;
 const MOST_OUTAGES_IN_A_ROW = 20;
 
 /**
+ * Tells whether so many resources failed one after the other that this run should not try more: perhaps the target takes
+ * no writes at the moment. The next run goes on behind them.
+ *
+ * @param knowledge - What the run knows.
+ * @returns True if it should end.
+ */
+export function isGivenUp({ outagesInARow }: Knowledge): boolean {
+  return outagesInARow >= MOST_OUTAGES_IN_A_ROW;
+}
+
+/**
  * Compares some resources of one type on both sides, and syncs those that differ.
  *
- * The order is that of `sync`: read the targets, read the sources, write behind the fence, read the
- * versions again. What needs more than a PUT, or whose PUT was refused, is left to `sync`, each for
- * itself: whatever is wrong with one of them (a refusal, a 5xx, a bug) is that one's failure.
+ * The order is that of `sync`: read the targets, read the sources, write behind the fence, read the versions again. What
+ * needs more than a PUT, or whose PUT was refused, is left to `sync`, each for itself: whatever is wrong with one of them
+ * (a refusal, a 5xx, a bug) is that one's failure.
  *
  * @param context - What the sync works with.
  * @param type - The FHIR type.
@@ -93,256 +83,195 @@ export async function syncBatch(
   knowledge: Knowledge,
   dryRun: boolean,
 ): Promise<BatchResult> {
-  const states = await readAllTargets(context, type, ids, dryRun);
-  if (!states) {
-    const singles = await syncEach(context, type, ids, knowledge);
-    return resultOf(ids, { differing: singles.changed, leftover: 0 }, singles);
-  }
-  const sources = await readMany(context, type, ids);
-  const comparison = await compareAll(context, type, ids, states, sources, knowledge);
-  const { differing, leftover, unsettled } = comparison;
+  const counts = { checked: ids.length, differing: 0, leftover: 0, unreadable: 0 };
+  const failed = new Map<string, string>();
+  const { together, alone, leftover } = await compareAll(context, type, ids, knowledge, dryRun);
+  counts.leftover = leftover.length;
   if (dryRun) {
-    const none = { changed: 0, failed: new Map<string, string>(), postponed: [] };
-    return resultOf(
-      ids,
-      { differing: differing.length + unsettled.length, leftover: leftover.length },
-      none,
-    );
+    counts.differing = together.length + alone.length;
+    return { counts, failed };
   }
-  const unwritten =
-    differing.length > 0 ? await writeMany(context, type, differing, knowledge) : [];
-  const written = differing.length - unwritten.length;
-  const singles = await syncEach(context, type, [...unwritten, ...unsettled], knowledge);
-  const removed = await syncEach(context, type, leftover, knowledge);
-  return resultOf(
-    ids,
-    { differing: written + singles.changed + singles.failed.size, leftover: leftover.length },
-    {
-      changed: 0,
-      failed: new Map([...singles.failed, ...removed.failed]),
-      postponed: [...singles.postponed, ...removed.postponed],
-    },
-  );
-}
-
-function resultOf(
-  ids: string[],
-  found: { differing: number; leftover: number },
-  singles: Singles,
-): BatchResult {
-  const unreadable = [...singles.failed]
-    .filter(([, code]) => code === 'not-found')
-    .map(([id]) => id);
-  unreadable.forEach((id) => singles.failed.delete(id));
-  const { failed, postponed } = singles;
-  const counts = {
-    checked: ids.length,
-    ...found,
-    unreadable: unreadable.length,
-    postponed: postponed.length,
-    failed: failed.size,
-  };
-  return { counts, failed, postponed };
-}
-
-/**
- * Undefined if the search fails for a reason that may lie in one of the resources: then each is
- * looked at by itself.
- */
-async function readAllTargets(
-  context: SyncContext,
-  type: SyncedType,
-  ids: string[],
-  dryRun: boolean,
-): Promise<Map<string, TargetState> | undefined> {
-  try {
-    return await readTargets(context, type, ids);
-  } catch (error) {
-    if (dryRun || isUnauthorized(error)) {
-      throw error;
+  const unwritten = await writeAll(context, type, together, knowledge);
+  counts.differing = together.length - unwritten.length;
+  for (const id of [...unwritten, ...alone, ...leftover]) {
+    const outcome = await syncOne(context, type, id, knowledge);
+    if (outcome.code === 'not-found') {
+      counts.unreadable++;
+    } else if (outcome.code) {
+      failed.set(id, outcome.code);
     }
-    return undefined;
+    counts.differing += outcome.isChange && !leftover.includes(id) ? 1 : 0;
   }
+  return { counts, failed };
 }
 
-/** A resource that is to be written, with the source that its copy was made of. */
+/** A resource that is to be written, with the source that its copy is made of. */
 interface Difference extends PlannedWrite {
   source: Resource;
 }
 
 interface Comparison {
-  /** What a PUT can bring up to date. */
-  differing: Difference[];
+  /** What can be written in one Bundle. */
+  together: Difference[];
+  /** Ids of what must be looked at by itself. */
+  alone: string[];
   /** Ids of what is on the target and should not be. */
   leftover: string[];
-  /** Ids of what differs, and refers to something that must be written with it. */
-  unsettled: string[];
 }
 
 async function compareAll(
   context: SyncContext,
   type: SyncedType,
   ids: string[],
-  states: Map<string, TargetState>,
-  sources: Map<string, Resource>,
   knowledge: Knowledge,
+  dryRun: boolean,
 ): Promise<Comparison> {
-  const leftover: string[] = [];
-  const candidates: Difference[] = [];
+  const states = await readTargets(context, type, ids).catch((error: unknown) => {
+    if (dryRun || isUnauthorized(error)) {
+      throw error;
+    }
+    return undefined; // the reason may lie in one of the resources
+  });
+  if (!states) {
+    return { together: [], alone: ids, leftover: [] };
+  }
+  const sources = await readMany(context, type, ids);
+  const differing: Difference[] = [];
   const broken: string[] = [];
+  const leftover: string[] = [];
   for (const id of ids) {
     const state = states.get(id) ?? { type, id, version: '0', resource: undefined };
     const source = sources.get(id);
     try {
-      if (!source || !isInScope(context, source)) {
-        if (state.resource && !isFinallyInactive(context, state.resource)) {
-          leftover.push(id);
-        }
+      if (!isWanted(context, source)) {
+        leftover.push(...(isLeftover(context, state) ? [id] : []));
         continue;
       }
-      const copy = copyFor(context, state, source, () => true);
-      if (state.resource && isSame(copy.body, state.resource)) {
-        knowledge.existing.add(`${type}/${id}`);
+      const { body } = copyFor(context, state, source, () => true);
+      if (state.resource && isSame(body, state.resource)) {
+        knowledge.existing.add(pathOf(state));
       } else {
-        candidates.push({ state, source, copy });
+        differing.push({ state, source, body });
       }
     } catch {
-      // a bug that this resource brings to light: `sync` meets it again, and reports it
-      broken.push(id);
+      broken.push(id); // a bug that this resource brings to light: `sync` meets it again, and reports it
     }
   }
-  const settled = await settleReferences(context, type, candidates, knowledge);
-  return { leftover, differing: settled.differing, unsettled: [...broken, ...settled.unsettled] };
+  const { together, alone } = await settleReferences(context, differing, knowledge);
+  return { together, alone: [...broken, ...alone], leftover };
 }
 
 /** Nothing is left to do about a resource that should go, if it is deactivated. */
-function isFinallyInactive({ config }: SyncContext, resource: Resource): boolean {
-  return config.onDelete === 'deactivate' && isInactive(resource);
+function isLeftover({ config }: SyncContext, { resource }: TargetState): boolean {
+  return resource !== undefined && !(config.onDelete === 'deactivate' && isInactive(resource));
 }
 
 /**
- * Decides for each candidate how its references are written. What the target does not have and what
- * does not live on Medplum is left out. What lives on Medplum is written with the resource: here,
- * if it is in the same batch.
+ * Decides how references to what the target does not have are written. What is written in the same Bundle will be there.
+ * What does not live on Medplum is left out. Anything else must be written first, and only `sync` does that.
  */
 async function settleReferences(
   context: SyncContext,
-  type: SyncedType,
-  candidates: Difference[],
+  differing: Difference[],
   knowledge: Knowledge,
-): Promise<Pick<Comparison, 'differing' | 'unsettled'>> {
-  const differing: Difference[] = [];
-  const unsettled: string[] = [];
-  const missing = await missingReferences(context, candidates, knowledge);
+): Promise<Pick<Comparison, 'together' | 'alone'>> {
+  const missing = await readMissing(context, differing, knowledge).catch(() => undefined);
   if (!missing) {
-    return { differing, unsettled: candidates.map(({ state }) => state.id) };
+    return { together: [], alone: differing.map(({ state }) => state.id) };
   }
-  const inThisBatch = new Set(candidates.map(({ state }) => `${type}/${state.id}`));
-  for (const candidate of candidates) {
-    const { state, source } = candidate;
-    const own = referencesOf(source, context.config, sourceUrl(context)).filter((found) =>
-      missing.has(found),
-    );
-    if (own.every((reference) => inThisBatch.has(reference))) {
-      differing.push(candidate);
+  differing.forEach(({ state }) => missing.delete(pathOf(state)));
+  const together: Difference[] = [];
+  const alone: string[] = [];
+  for (const difference of differing) {
+    const { state, source } = difference;
+    const left = referencesIn(context, source).filter((reference) => missing.has(reference));
+    if (left.length === 0) {
+      together.push(difference);
       continue;
     }
-    const reduced = copyFor(
-      context,
-      state,
-      source,
-      (found) => !missing.has(found) || inThisBatch.has(found),
-    );
-    if (state.resource && isSame(reduced.body, state.resource)) {
+    const { body } = copyFor(context, state, source, (reference) => !missing.has(reference));
+    if (state.resource && isSame(body, state.resource)) {
       continue; // the target has all of it that it can have
     }
-    if (
-      own.some((reference) => missing.get(reference) === 'living' && !inThisBatch.has(reference))
-    ) {
-      unsettled.push(state.id);
+    if (left.some((reference) => missing.get(reference) === 'living')) {
+      alone.push(state.id);
     } else {
-      differing.push({ state, source, copy: reduced });
+      together.push({ state, source, body });
     }
   }
-  return { differing, unsettled };
+  return { together, alone };
 }
 
-/**
- * What the candidates refer to and the target does not have, and whether it lives on Medplum.
- * Undefined if the search fails for a reason that may lie in one of the resources.
- */
-async function missingReferences(
+/** What some resources refer to and the target does not have, and whether it lives on Medplum. */
+async function readMissing(
   context: SyncContext,
-  candidates: Difference[],
+  differing: Difference[],
   { existing }: Knowledge,
-): Promise<Map<string, 'living' | 'gone'> | undefined> {
-  const references = candidates.flatMap(({ source }) =>
-    referencesOf(source, context.config, sourceUrl(context)),
-  );
-  const unknown = [...new Set(references)].filter((reference) => !existing.has(reference));
+): Promise<Map<string, 'living' | 'gone'>> {
+  const references = new Set(differing.flatMap(({ source }) => referencesIn(context, source)));
+  const idsByType = new Map<ResourceType, string[]>();
+  for (const reference of [...references].filter((path) => !existing.has(path))) {
+    const [type, id] = typeAndId(reference);
+    idsByType.set(type, [...(idsByType.get(type) ?? []), id]);
+  }
   const missing = new Map<string, 'living' | 'gone'>();
-  for (const type of new Set(unknown.map((reference) => reference.split('/')[0] as SyncedType))) {
-    const ids = unknown
-      .filter((reference) => reference.startsWith(`${type}/`))
-      .map((found) => found.split('/')[1] ?? '');
-    const states = await readTargets(context, type, ids, '_elements=id').catch(() => undefined);
-    if (!states) {
-      return undefined;
-    }
+  for (const [type, ids] of idsByType) {
+    const states = await readTargets(context, type, ids, '&_elements=id');
+    states.forEach((state) => existing.add(pathOf(state)));
     const absent = ids.filter((id) => !states.has(id));
-    const sources =
-      absent.length > 0 ? await readMany(context, type, absent) : new Map<string, Resource>();
-    ids.filter((id) => states.has(id)).forEach((id) => existing.add(`${type}/${id}`));
+    const sources = await readMany(context, type, absent);
     for (const id of absent) {
-      const source = sources.get(id);
-      missing.set(`${type}/${id}`, source && isInScope(context, source) ? 'living' : 'gone');
+      missing.set(`${type}/${id}`, isWanted(context, sources.get(id)) ? 'living' : 'gone');
     }
   }
   return missing;
 }
 
 /**
- * Writes what differs in one request, each PUT behind its own fence: as a transaction, which is
- * three times as fast as single PUTs (HAPI 8.8), or, if one of them makes that fail, as a batch, in
- * which each counts for itself.
+ * Writes what differs in one request, each PUT behind its own fence: as a transaction, which is three times as fast as
+ * single PUTs (HAPI 8.8), or, if one of them makes that fail, as a batch, in which each counts for itself.
  *
  * @returns The ids that were not written, or whose source changed in the meantime.
  */
-async function writeMany(
+async function writeAll(
   context: SyncContext,
   type: SyncedType,
   writes: Difference[],
   { existing }: Knowledge,
 ): Promise<string[]> {
+  const responses = await sendAll(context, writes);
   const ids = writes.map(({ state }) => state.id);
-  const responses =
-    (await attemptBundle(() => postTransaction(context, writes))) ??
-    (await attemptBundle(() => postBatch(context, writes)));
-  if (!responses || responses === 'no answer') {
-    return ids;
-  }
-  const sources = await readMany(context, type, ids, '&_elements=id');
-  const isSettled = ({ state, source }: Difference, index: number): boolean => {
+  const sources = responses ? await readMany(context, type, ids, '&_elements=id') : new Map();
+  const unwritten: string[] = [];
+  writes.forEach(({ state, source }, index) => {
     const isUnchanged = sources.get(state.id)?.meta?.versionId === source.meta?.versionId;
-    return isUnchanged && isProven(responses[index], state);
-  };
-  const settled = writes.filter(isSettled).map(({ state }) => state.id);
-  settled.forEach((id) => existing.add(`${type}/${id}`));
-  return ids.filter((id) => !settled.includes(id));
+    if (isUnchanged && isProven(responses?.[index], state)) {
+      existing.add(pathOf(state));
+    } else {
+      unwritten.push(state.id);
+    }
+  });
+  return unwritten;
 }
 
-/** Undefined if the Bundle was refused, perhaps for one of its entries. */
-async function attemptBundle(
-  post: () => Promise<(BundleEntryResponse | undefined)[]>,
-): Promise<(BundleEntryResponse | undefined)[] | 'no answer' | undefined> {
-  try {
-    return await post();
-  } catch (error) {
-    if (!(error instanceof SyncError) || isUnauthorized(error)) {
-      throw error;
+/** Undefined if neither a transaction nor a batch was answered, perhaps because of one entry. */
+async function sendAll(
+  context: SyncContext,
+  writes: Difference[],
+): Promise<(BundleEntryResponse | undefined)[] | undefined> {
+  for (const type of writes.length > 0 ? (['transaction', 'batch'] as const) : []) {
+    try {
+      return await putAll(context, type, writes);
+    } catch (error) {
+      if (!(error instanceof SyncError) || isUnauthorized(error)) {
+        throw error;
+      }
+      if (error.cause?.status === 0) {
+        break; // no answer
+      }
     }
-    return error.cause?.status === 0 ? 'no answer' : undefined;
   }
+  return undefined;
 }
 
 function isProven(response: BundleEntryResponse | undefined, state: TargetState): boolean {
@@ -353,52 +282,65 @@ function isProven(response: BundleEntryResponse | undefined, state: TargetState)
   }
 }
 
-/** What came of resources that were synced one by one. */
-interface Singles {
-  /** How many were not the same before. */
-  changed: number;
-  failed: Map<string, string>;
-  postponed: string[];
+/** What came of a resource that was synced by itself. */
+interface Outcome {
+  /** Whether it was not the same before. */
+  isChange: boolean;
+  /** The code of the error. */
+  code?: string;
 }
 
-async function syncEach(
+async function syncOne(
   context: SyncContext,
   type: SyncedType,
-  ids: string[],
+  id: string,
   knowledge: Knowledge,
-): Promise<Singles> {
-  const result: Singles = { changed: 0, failed: new Map(), postponed: [] };
-  for (const id of ids) {
-    const deadline = clock.now() + SINGLE_MS;
-    if (deadline > context.deadline || isGivenUp(knowledge)) {
-      result.postponed.push(id);
-      continue;
-    }
-    try {
-      const { action } = await sync({ ...context, deadline }, type, id);
-      result.changed += action === 'unchanged' || action === 'absent' ? 0 : 1;
-      if (action !== 'absent' && action !== 'deleted') {
-        knowledge.existing.add(`${type}/${id}`);
-      }
-      knowledge.outagesInARow = 0;
-    } catch (error) {
-      logExternalRequest(`SYNC ${type}`, id, false, error);
-      result.failed.set(id, codeOfError(error) ?? 'bug');
-      await assertServersWork(context, error, knowledge);
-    }
+): Promise<Outcome> {
+  const deadline = clock.now() + SINGLE_MS;
+  if (deadline > context.deadline || isGivenUp(knowledge)) {
+    return { isChange: false, code: NO_TIME };
   }
-  return result;
+  try {
+    const { action } = await sync({ ...context, deadline }, type, id);
+    if (action !== 'absent' && action !== 'deleted') {
+      knowledge.existing.add(`${type}/${id}`);
+    }
+    knowledge.outagesInARow = 0;
+    return { isChange: action !== 'unchanged' && action !== 'absent' };
+  } catch (error) {
+    logExternalRequest(`SYNC ${type}`, id, false, error);
+    await assertServersWork(context, error, knowledge);
+    return { isChange: true, code: codeOfError(error) ?? 'bug' };
+  }
 }
 
 /**
- * Tells whether the target does not accept the credentials (401). A 403, in contrast, may be about
- * one resource.
+ * Tells whether the target does not accept the credentials (401). A 403, in contrast, may be about one resource.
  *
  * @param error - Anything thrown.
  * @returns True for a 401 of the target.
  */
 export function isUnauthorized(error: unknown): boolean {
   return error instanceof SyncError && error.cause?.status === 401;
+}
+
+/** Ends the run if the failure is not that of one resource: a server that is down or refuses this bot, a spent quota. */
+async function assertServersWork(
+  context: SyncContext,
+  error: unknown,
+  knowledge: Knowledge,
+): Promise<void> {
+  if (!(error instanceof SyncError)) {
+    return;
+  }
+  const { code, cause } = error;
+  const isOutage = code === 'unavailable' || code === 'timeout';
+  knowledge.outagesInARow = isOutage ? knowledge.outagesInARow + 1 : 0;
+  // An error without a failed request to the target is one of Medplum.
+  const isMedplumTrouble = code === 'throttled' || (!cause && (isOutage || code === 'denied'));
+  if (isUnauthorized(error) || isMedplumTrouble || (isOutage && !(await answers(context)))) {
+    throw error;
+  }
 }
 
 /** Whether the target answers at all, whatever it answers. */
@@ -408,27 +350,5 @@ async function answers({ target }: SyncContext): Promise<boolean> {
     return true;
   } catch (error) {
     return isRequestFailure(error) && !isTransient(error.status);
-  }
-}
-
-/**
- * Ends the run if the failure is not that of one resource: a server that is down or refuses this
- * bot, a spent quota.
- */
-async function assertServersWork(
-  context: SyncContext,
-  error: unknown,
-  knowledge: Knowledge,
-): Promise<void> {
-  if (!(error instanceof SyncError)) {
-    return;
-  }
-  const isTargetTrouble = error.code === 'unavailable' || error.code === 'timeout';
-  knowledge.outagesInARow = isTargetTrouble ? knowledge.outagesInARow + 1 : 0;
-  const isRefused = isUnauthorized(error) || (error.code === 'denied' && error.cause === undefined);
-  const isMedplumTrouble =
-    error.code === 'throttled' || (isTargetTrouble && error.cause === undefined);
-  if (isRefused || isMedplumTrouble || (isTargetTrouble && !(await answers(context)))) {
-    throw error;
   }
 }

@@ -1,5 +1,5 @@
 // What a reconciler's run looks at: searches on both sides, page by page.
-import type { Bundle, Resource } from '@medplum/fhirtypes';
+import type { Resource } from '@medplum/fhirtypes';
 import { isTypeAndId } from '../fhir-events.ts';
 import { SyncError } from './errors.ts';
 import { isOurs, sourceSystem, syncTag } from './marks.ts';
@@ -66,25 +66,16 @@ function listSource(
   query: string,
 ): List {
   const when = since ? `&_lastUpdated=ge${since}` : '';
-  return {
-    type,
-    first: `_sort=_lastUpdated&_elements=id&_count=${PAGE_SIZE}${when}${query}`,
-    read: async (page) => {
-      const { entry = [], link } = await requestMedplum(
-        context,
-        `GET ${type} from Medplum`,
-        (options) => context.medplum.search(type, page, { ...options, cache: 'reload' }),
-      );
-      return {
-        ids: entry.flatMap(({ resource }) => resource?.id ?? []),
-        next: nextQuery({ link }),
-      };
-    },
-  };
-}
-
-function nextQuery({ link }: Pick<Bundle, 'link'>): string | undefined {
-  return link?.find(({ relation }) => relation === 'next')?.url.split('?')[1];
+  const first = `_sort=_lastUpdated&_elements=id&_count=${PAGE_SIZE}${when}${query}`;
+  async function read(page: string): Promise<ListPage> {
+    const what = `GET ${type} from Medplum`;
+    const { entry = [], link } = await requestMedplum(context, what, (options) =>
+      context.medplum.search(type, page, { ...options, cache: 'reload' }),
+    );
+    const next = link?.find(({ relation }) => relation === 'next')?.url.split('?')[1];
+    return { ids: entry.flatMap(({ resource }) => resource?.id ?? []), next };
+  }
+  return { type, first, read };
 }
 
 /**
@@ -94,21 +85,17 @@ function nextQuery({ link }: Pick<Bundle, 'link'>): string | undefined {
 function listTarget(context: SyncContext, type: SyncedType): List[] {
   const { config } = context;
   const { system, code } = syncTag(config);
-  const hasTag = (resource: Resource): boolean =>
-    (resource.meta?.tag ?? []).some((tag) => tag.system === system && tag.code === code);
-  const byTag = `${type}?_tag=${encodeURIComponent(`${system}|${code}`)}&_elements=meta&_count=${PAGE_SIZE}`;
+  const hasTag = ({ meta }: Resource): boolean =>
+    meta?.tag?.some((tag) => tag.system === system && tag.code === code) ?? false;
+  const tag = encodeURIComponent(`${system}|${code}`);
+  const token = encodeURIComponent(`${sourceSystem(config, type)}|`);
+  const byTag = `${type}?_tag=${tag}&_elements=meta&_count=${PAGE_SIZE}`;
+  const byIdentifier = `${type}?identifier=${token}&_elements=identifier,meta&_count=${PAGE_SIZE}`;
+  const isOnlyIdentified = (resource: Resource): boolean =>
+    !hasTag(resource) && isOurs(config, resource);
   const lists = [listMissing(context, type, byTag, hasTag)];
   if (rulesOf(type).identifier === 'list') {
-    const token = encodeURIComponent(`${sourceSystem(config, type)}|`);
-    const byIdentifier = `${type}?identifier=${token}&_elements=identifier,meta&_count=${PAGE_SIZE}`;
-    lists.push(
-      listMissing(
-        context,
-        type,
-        byIdentifier,
-        (resource) => !hasTag(resource) && isOurs(config, resource),
-      ),
-    );
+    lists.push(listMissing(context, type, byIdentifier, isOnlyIdentified));
   }
   return lists;
 }
@@ -125,15 +112,16 @@ function listMissing(
 ): List {
   async function read(query: string): Promise<ListPage> {
     try {
-      const { resources, next } = await searchTarget(context.target, type, { path: query });
-      const ids = resources
-        .filter(isListed)
-        .flatMap(({ id }) => (id && isTypeAndId(type, id) ? [id] : []));
-      return { ids: await missingOnMedplum(context, type, [...new Set(ids)]), next };
+      const { resources, next } = await searchTarget(context.target, query);
+      if (resources.some(({ resourceType }) => resourceType !== type)) {
+        throw new SyncError('untrusted', `Search for ${type}: other types were answered`);
+      }
+      const ids = resources.filter(isListed).map(({ id = '' }) => id);
+      const valid = new Set(ids.filter((id) => isTypeAndId(type, id)));
+      return { ids: await missingOnMedplum(context, type, [...valid]), next };
     } catch (error) {
-      const isForgotten =
-        error instanceof SyncError && [400, 404, 410].includes(error.cause?.status ?? 0);
-      if (isForgotten && query !== first) {
+      const status = error instanceof SyncError ? error.cause?.status : undefined;
+      if ([400, 404, 410].includes(status ?? 0) && query !== first) {
         return read(first); // the target has forgotten this search: begin it again
       }
       throw error;

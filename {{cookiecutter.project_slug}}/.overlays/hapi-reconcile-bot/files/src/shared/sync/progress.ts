@@ -18,10 +18,10 @@ export interface RunState {
   /** When it began (ISO time). */
   started: string;
   /** Only what changed since then is looked at (ISO time); everything, if it is missing. */
-  since?: string;
+  since?: string | undefined;
   /** Which of the run's lists is next, and the query of its next page. */
   step: number;
-  page?: string;
+  page?: string | undefined;
 }
 
 /** What could not be synced. */
@@ -39,9 +39,11 @@ export interface Progress {
   /** When the last complete run began (ISO time): everything before it was seen. */
   watermark?: string;
   /** The run that is under way; missing after a complete one. */
-  run?: RunState;
+  run?: RunState | undefined;
   /** `Type/id` of what could not be synced yet: each run tries it again. */
   failed: Record<string, Failure>;
+  /** When the last full run began (ISO time), complete or not. */
+  fullRunBegan?: string | undefined;
   /** The last complete run of each mode: when it ended (ISO time), and what it found. */
   lastRuns?: Partial<Record<RunState['mode'], { ended: string; counts: Record<string, number> }>>;
 }

@@ -1,15 +1,13 @@
-// One run of the reconciler: list after list, page after page, as far as the time goes; the next
-// run goes on from there.
+// One run of the reconciler: list after list, page after page, as far as the time goes; the next run goes on from there.
 import { logExternalRequest } from '../http-helpers.ts';
 import { clock } from '../retry.ts';
-import { isGivenUp, isUnauthorized, syncBatch } from './batch.ts';
+import { isGivenUp, isUnauthorized, NO_TIME, syncBatch } from './batch.ts';
 import type { Counts, Knowledge } from './batch.ts';
 import { codeOfError } from './errors.ts';
 import { listsOf } from './listing.ts';
 import type { List } from './listing.ts';
 import { loadProgress, progressKey, saveProgress } from './progress.ts';
 import type { Failure, Progress, RunState } from './progress.ts';
-import { waitForQuota } from './quota.ts';
 import type { SyncContext } from './target.ts';
 import { inOrder, isSupported } from './types.ts';
 import type { SyncedType } from './types.ts';
@@ -18,31 +16,26 @@ import type { SyncedType } from './types.ts';
 const BATCH_SIZE = 50;
 const BATCHES_AT_ONCE = 8;
 
-/**
- * A run looks back further than the last one began: for clocks that differ, and for writes that
- * arrived late.
- */
-const LOOK_BACK_MS = 60 * 60 * 1000;
+/** A run looks back further than the last one began: for clocks that differ, and for writes that arrived late. */
+const HOUR_MS = 60 * 60 * 1000;
+const LOOK_BACK_MS = HOUR_MS;
 
 /** No page is begun with less time than this, in milliseconds. */
 const PAGE_MS = 10_000;
 
-/**
- * More failures than this are not kept one by one: the run fails, and begins at the same place
- * again.
- */
-const MOST_FAILURES = 1_000;
+/** What a page costs of Medplum's quota at most, in points: a search costs 20, a page some 25 of them. */
+const PAGE_POINTS = 600;
 
-/** The code of what there was no time for: it is kept like a failure, and counts as none. */
-const POSTPONED = 'no-time';
+/** More failures than this are not kept one by one: the run fails, and begins at the same place again. */
+const MOST_FAILURES = 1_000;
 
 /** How a run is asked for. */
 export interface RunOptions {
   /** `event.bot.reference`: each deployed bot has its own progress. */
   bot: string | undefined;
   /**
-   * `changes`: what changed or was deleted on Medplum since the last complete run began. `full`:
-   * everything on Medplum, and everything that this sync wrote to the target.
+   * `changes`: what changed or was deleted on Medplum since the last complete run began. `full`: everything on Medplum,
+   * and everything that this sync wrote to the target.
    */
   mode: 'changes' | 'full';
   /** Whether to count only: nothing is written on either side. */
@@ -55,17 +48,15 @@ export interface RunResult {
   dryRun: boolean;
   /** False: the time was up; the next run goes on from there. */
   complete: boolean;
-  counts: Counts;
-  /**
-   * How many resources could not be synced, by the code of the error; `list`: lists that a server
-   * refused.
-   */
+  /** `postponed`: there was no time for them, the next run looks at them. `failed`: they could not be synced. */
+  counts: Counts & { postponed: number; failed: number };
+  /** How many resources could not be synced, by the code of the error; `list`: lists that a server refused. */
   failures: Record<string, number>;
 }
 
 /**
- * Looks at everything that may differ, and syncs what does. A full run that ran out of time is
- * continued before anything else.
+ * Looks at everything that may differ, and syncs what does. A full run that ran out of time is continued before anything
+ * else; a full run that is due by the configuration takes the place of one of changes.
  *
  * @param context - What the sync works with; its deadline ends the run.
  * @param options - What to look at.
@@ -76,16 +67,17 @@ export async function reconcile(
   context: SyncContext,
   { bot, mode, dryRun }: RunOptions,
 ): Promise<RunResult> {
-  const { config, target } = context;
+  const { config, medplum, target } = context;
   const key = progressKey(bot, target.baseUrl, config.authority);
-  const { store, progress } = await loadProgress(context.medplum, key, inOrder(config.types));
+  const { store, progress } = await loadProgress(medplum, key, inOrder(config.types));
   const isContinued = !dryRun && (mode === 'changes' || progress.run?.mode === 'full');
-  const state = (isContinued ? progress.run : undefined) ?? beginRun(mode, progress.watermark);
+  const state = (isContinued ? progress.run : undefined) ?? beginRun(context, mode, progress);
   const run = new Run(context, state, dryRun, dryRun ? {} : progress.failed);
-  const save = async (changed: Progress): Promise<void> => {
+  const fullRunBegan = state.mode === 'full' ? state.started : progress.fullRunBegan;
+  const save = async (changes: Partial<Progress>): Promise<void> => {
     run.assertFewFailures();
     if (!dryRun) {
-      await saveProgress(store, { ...changed, failed: run.failures() });
+      await saveProgress(store, { ...progress, fullRunBegan, ...changes, failed: run.failures() });
     }
   };
 
@@ -94,60 +86,73 @@ export async function reconcile(
     if (run.isLate() || !(await waitForQuota(context))) {
       return run.result(false);
     }
-    const next = await run.lookAtPage(list, state.page ?? list.first);
-    if (next) {
-      state.page = next;
-    } else {
-      delete state.page;
-      state.step++;
-    }
-    await save({ ...progress, run: state });
-    if (run.isGivenUp()) {
+    state.page = await run.lookAtPage(list, state.page ?? list.first);
+    state.step += state.page ? 0 : 1;
+    await save({ run: state });
+    if (isGivenUp(run.knowledge)) {
       return run.result(false);
     }
   }
   await run.retryOldFailures();
   const result = run.result(true);
-  const { run: _ended, ...rest } = progress;
   const ended = new Date(clock.now()).toISOString();
   const lastRuns = { ...progress.lastRuns, [state.mode]: { ended, counts: result.counts } };
   // After a list that was refused, the next run must look at the same changes again.
-  await save(run.hasSeenAll() ? { ...rest, watermark: state.started, lastRuns } : rest);
+  const seen = run.refusedLists === 0 ? { watermark: state.started, lastRuns } : {};
+  await save({ run: undefined, ...seen });
   return result;
 }
 
-function beginRun(mode: 'changes' | 'full', watermark: string | undefined): RunState {
+function beginRun(
+  { config: { fullRunEveryHours = Infinity } }: SyncContext,
+  mode: RunOptions['mode'],
+  { watermark, fullRunBegan }: Progress,
+): RunState {
+  const fullRunDue = Date.parse(fullRunBegan ?? '1970') + fullRunEveryHours * HOUR_MS;
   const started = new Date(clock.now()).toISOString();
-  if (mode === 'full' || !watermark) {
-    return { mode, started, step: 0 };
+  if (mode === 'full' || fullRunDue <= clock.now()) {
+    return { mode: 'full', started, step: 0 };
   }
-  return {
-    mode,
-    started,
-    step: 0,
-    since: new Date(Date.parse(watermark) - LOOK_BACK_MS).toISOString(),
-  };
+  const since = watermark && new Date(Date.parse(watermark) - LOOK_BACK_MS).toISOString();
+  return { mode, started, step: 0, since };
+}
+
+/**
+ * Waits until Medplum's quota allows another page, if the RateLimit header of the last answer said that it does not.
+ * False if there is no time to wait so long. Older servers send no such header.
+ */
+async function waitForQuota({ medplum, deadline }: SyncContext): Promise<boolean> {
+  let limits: ReturnType<typeof medplum.rateLimitStatus> = [];
+  try {
+    limits = medplum.rateLimitStatus();
+  } catch {
+    // an older client, or a header of another form
+  }
+  const spent = limits.filter(
+    ({ name, remainingUnits }) => name === 'fhirInteractions' && remainingUnits < PAGE_POINTS,
+  );
+  const waitMs = Math.max(0, ...spent.map(({ secondsUntilReset }) => secondsUntilReset * 1000));
+  if (waitMs > 0 && clock.now() + waitMs >= deadline) {
+    return false;
+  }
+  if (waitMs > 0) {
+    await clock.sleep(waitMs);
+  }
+  return true;
 }
 
 /** What one run found so far. */
 class Run {
+  readonly knowledge: Knowledge = { existing: new Set(), outagesInARow: 0 };
+  refusedLists = 0;
   readonly #context: SyncContext;
   readonly #state: RunState;
   readonly #dryRun: boolean;
-  readonly #counts: Counts = {
-    checked: 0,
-    differing: 0,
-    leftover: 0,
-    unreadable: 0,
-    postponed: 0,
-    failed: 0,
-  };
-  readonly #knowledge: Knowledge = { existing: new Set(), outagesInARow: 0 };
-  /** `Type/id` of what failed in earlier runs, and was not tried yet in this one. */
+  readonly #counts: Counts = { checked: 0, differing: 0, leftover: 0, unreadable: 0 };
+  /** By `Type/id`: what failed in earlier runs, and was not tried yet in this one. */
   readonly #waiting: Map<string, Failure>;
   readonly #failed = new Map<string, Failure>();
   readonly #failedBefore: Record<string, Failure>;
-  #failedLists = 0;
 
   constructor(
     context: SyncContext,
@@ -161,28 +166,16 @@ class Run {
     this.#failedBefore = failedBefore;
     this.#waiting = new Map(Object.entries(failedBefore));
     for (const type of context.config.types.filter((configured) => !isSupported(configured))) {
-      this.#failedLists++; // the build refuses such a type; it must not keep the others out
+      this.refusedLists++; // the build refuses such a type; it must not keep the others out
       console.log(`LIST ${type} failed: the type is not supported`);
     }
-  }
-
-  /** Whether no list was refused. */
-  hasSeenAll(): boolean {
-    return this.#failedLists === 0;
-  }
-
-  isGivenUp(): boolean {
-    return isGivenUp(this.#knowledge);
   }
 
   isLate(): boolean {
     return clock.now() + PAGE_MS > this.#context.deadline;
   }
 
-  /**
-   * Looks at one page of a list; returns the query of the next one. A list that is refused must not
-   * stop the others.
-   */
+  /** Looks at one page of a list; returns the query of the next one. A list that is refused must not stop the others. */
   async lookAtPage(list: List, query: string): Promise<string | undefined> {
     try {
       const { ids, next } = await list.read(query);
@@ -194,7 +187,7 @@ class Run {
         throw error;
       }
       logExternalRequest(`LIST ${list.type}`, '', false, error);
-      this.#failedLists++;
+      this.refusedLists++;
       return undefined;
     }
   }
@@ -202,21 +195,17 @@ class Run {
   /** Tries what failed in earlier runs, and was in none of the lists, as long as there is time. */
   async retryOldFailures(): Promise<void> {
     for (const type of inOrder(this.#context.config.types)) {
-      const ids = [...this.#waiting.keys()].filter((reference) => reference.startsWith(`${type}/`));
-      for (let start = 0; start < ids.length && !this.isLate(); start += BATCH_SIZE) {
-        const batch = ids
-          .slice(start, start + BATCH_SIZE)
-          .map((reference) => reference.split('/')[1] ?? '');
-        await this.#lookAtBatch(type, batch);
+      const paths = [...this.#waiting.keys()].filter((path) => path.startsWith(`${type}/`));
+      for (const batch of batchesOf(paths.map((path) => path.slice(type.length + 1)))) {
+        if (!this.isLate()) {
+          await this.#lookAtBatch(type, batch);
+        }
       }
     }
   }
 
   async #lookAt(type: SyncedType, ids: string[]): Promise<void> {
-    const batches: string[][] = [];
-    for (let start = 0; start < ids.length; start += BATCH_SIZE) {
-      batches.push(ids.slice(start, start + BATCH_SIZE));
-    }
+    const batches = batchesOf(ids);
     const worker = async (): Promise<void> => {
       for (let batch = batches.shift(); batch; batch = batches.shift()) {
         await this.#lookAtBatch(type, batch);
@@ -226,25 +215,20 @@ class Run {
   }
 
   async #lookAtBatch(type: SyncedType, ids: string[]): Promise<void> {
-    const result = await syncBatch(this.#context, type, ids, this.#knowledge, this.#dryRun);
+    const result = await syncBatch(this.#context, type, ids, this.knowledge, this.#dryRun);
     for (const name of Object.keys(this.#counts) as (keyof Counts)[]) {
       this.#counts[name] += result.counts[name];
     }
     for (const id of ids) {
-      this.#waiting.delete(`${type}/${id}`);
-      this.#failed.delete(`${type}/${id}`);
+      const path = `${type}/${id}`;
+      const code = result.failed.get(id);
+      this.#waiting.delete(path);
+      this.#failed.delete(path);
+      if (code) {
+        const since = this.#failedBefore[path]?.since ?? new Date(clock.now()).toISOString();
+        this.#failed.set(path, { code, since });
+      }
     }
-    for (const [id, code] of result.failed) {
-      this.#addFailure(`${type}/${id}`, code);
-    }
-    for (const id of result.postponed) {
-      this.#addFailure(`${type}/${id}`, POSTPONED);
-    }
-  }
-
-  #addFailure(reference: string, code: string): void {
-    const since = this.#failedBefore[reference]?.since ?? new Date(clock.now()).toISOString();
-    this.#failed.set(reference, { code, since });
   }
 
   /** What the next run must try again. */
@@ -259,19 +243,21 @@ class Run {
   }
 
   result(complete: boolean): RunResult {
-    const all = Object.values(complete ? this.failures() : Object.fromEntries(this.#failed));
-    const failures: Record<string, number> =
-      this.#failedLists > 0 ? { list: this.#failedLists } : {};
-    for (const { code } of all) {
+    const known = complete ? Object.values(this.failures()) : [...this.#failed.values()];
+    const failures: Record<string, number> = this.refusedLists ? { list: this.refusedLists } : {};
+    for (const { code } of known.filter((failure) => failure.code !== NO_TIME)) {
       failures[code] = (failures[code] ?? 0) + 1;
     }
-    const postponed = failures[POSTPONED] ?? 0;
-    delete failures[POSTPONED];
-    const counts = {
-      ...this.#counts,
-      postponed,
-      failed: all.length + this.#failedLists - postponed,
-    };
+    const failed = Object.values(failures).reduce((sum, count) => sum + count, 0);
+    const postponed = known.filter(({ code }) => code === NO_TIME).length;
+    const counts = { ...this.#counts, postponed, failed };
     return { mode: this.#state.mode, dryRun: this.#dryRun, complete, counts, failures };
   }
+}
+
+function batchesOf(ids: string[]): string[][] {
+  const count = Math.ceil(ids.length / BATCH_SIZE);
+  return Array.from({ length: count }, (_, index) =>
+    ids.slice(index * BATCH_SIZE, (index + 1) * BATCH_SIZE),
+  );
 }

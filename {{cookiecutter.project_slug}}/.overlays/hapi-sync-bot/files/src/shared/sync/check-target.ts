@@ -1,13 +1,12 @@
-// Checks with one empty resource of the type Basic whether a server can be a target:
-// `npm run doctor -- --target`.
+// Checks whether a server can be a target, with the sync's own reader and writer: `npm run doctor -- --target`.
 import { randomUUID } from 'node:crypto';
-import type { Bundle, Resource } from '@medplum/fhirtypes';
-import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
-import type { ExternalResponse, RequestFailure } from '../http-request.ts';
-import type { SyncConfig } from './config.ts';
-import type { TargetConnection } from './connection.ts';
+import type { Basic } from '@medplum/fhirtypes';
+import { deleteOne } from './delete.ts';
+import { codeOfError, SyncError } from './errors.ts';
 import { syncTag } from './marks.ts';
-import { versionInEtag, versionInLocation } from './target.ts';
+import { readTarget, searchTarget } from './target.ts';
+import type { SyncContext, TargetState } from './target.ts';
+import { put } from './write.ts';
 
 /** Something that the sync needs of its target. */
 export interface TargetCheck {
@@ -16,105 +15,89 @@ export interface TargetCheck {
 }
 
 /**
- * Checks what the sync needs: client ids, versions, fences, tombstones, and searches by tag.
+ * Checks what the sync needs: ids that the client gives, versions, fences, tombstones, and searches by tag. It creates
+ * and deletes one empty resource of the type Basic.
  *
- * @param target - The connection.
- * @param config - The configuration, for the tag.
- * @returns Each need, and whether the target meets it. What depends on a need that is not met is
- *   not met either.
- * @throws RequestFailure if the target does not answer.
+ * @param context - The target and the configuration.
+ * @returns Each need, and whether the target meets it. What depends on a need that is not met is not met either.
+ * @throws SyncError if the target does not answer.
  */
 export async function checkTarget(
-  target: TargetConnection,
-  config: SyncConfig,
+  context: Pick<SyncContext, 'target' | 'config'>,
 ): Promise<TargetCheck[]> {
   const id = randomUUID();
-  const path = `Basic/${id}`;
-  const { system, code } = syncTag(config);
-  const body = {
-    resourceType: 'Basic',
-    id,
-    meta: { tag: [{ system, code }] },
-    code: { text: 'Check' },
+  const tag = syncTag(context.config);
+  const neverExisted: TargetState = { type: 'Basic', id, version: '0', resource: undefined };
+  let stored: TargetState = { ...neverExisted, version: undefined };
+  let deleted = stored;
+
+  const write = async (state: TargetState, text: string): Promise<string> => {
+    const body: Basic = { resourceType: 'Basic', id, meta: { tag: [tag] }, code: { text } };
+    return (await put(context, state, body)).action;
   };
+  const isRefused = (state: TargetState, text: string): Promise<boolean> =>
+    write(state, text).then(
+      () => false,
+      (error: unknown) => codeOfError(error) === 'conflict',
+    );
 
-  async function put(version: string, text: string): Promise<number> {
-    const changed = { ...body, code: { text } };
-    return (await attempt(target, HTTP_VERBS.PUT, path, changed, { 'if-match': `W/"${version}"` }))
-      .status;
-  }
-  const created = await put('0', 'created');
-  const stored = await attempt(target, HTTP_VERBS.GET, path);
-  const version = stored.answer?.version ?? stored.answer?.body?.meta?.versionId;
-  const stale = await put('0', 'stale');
-  const updated = version === undefined ? 0 : await put(version, 'updated');
-  const search = `Basic?_tag=${encodeURIComponent(`${system}|${code}`)}&_id=${id}`;
-  const found = await attempt<Bundle>(target, HTTP_VERBS.GET, search, undefined, {
-    'cache-control': 'no-cache',
-  });
-  await attempt(target, HTTP_VERBS.DELETE, path);
-  const gone = await attempt(target, HTTP_VERBS.GET, path);
-  const tombstone = await tombstoneVersion(target, path, gone.failure);
-  const late = version === undefined ? 0 : await put(version, 'late');
-  const restored = tombstone === undefined ? 0 : await put(tombstone, 'restored');
-  await attempt(target, HTTP_VERBS.DELETE, path);
-  const unknown = await attempt(target, HTTP_VERBS.GET, `Basic/${randomUUID()}`);
-  const isRefused = (status: number): boolean => status === 409 || status === 412;
-  return [
-    { what: 'creates a resource with our id and If-Match: W/"0"', isMet: created === 201 },
-    { what: 'returns its version', isMet: version !== undefined },
-    { what: 'refuses a write that comes after another one (409 or 412)', isMet: isRefused(stale) },
-    { what: 'accepts a write with the current version', isMet: updated === 200 },
-    { what: 'finds by tag', isMet: found.answer?.body?.entry?.[0]?.resource?.id === id },
-    {
-      what: 'answers 410 with an OperationOutcome after a deletion',
-      isMet: gone.status === 410 && gone.failure?.isFhir === true,
-    },
-    { what: 'refuses a late write after a deletion', isMet: isRefused(late) },
-    {
-      what: 'names the version of what was deleted, and restores it',
-      isMet: restored === 201 || restored === 200,
-    },
-    {
-      what: 'answers 404 with an OperationOutcome',
-      isMet: unknown.status === 404 && unknown.failure?.isFhir === true,
-    },
+  const steps: [what: string, step: () => Promise<boolean>][] = [
+    [
+      'answers 404 with an OperationOutcome',
+      async () => (await readTarget(context, 'Basic', id)).version === '0',
+    ],
+    [
+      'creates a resource with our id and If-Match: W/"0"',
+      async () => (await write(neverExisted, 'created')) === 'created',
+    ],
+    [
+      'returns its version',
+      async () => {
+        stored = await readTarget(context, 'Basic', id);
+        return stored.resource !== undefined && stored.version !== undefined;
+      },
+    ],
+    [
+      'refuses a write that comes after another one (409 or 412)',
+      () => isRefused(neverExisted, 'stale'),
+    ],
+    [
+      'accepts a write with the current version',
+      async () => (await write(stored, 'updated')) === 'updated',
+    ],
+    [
+      'finds by tag',
+      async () => {
+        const token = encodeURIComponent(`${tag.system}|${tag.code}`);
+        const { resources } = await searchTarget(context.target, `Basic?_tag=${token}&_id=${id}`);
+        return resources[0]?.id === id;
+      },
+    ],
+    [
+      'answers 410 with an OperationOutcome after a deletion',
+      async () => {
+        await deleteOne(context, stored);
+        deleted = await readTarget(context, 'Basic', id);
+        return deleted.resource === undefined && deleted.version !== '0';
+      },
+    ],
+    ['refuses a late write after a deletion', () => isRefused(stored, 'late')],
+    [
+      'names the version of what was deleted, and restores it',
+      async () => (await write(deleted, 'restored')) !== 'unchanged',
+    ],
   ];
+  const checks: TargetCheck[] = [];
+  for (const [what, step] of steps) {
+    checks.push({ what, isMet: await step().catch(notMet) });
+  }
+  await deleteOne(context, stored).catch(notMet);
+  return checks;
 }
 
-interface Attempt<T> {
-  status: number;
-  answer?: ExternalResponse<T>;
-  failure?: RequestFailure;
-}
-
-async function attempt<T extends Resource = Resource>(
-  target: TargetConnection,
-  method: HTTP_VERBS,
-  path: string,
-  body?: unknown,
-  headers?: Record<string, string>,
-): Promise<Attempt<T>> {
-  try {
-    const answer = await target.send<T>(method, path, body, headers);
-    return { status: answer.status, answer };
-  } catch (error) {
-    if (isRequestFailure(error) && error.status !== 0) {
-      return { status: error.status, failure: error };
-    }
+function notMet(error: unknown): false {
+  if (error instanceof SyncError && error.cause?.status === 0) {
     throw error;
   }
-}
-
-async function tombstoneVersion(
-  target: TargetConnection,
-  path: string,
-  gone: RequestFailure | undefined,
-): Promise<string | undefined> {
-  const inLocation = versionInLocation(gone?.location, path);
-  if (inLocation !== undefined) {
-    return inLocation;
-  }
-  const history = await attempt<Bundle>(target, HTTP_VERBS.GET, `${path}/_history?_count=1`);
-  return versionInEtag(history.answer?.body?.entry?.[0]?.response?.etag);
+  return false;
 }

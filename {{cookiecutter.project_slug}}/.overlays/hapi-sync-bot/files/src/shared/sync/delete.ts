@@ -1,20 +1,16 @@
 // Takes a resource off the target: by its id, and only what this sync wrote.
-import type { Bundle, OperationOutcome, Resource } from '@medplum/fhirtypes';
+import type { Resource } from '@medplum/fhirtypes';
 import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
-import { SyncError, targetError } from './errors.ts';
+import { codeOfError, SyncError, targetError } from './errors.ts';
 import { isOurs, sourceIdsOf } from './marks.ts';
-import { readMany, readSource } from './source.ts';
-import { readReferrers, readTarget, refersTo, untrusted } from './target.ts';
+import { isWanted, readMany, readSource } from './source.ts';
+import { pathOf, readReferrers, readTarget, refersTo, untrusted } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 import { rulesOf } from './types.ts';
-import type { SyncedType } from './types.ts';
-import { isInScope, pathOf, put } from './write.ts';
+import { isReport, postBundle, put } from './write.ts';
 
-/**
- * What was done. `merged`: the record stays, because it also stands for another resource that lives
- * on Medplum.
- */
-export interface RemoveResult {
+/** What was done. `merged`: the record stays, because it also stands for another resource that lives on Medplum. */
+export interface Removed {
   action: 'deleted' | 'deactivated' | 'absent' | 'merged';
   version?: string;
 }
@@ -22,34 +18,29 @@ export interface RemoveResult {
 /** What one run of `sync` offers and collects while it deletes. */
 export interface RemoveScope {
   /** Syncs a resource that links to what is being deleted; its links to `deleted` go. */
-  syncReferrer: (type: SyncedType, id: string, deleted: ReadonlySet<string>) => Promise<unknown>;
-  /**
-   * Collects `Type/id` of every other resource that was deleted in the same transaction; see
-   * WriteScope.
-   */
+  syncReferrer: (path: string, deleted: ReadonlySet<string>) => Promise<unknown>;
+  /** Collects `Type/id` of every other resource that was deleted in the same transaction; see WriteScope. */
   alsoSent: Set<string>;
 }
 
 /**
  * Removes a resource from the target, or deactivates it.
  *
- * HAPI ignores `If-Match` on DELETE, so a DELETE that arrives late cannot be fenced: the reconciler
- * repairs that.
+ * HAPI ignores `If-Match` on DELETE, so a DELETE that arrives late cannot be fenced: the reconciler repairs that.
  *
  * @param context - What the sync works with.
- * @param state - The resource as the target has it; read before the source.
+ * @param state - What the target has; read before the source.
  * @param resource - The resource of that state.
  * @param scope - Syncs what links to it; collects what else is deleted.
  * @returns What was done.
- * @throws SyncError; `blocked` if other resources on the target refer to it, `not-ours` if it lacks
- *   the mark of this sync.
+ * @throws SyncError; `blocked` if other resources on the target refer to it, `not-ours` if it lacks the mark of this sync.
  */
-export async function removeFromTarget(
+export async function remove(
   context: SyncContext,
   state: TargetState,
   resource: Resource,
   scope: RemoveScope,
-): Promise<RemoveResult> {
+): Promise<Removed> {
   const { config } = context;
   if (!isOurs(config, resource)) {
     throw new SyncError(
@@ -57,7 +48,7 @@ export async function removeFromTarget(
       `${pathOf(state)} on the target does not carry the mark of this sync: not deleted`,
     );
   }
-  if (await standsForAnother(context, state, resource)) {
+  if (await standsForAnother(context, resource)) {
     return { action: 'merged' };
   }
   if (config.onDelete === 'deactivate') {
@@ -65,33 +56,26 @@ export async function removeFromTarget(
   }
   try {
     await deleteOne(context, state);
-    return { action: 'deleted' };
   } catch (error) {
-    if (!(error instanceof SyncError) || error.code !== 'blocked') {
+    if (codeOfError(error) !== 'blocked') {
       throw error;
     }
-    return deleteWithReferrers(context, state, scope, error);
+    await deleteWithReferrers(context, state, scope, error);
   }
+  return { action: 'deleted' };
 }
 
-/**
- * Whether the record was merged on the target with that of another resource, which lives on
- * Medplum.
- */
-async function standsForAnother(
-  context: SyncContext,
-  { type, id }: TargetState,
-  resource: Resource,
-): Promise<boolean> {
-  const others = sourceIdsOf(context.config, resource).filter((other) => other !== id);
-  return others.length > 0 && (await readMany(context, type, others, '&_elements=id')).size > 0;
+/** Whether the record was merged on the target with that of another resource, which lives on Medplum. */
+async function standsForAnother(context: SyncContext, resource: Resource): Promise<boolean> {
+  const others = sourceIdsOf(context.config, resource).filter((id) => id !== resource.id);
+  return (await readMany(context, resource.resourceType, others, '&_elements=id')).size > 0;
 }
 
 async function deactivate(
   context: SyncContext,
   state: TargetState,
   resource: Resource,
-): Promise<RemoveResult> {
+): Promise<Removed> {
   if (!rulesOf(state.type).hasActive) {
     throw new SyncError(
       'unsupported',
@@ -115,18 +99,21 @@ export function isInactive(resource: Resource): boolean {
   return 'active' in resource && resource.active === false;
 }
 
-/** Deletes one resource by its id, and makes sure that it is gone. */
-async function deleteOne(context: SyncContext, state: TargetState): Promise<void> {
+/**
+ * Deletes one resource by its id, and makes sure that it is gone.
+ *
+ * @param context - What the sync works with.
+ * @param state - What the target has of it.
+ * @throws SyncError; `blocked` after a 409.
+ */
+export async function deleteOne(
+  context: Pick<SyncContext, 'target'>,
+  state: TargetState,
+): Promise<void> {
   const path = pathOf(state);
   try {
-    const { status, body, isEmpty } = await context.target.send<OperationOutcome>(
-      HTTP_VERBS.DELETE,
-      path,
-    );
-    const isReport =
-      body?.resourceType === 'OperationOutcome' &&
-      !body.issue.some(({ severity }) => isFailure(severity));
-    if ((status === 204 && isEmpty) || (status === 200 && isReport)) {
+    const { status, body, isEmpty } = await context.target.send<Resource>(HTTP_VERBS.DELETE, path);
+    if ((status === 204 && isEmpty) || (status === 200 && isReport(body))) {
       return;
     }
   } catch (error) {
@@ -141,41 +128,38 @@ async function deleteOne(context: SyncContext, state: TargetState): Promise<void
   }
 }
 
-function isFailure(severity: string | undefined): boolean {
-  return severity === 'error' || severity === 'fatal';
-}
-
 /** More than this are not deleted together: the reconciler deletes what refers to others first. */
 const MOST_TOGETHER = 20;
 
 /**
- * Deletes what others refer to, if these are our own: those that live on Medplum and do no more
- * than link to it are synced, so that their links go; those that were deleted on Medplum, too, are
- * deleted in the same transaction. Anything else that refers to it blocks the deletion.
+ * Deletes what others refer to, if these are our own: those that live on Medplum and do no more than link to it are
+ * synced, so that their links go; those that were deleted on Medplum, too, are deleted in the same transaction. Anything
+ * else that refers to it blocks the deletion.
  */
 async function deleteWithReferrers(
   context: SyncContext,
   state: TargetState,
   { syncReferrer, alsoSent }: RemoveScope,
-  blocked: SyncError,
-): Promise<RemoveResult> {
-  const { together, linking, isBlocked } = await collectReferrers(context, state);
-  if (isBlocked || (together.size === 1 && linking.length === 0)) {
-    await deleteUnlinked(context, state, blocked);
-    return { action: 'deleted' };
-  }
+  blocked: unknown,
+): Promise<void> {
+  const { together, linking } = await readAllReferrers(context, state, blocked);
   const deleted = new Set(together.keys());
-  for (const { type, id } of linking) {
-    await syncReferrer(type, id, deleted);
+  for (const referrer of linking) {
+    await syncReferrer(pathOf(referrer), deleted);
   }
-  const [, ...others] = together.keys();
-  if (others.length === 0) {
-    await deleteOrStartOver(context, state);
-  } else {
-    others.forEach((reference) => alsoSent.add(reference));
-    await deleteTogether(context, [...together.values()]);
+  try {
+    if (together.size > 1) {
+      [...together.keys()].slice(1).forEach((path) => alsoSent.add(path));
+      await deleteTogether(context, [...together.values()]);
+    } else {
+      await deleteOne(context, state); // also if nothing refers to it: perhaps the last reference has just gone
+    }
+  } catch (error) {
+    if (codeOfError(error) === 'blocked') {
+      await assertUnchanged(context, [...together.values(), ...linking]);
+    }
+    throw error;
   }
-  return { action: 'deleted' };
 }
 
 /** What refers to a resource, directly or over others that were deleted on Medplum, too. */
@@ -184,130 +168,81 @@ interface Referrers {
   together: Map<string, TargetState>;
   /** What lives on Medplum, and links to one of them. */
   linking: TargetState[];
-  /** Whether something else refers to one of them. */
-  isBlocked: boolean;
 }
 
-async function collectReferrers(context: SyncContext, state: TargetState): Promise<Referrers> {
+async function readAllReferrers(
+  context: SyncContext,
+  state: TargetState,
+  blocked: unknown,
+): Promise<Referrers> {
   const together = new Map([[pathOf(state), state]]);
   const linking = new Map<string, TargetState>();
-  const blocked = { together, linking: [], isBlocked: true };
-  for (const member of together.values()) {
-    for (const resource of await readReferrers(context, member)) {
-      const type = context.config.types.find((synced) => synced === resource.resourceType);
-      const path = `${resource.resourceType}/${resource.id}`;
-      if (together.has(path) || linking.has(path)) {
+  for (const path of together.keys()) {
+    for (const resource of await readReferrers(context, path)) {
+      const { resourceType: type, id = '', meta } = resource;
+      const referrer = { type, id, version: meta?.versionId, resource };
+      if (together.has(pathOf(resource)) || linking.has(pathOf(resource))) {
         continue;
       }
-      if (!type || !isOurs(context.config, resource) || together.size > MOST_TOGETHER) {
-        return blocked;
-      }
-      const referrer = { type, id: resource.id ?? '', version: resource.meta?.versionId, resource };
-      if (!(await isWanted(context, referrer))) {
-        if (await standsForAnother(context, referrer, resource)) {
-          return blocked;
-        }
-        together.set(path, referrer);
-      } else if (isMereLink(referrer, pathOf(member))) {
-        linking.set(path, referrer);
+      const remedy = await remedyFor(context, resource, path);
+      if (remedy === 'delete' && together.size <= MOST_TOGETHER) {
+        together.set(pathOf(resource), referrer);
+      } else if (remedy === 'unlink') {
+        linking.set(pathOf(resource), referrer);
       } else {
-        return blocked;
+        await assertUnchanged(context, [state]);
+        throw blocked;
       }
     }
   }
-  return { together, linking: [...linking.values()], isBlocked: false };
+  return { together, linking: [...linking.values()] };
 }
 
-async function isWanted(context: SyncContext, { type, id }: TargetState): Promise<boolean> {
-  const source = await readSource(context, type, id, {
-    isDeletionKnown: false,
-    askDatabase: true,
-  });
-  return source !== undefined && isInScope(context, source);
+/** What makes a resource let go of what it refers to; undefined if nothing may. */
+async function remedyFor(
+  context: SyncContext,
+  resource: Resource,
+  path: string,
+): Promise<'delete' | 'unlink' | undefined> {
+  const { resourceType: type, id = '' } = resource;
+  const isConfigured = context.config.types.some((synced) => synced === type);
+  if (!isConfigured || !isOurs(context.config, resource)) {
+    return undefined;
+  }
+  const source = await readSource(context, type, id, { isDeletionKnown: false, askDatabase: true });
+  if (!isWanted(context, source)) {
+    return (await standsForAnother(context, resource)) ? undefined : 'delete';
+  }
+  return isMereLink(resource, path) ? 'unlink' : undefined;
 }
 
 /** Whether a resource refers to another one only in its links; see TypeRules. */
-function isMereLink({ type, resource }: TargetState, path: string): boolean {
-  const { link } = rulesOf(type);
-  if (!link) {
-    return false;
-  }
-  const { [link.element]: _links, ...others } = resource as unknown as Record<string, unknown>;
-  return !refersTo(others, path);
+function isMereLink(resource: Resource, path: string): boolean {
+  const { link } = rulesOf(resource.resourceType);
+  const others = Object.entries(resource).filter(([name]) => name !== link?.element);
+  return !refersTo(Object.fromEntries(others), path);
 }
 
-/**
- * Nothing that could go refers to it. Perhaps the last link has just gone: then a second DELETE
- * succeeds. A 409 can also mean that another client is writing the resource: then its version is
- * another by now.
- */
-async function deleteUnlinked(
-  context: SyncContext,
-  state: TargetState,
-  blocked: SyncError,
-): Promise<void> {
+async function deleteTogether(context: SyncContext, states: TargetState[]): Promise<void> {
+  const entries = states.map((state) => ({
+    request: { method: 'DELETE' as const, url: pathOf(state) },
+  }));
   try {
-    if (!rulesOf(state.type).link) {
-      throw blocked;
+    const responses = await postBundle(context, 'transaction', entries);
+    if (!responses.every((response) => /^20[04]/.test(response?.status ?? ''))) {
+      throw untrusted('POST of a transaction: the answer proves no deletion');
     }
-    await deleteOne(context, state);
   } catch (error) {
-    await assertBlocked(context, [state], error);
-    throw error;
+    throw targetError(error, 'blocked');
   }
 }
 
-/**
- * After a 409: if one of the resources has another version by now, another client was faster, and
- * we start over.
- */
-async function assertBlocked(
-  context: SyncContext,
-  states: TargetState[],
-  error: unknown,
-): Promise<void> {
-  if (!(error instanceof SyncError) || error.code !== 'blocked') {
-    return;
-  }
+/** A 409 can also mean that another client was faster: then one of the resources has another version by now. */
+async function assertUnchanged(context: SyncContext, states: TargetState[]): Promise<void> {
   for (const state of states) {
     const { version } = await readTarget(context, state.type, state.id);
     if (version !== state.version) {
       throw new SyncError('conflict', `${pathOf(state)} changed on the target in the meantime`);
     }
-  }
-}
-
-/**
- * Deletes what nothing referred to a moment ago. If something does now, another run has just
- * written it: start over.
- *
- * @param context - What the sync works with.
- * @param state - The resource as the target has it.
- * @throws SyncError; `conflict` after a 409.
- */
-export async function deleteOrStartOver(context: SyncContext, state: TargetState): Promise<void> {
-  try {
-    await deleteOne(context, state);
-  } catch (error) {
-    const isBlocked = error instanceof SyncError && error.code === 'blocked';
-    throw isBlocked ? new SyncError('conflict', error.message) : error;
-  }
-}
-
-async function deleteTogether(context: SyncContext, states: TargetState[]): Promise<void> {
-  const entry = states.map((state) => ({
-    request: { method: 'DELETE' as const, url: pathOf(state) },
-  }));
-  try {
-    const transaction: Bundle = { resourceType: 'Bundle', type: 'transaction', entry };
-    const { body } = await context.target.send<Bundle>(HTTP_VERBS.POST, '', transaction);
-    const isDone = body?.type === 'transaction-response' && body.entry?.length === states.length;
-    if (!isDone || !body.entry?.every(({ response }) => /^20[04]/.test(response?.status ?? ''))) {
-      throw untrusted('POST of a transaction: the answer proves no deletion');
-    }
-  } catch (error) {
-    const failure = targetError(error, 'blocked');
-    await assertBlocked(context, states, failure);
-    throw failure;
   }
 }

@@ -53,7 +53,7 @@ export class SyncError extends Error {
   constructor(
     code: SyncErrorCode,
     message: string,
-    details: { cause?: RequestFailure; waitMs?: number } = {},
+    details: { cause?: RequestFailure; waitMs?: number | undefined } = {},
   ) {
     super(message);
     this.name = 'SyncError';

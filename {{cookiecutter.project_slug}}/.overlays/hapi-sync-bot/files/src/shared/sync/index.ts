@@ -4,8 +4,6 @@ export { checkTarget } from './check-target.ts';
 export type { TargetCheck } from './check-target.ts';
 export { syncConfig } from './config.ts';
 export type { SyncConfig } from './config.ts';
-export { connectTarget } from './connection.ts';
-export type { TargetConnection } from './connection.ts';
 export { SyncError } from './errors.ts';
 export type { SyncErrorCode } from './errors.ts';
 export { sync } from './sync.ts';

@@ -1,18 +1,11 @@
 // Reads the source: what Medplum holds now.
-import type { MedplumClient } from '@medplum/core';
 import type { OperationOutcome, Resource, ResourceType } from '@medplum/fhirtypes';
 import { clock, withTimeout } from '../retry.ts';
 import { codeOfError, SyncError } from './errors.ts';
 import type { SyncErrorCode } from './errors.ts';
+import type { SyncContext } from './target.ts';
 
 const REQUEST_MS = 10_000;
-
-/** What is needed to read from Medplum. */
-export interface Source {
-  medplum: MedplumClient;
-  /** When everything must be over, in milliseconds since 1970. */
-  deadline: number;
-}
 
 /** How to read one resource. */
 export interface ReadOptions {
@@ -35,7 +28,7 @@ export interface ReadOptions {
  * within 50 ms of an update). A search asks the database; in a cluster perhaps a replica that lags
  * behind. So the newer of the two answers counts.
  *
- * @param source - Medplum, and the deadline.
+ * @param context - What the sync works with.
  * @param type - The FHIR type.
  * @param id - The id.
  * @param options - What is known already, and how sure the answer must be.
@@ -43,20 +36,20 @@ export interface ReadOptions {
  * @throws SyncError; `not-found` if a 404 proves no deletion.
  */
 export async function readSource(
-  source: Source,
+  context: SyncContext,
   type: ResourceType,
   id: string,
   { isDeletionKnown, askDatabase }: ReadOptions,
 ): Promise<Resource | undefined> {
   try {
-    const cached = await requestMedplum(source, `GET ${type}/${id} from Medplum`, (options) =>
-      source.medplum.readResource(type, id, { ...options, cache: 'reload' }),
+    const cached = await requestMedplum(context, `GET ${type}/${id} from Medplum`, (options) =>
+      context.medplum.readResource(type, id, { ...options, cache: 'reload' }),
     );
-    const stored = askDatabase ? (await readMany(source, type, [id])).get(id) : cached;
+    const stored = askDatabase ? (await readMany(context, type, [id])).get(id) : cached;
     if (stored) {
       return stored;
     }
-    const tombstone = (await readMany(source, type, [id], '&_elements=id&_deleted=true')).get(id);
+    const tombstone = (await readMany(context, type, [id], '&_elements=id&_deleted=true')).get(id);
     if (tombstone && timeOf(tombstone) >= timeOf(cached)) {
       return undefined;
     }
@@ -70,10 +63,14 @@ export async function readSource(
   throw new SyncError('conflict', `${type}/${id} is not in Medplum's database yet`);
 }
 
+function timeOf({ meta }: Resource): number {
+  return Date.parse(meta?.lastUpdated ?? '');
+}
+
 /**
  * Reads many resources from Medplum's database, in one search.
  *
- * @param source - Medplum, and the deadline.
+ * @param context - What the sync works with.
  * @param type - The FHIR type.
  * @param ids - Their ids.
  * @param query - More search parameters: `&_elements=id` for the versions alone, `&_deleted=true`
@@ -82,21 +79,34 @@ export async function readSource(
  * @throws SyncError.
  */
 export async function readMany(
-  source: Source,
+  context: SyncContext,
   type: ResourceType,
   ids: string[],
   query = '',
 ): Promise<Map<string, Resource>> {
+  if (ids.length === 0) {
+    return new Map();
+  }
   const search = `_id=${ids.join(',')}&_count=${ids.length}${query}`;
-  const { entry = [] } = await requestMedplum(source, `GET ${type} from Medplum`, (options) =>
-    source.medplum.search(type, search, { ...options, cache: 'reload' }),
+  const { entry = [] } = await requestMedplum(context, `GET ${type} from Medplum`, (options) =>
+    context.medplum.search(type, search, { ...options, cache: 'reload' }),
   );
   const found = entry.flatMap(({ resource }) => resource ?? []);
   return new Map(found.map((resource) => [resource.id ?? '', resource]));
 }
 
-function timeOf({ meta }: Resource): number {
-  return Date.parse(meta?.lastUpdated ?? '');
+/**
+ * Whether a resource belongs on the target.
+ *
+ * @param context - What the sync works with.
+ * @param source - The resource as Medplum has it; undefined if it was deleted.
+ * @returns False if it was deleted, or if the configuration leaves it out.
+ */
+export function isWanted(
+  { config }: SyncContext,
+  source: Resource | undefined,
+): source is Resource {
+  return source !== undefined && (config.inScope?.(source) ?? true);
 }
 
 /** Request options that each call of MedplumClient must pass on. */
@@ -112,18 +122,18 @@ export interface ClientOptions {
 /**
  * Sends a request to Medplum, with a time limit.
  *
- * @param source - Only its deadline is used.
+ * @param context - Only its deadline is used.
  * @param what - For the error: verb, type and id.
  * @param work - The request; passes the options on to MedplumClient.
  * @returns What the request returned.
  * @throws SyncError. Of Medplum's answer, its message holds only the code.
  */
 export async function requestMedplum<T>(
-  source: Pick<Source, 'deadline'>,
+  { deadline }: Pick<SyncContext, 'deadline'>,
   what: string,
   work: (options: ClientOptions) => Promise<T>,
 ): Promise<T> {
-  const timeoutMs = Math.max(1, Math.min(REQUEST_MS, source.deadline - clock.now()));
+  const timeoutMs = Math.max(1, Math.min(REQUEST_MS, deadline - clock.now()));
   let timedOut = false;
   try {
     return await withTimeout(timeoutMs, async (signal) => {
@@ -139,30 +149,23 @@ export async function requestMedplum<T>(
     // realm.
     const { outcome } = error as { outcome?: OperationOutcome };
     const medplumCode = outcome?.id ?? outcome?.issue?.[0]?.code ?? 'no-answer';
-    const code = timedOut ? 'timeout' : codeOf(medplumCode);
+    const code = timedOut ? 'timeout' : (CODES[medplumCode] ?? 'unavailable');
     const waitMs = code === 'throttled' ? throttledFor(outcome) : undefined;
-    throw new SyncError(code, `${what}: ${medplumCode}`, waitMs === undefined ? {} : { waitMs });
+    throw new SyncError(code, `${what}: ${medplumCode}`, { waitMs });
   }
 }
 
-function codeOf(medplumCode: string): SyncErrorCode {
-  switch (medplumCode) {
-    case 'not-found':
-    case 'gone':
-      return medplumCode;
-    case 'forbidden':
-    case 'unauthorized':
-      return 'denied';
-    case 'precondition-failed':
-    case 'conflict':
-      return 'conflict';
-    case 'too-many-requests':
-    case 'throttled':
-      return 'throttled';
-    default:
-      return 'unavailable';
-  }
-}
+/** What Medplum calls it, and what the sync calls it. */
+const CODES: Record<string, SyncErrorCode> = {
+  'not-found': 'not-found',
+  gone: 'gone',
+  forbidden: 'denied',
+  unauthorized: 'denied',
+  'precondition-failed': 'conflict',
+  conflict: 'conflict',
+  'too-many-requests': 'throttled',
+  throttled: 'throttled',
+};
 
 const RATE_LIMIT_RESET = 'https://medplum.com/fhir/StructureDefinition/rate-limit-reset';
 

@@ -1,27 +1,26 @@
-// The sync of one resource: look at both sides, and make the target equal to Medplum. See
-// docs/syncing.md.
+// The sync of one resource: look at both sides, and make the target equal to Medplum. See docs/syncing.md.
 import type { Resource } from '@medplum/fhirtypes';
 import { isTypeAndId } from '../fhir-events.ts';
 import { clock, retry, retryDelay } from '../retry.ts';
-import { deleteOrStartOver, removeFromTarget } from './delete.ts';
-import type { RemoveResult, RemoveScope } from './delete.ts';
+import { remove } from './delete.ts';
+import type { Removed, RemoveScope } from './delete.ts';
 import { codeOfError, SyncError } from './errors.ts';
 import { sourceSystem, syncTag } from './marks.ts';
-import { readMany, readSource } from './source.ts';
-import { readTarget } from './target.ts';
+import { isWanted, readMany, readSource } from './source.ts';
+import { pathOf, readTarget, typeAndId } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 import { isSupported, rulesOf } from './types.ts';
 import type { SyncedType } from './types.ts';
-import { isInScope, put, writeCopy } from './write.ts';
+import { put, writeCopy } from './write.ts';
 import type { Written } from './write.ts';
 
 /** What a sync did. */
 export interface SyncResult {
   /**
-   * `absent`: there was nothing to do. `merged`: kept, because the record on the target also stands
-   * for another resource that lives on Medplum.
+   * `absent`: there was nothing to do. `merged`: kept, because the record on the target also stands for another resource
+   * that lives on Medplum.
    */
-  action: Written['action'] | RemoveResult['action'];
+  action: Written['action'] | Removed['action'];
   /** The version on the target, if something was written. */
   version?: string;
   /** How many references were left out, because what they refer to is not on the target. */
@@ -32,10 +31,7 @@ export interface SyncResult {
 
 /** What the caller knows already. */
 export interface SyncOptions {
-  /**
-   * Whether an event said that the resource was deleted; only then Medplum's 404 counts as a
-   * deletion.
-   */
+  /** Whether an event said that the resource was deleted; only then Medplum's 404 counts as a deletion. */
   isDeletionKnown?: boolean;
   /** How many attempts were made before, whose writes may still be under way. */
   priorAttempts?: number;
@@ -48,23 +44,19 @@ export interface SyncOptions {
  *
  * 1. Read the target: its version is the fence.
  * 2. Read the source, afterwards.
- * 3. Write behind the fence: a write that is late, or that comes after another client's, is
- *    refused.
- * 4. Read the source's version from the database. If it changed, or if the write met a conflict:
- *    start over.
+ * 3. Write behind the fence: a write that is late, or that comes after another client's, is refused.
+ * 4. Read the source's version from the database. If it changed, or if the write met a conflict: start over.
  *
- * So events may come late, twice, in any order, and at the same time: the run that ends last leaves
- * Medplum's state.
+ * So events may come late, twice, in any order, and at the same time: the run that ends last leaves Medplum's state.
  *
  * @param context - Medplum, the target, the configuration, the deadline.
  * @param type - One of the configured types.
  * @param id - The id, the same on both sides.
  * @param options - What the caller knows already.
  * @returns What was done.
- * @throws SyncError; its code says what went wrong. After a conflict it is tried again until the
- *   deadline; while a server is down, for `retryForMs` only.
- * @example await sync(context, 'Patient', id); // { action: 'updated', version: '3', leftOut: 0,
- *   attempts: 1 }
+ * @throws SyncError; its code says what went wrong. After a conflict it is tried again until the deadline; while a server
+ *   is down, for `retryForMs` only.
+ * @example await sync(context, 'Patient', id); // { action: 'updated', version: '3', leftOut: 0, attempts: 1 }
  */
 export async function sync(
   context: SyncContext,
@@ -72,7 +64,6 @@ export async function sync(
   id: string,
   options: SyncOptions = {},
 ): Promise<SyncResult> {
-  const { priorAttempts = 0, deleted = new Set<string>() } = options;
   const syncedType = context.config.types.find((synced) => synced === type);
   if (!syncedType || !isSupported(syncedType)) {
     throw new SyncError(
@@ -87,26 +78,25 @@ export async function sync(
     context,
     type: syncedType,
     id,
-    deleted,
+    deleted: options.deleted ?? new Set(),
     isDeletionKnown: options.isDeletionKnown ?? false,
     alsoSent: new Set(),
     refusedCreates: 0,
   };
-  const result = await retry(
-    async (attempt) => ({
-      ...(await attemptSync(run, priorAttempts + attempt)),
-      attempts: attempt,
-    }),
+  let attempts = 0;
+  const done = await retry(
+    (attempt) => {
+      attempts = attempt;
+      return attemptSync(run, (options.priorAttempts ?? 0) + attempt);
+    },
     context.deadline,
     retryPolicy(context),
   );
-  // What was sent in the same transaction may have changed since, and its own run may be over: sync
-  // each.
-  for (const reference of run.alsoSent) {
-    const [otherType = '', otherId = ''] = reference.split('/');
-    await sync(context, otherType, otherId, { priorAttempts: result.attempts });
+  // What was sent in the same transaction may have changed since, and its own run may be over: sync each.
+  for (const path of run.alsoSent) {
+    await sync(context, ...typeAndId(path), { priorAttempts: attempts });
   }
-  return result;
+  return { leftOut: 0, ...done, attempts };
 }
 
 /** What stays the same in all attempts. */
@@ -122,31 +112,35 @@ interface Run {
   refusedCreates: number;
 }
 
-type Attempt = Omit<SyncResult, 'attempts'>;
+type Done = Pick<SyncResult, 'action' | 'version'> & { leftOut?: number };
 
-async function attemptSync(run: Run, attempt: number): Promise<Attempt> {
+async function attemptSync(run: Run, attempt: number): Promise<Done> {
   const { context, type, id, isDeletionKnown } = run;
   const state = await readTarget(context, type, id);
   const wasDeleted = !state.resource && state.version !== '0';
-  const source = await readSource(context, type, id, {
-    isDeletionKnown,
-    askDatabase: isDeletionKnown || wasDeleted || attempt > 1,
-  });
-  const isWanted = source !== undefined && isInScope(context, source);
-  if (!isWanted && !state.resource) {
-    if (attempt > 1 && state.version === '0') {
-      await createTombstone(context, state);
-    }
-    return { action: 'absent', leftOut: 0 };
+  const askDatabase = isDeletionKnown || wasDeleted || attempt > 1;
+  const source = await readSource(context, type, id, { isDeletionKnown, askDatabase });
+  let done: Done;
+  if (isWanted(context, source)) {
+    done = await write(run, state, source);
+  } else if (state.resource) {
+    const syncReferrer: RemoveScope['syncReferrer'] = (path, deleted) =>
+      sync(context, ...typeAndId(path), { deleted });
+    const scope = { syncReferrer, alsoSent: run.alsoSent };
+    done = await remove(context, state, state.resource, scope);
+  } else if (attempt > 1 && state.version === '0') {
+    // A create of ours may still be under way, from an attempt that got no answer. Its fence says "never existed", and
+    // would let it in after the deletion. So create the resource, empty: from now on it existed. Then remove it.
+    await put(context, state, emptyResource(context, type, id));
+    return attemptSync(run, attempt);
+  } else {
+    return { action: 'absent' };
   }
-  const done = isWanted
-    ? await write(run, state, source)
-    : await remove(run, state, state.resource as Resource);
   await assertUnchanged(context, type, id, source);
   return done;
 }
 
-async function write(run: Run, state: TargetState, source: Resource): Promise<Attempt> {
+async function write(run: Run, state: TargetState, source: Resource): Promise<Done> {
   try {
     return await writeCopy(run.context, state, source, run);
   } catch (error) {
@@ -155,25 +149,14 @@ async function write(run: Run, state: TargetState, source: Resource): Promise<At
     if (run.refusedCreates === 3) {
       throw new SyncError(
         'unsupported',
-        `The target refuses to create ${run.type}/${run.id} with If-Match: W/"0", so no create can be fenced`,
+        `The target refuses to create ${pathOf(state)} with If-Match: W/"0", so no create can be fenced`,
       );
     }
     throw error;
   }
 }
 
-async function remove(run: Run, state: TargetState, resource: Resource): Promise<Attempt> {
-  const { context, alsoSent } = run;
-  const syncReferrer: RemoveScope['syncReferrer'] = (type, id, deleted) =>
-    sync(context, type, id, { deleted });
-  const result = await removeFromTarget(context, state, resource, { syncReferrer, alsoSent });
-  return { ...result, leftOut: 0 };
-}
-
-/**
- * The last look: if Medplum's database has another version than the one that was written, start
- * over.
- */
+/** The last look: if Medplum's database has another version than the one that was written, start over. */
 async function assertUnchanged(
   context: SyncContext,
   type: SyncedType,
@@ -186,39 +169,22 @@ async function assertUnchanged(
   }
 }
 
-/**
- * Makes a tombstone of what never existed. A create of ours may still be under way, from an attempt
- * that got no answer; its fence says "never existed", and would let it in after the deletion.
- */
-async function createTombstone(context: SyncContext, state: TargetState): Promise<void> {
-  const { config } = context;
-  const { type, id } = state;
+/** With the marks of the sync: if this bot dies before it has removed it, the reconciler finds it. */
+function emptyResource({ config }: SyncContext, type: SyncedType, id: string): Resource {
   const identifier = [{ system: sourceSystem(config, type), value: id }];
-  // With its marks: if this bot dies in between, the reconciler finds the empty resource, and
-  // removes it.
-  const empty = {
+  return {
     resourceType: type,
     id,
     meta: { tag: [syncTag(config)] },
     ...(rulesOf(type).identifier === 'list' ? { identifier } : {}),
     ...(config.onDelete === 'deactivate' ? { active: false } : {}),
   } as Resource;
-  const { version } = await put(context, state, empty);
-  if (config.onDelete === 'delete') {
-    await deleteOrStartOver(context, { ...state, version });
-  }
 }
 
-/**
- * While a server is down, each wait is up to twice as long as the one before; 1.2 s allow three
- * tries.
- */
+/** While a server is down, each wait is up to twice as long as the one before; 1.2 s allow three tries. */
 const FIRST_OUTAGE_DELAY_MS = 400;
 
-/**
- * Decides after each error whether to try again, and when. Counts what was waited for, so a new one
- * for each run.
- */
+/** Decides after each error whether to try again, and when. Counts what was waited for, so a new one for each run. */
 function retryPolicy({
   config,
   deadline,

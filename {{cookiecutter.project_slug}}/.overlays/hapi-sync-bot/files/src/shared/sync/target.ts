@@ -1,27 +1,29 @@
-// Reads the target, and proves what an answer is before it counts: nothing is written or deleted on
-// a mere status.
-import type { Bundle, Resource } from '@medplum/fhirtypes';
+// Reads the target, and proves what an answer is before it counts: nothing is written or deleted on a mere status.
+import type { MedplumClient } from '@medplum/core';
+import type { Bundle, Resource, ResourceType } from '@medplum/fhirtypes';
+import type { ExternalServer } from '../external-server.ts';
 import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
-import type { ExternalResponse, RequestFailure } from '../http-request.ts';
+import type { ExternalResponse } from '../http-request.ts';
 import type { SyncConfig } from './config.ts';
-import type { TargetConnection } from './connection.ts';
 import { SyncError, targetError } from './errors.ts';
-import type { Source } from './source.ts';
-import type { SyncedType } from './types.ts';
 
 /** What a sync works with. */
-export interface SyncContext extends Source {
-  target: TargetConnection;
+export interface SyncContext {
+  /** The source. */
+  medplum: MedplumClient;
+  target: ExternalServer;
   config: SyncConfig;
+  /** When everything must be over, in milliseconds since 1970. */
+  deadline: number;
 }
 
 /** What the target has of one resource. */
 export interface TargetState {
-  type: SyncedType;
+  type: ResourceType;
   id: string;
   /**
-   * The version that a write must replace: `0` if the resource never existed; that of its tombstone
-   * if it was deleted; undefined if the target returns none, so that no write can be fenced.
+   * The version that a write must replace: `0` if the resource never existed; that of its tombstone if it was deleted;
+   * undefined if the target returns none, so that no write can be fenced.
    */
   version: string | undefined;
   /** The resource; undefined if it never existed, or was deleted. */
@@ -41,8 +43,8 @@ const NO_CACHE = { 'cache-control': 'no-cache' };
  * @throws SyncError; `untrusted` if another resource, a web page or the like was answered.
  */
 export async function readTarget(
-  { target }: SyncContext,
-  type: SyncedType,
+  { target }: Pick<SyncContext, 'target'>,
+  type: ResourceType,
   id: string,
 ): Promise<TargetState> {
   const path = `${type}/${id}`;
@@ -51,62 +53,49 @@ export async function readTarget(
     const resource = provenResource(answer, path);
     return { type, id, version: resource.meta?.versionId ?? answer.version, resource };
   } catch (error) {
-    if (isRequestFailure(error) && error.isFhir && error.status === 404) {
+    if (!isRequestFailure(error) || (error.status !== 404 && error.status !== 410)) {
+      throw targetError(error);
+    }
+    // Without an OperationOutcome, it comes from a proxy or a wrong address, and does not prove that nothing is there.
+    if (!error.isFhir) {
+      throw untrusted(`GET ${path}: HTTP ${error.status} without an OperationOutcome`);
+    }
+    if (error.status === 404) {
       return { type, id, version: '0', resource: undefined };
     }
-    if (isRequestFailure(error) && error.isFhir && error.status === 410) {
-      const version =
-        versionInLocation(error.location, path) ?? (await readTombstoneVersion(target, path));
-      return { type, id, version, resource: undefined };
-    }
-    throw targetError(isRequestFailure(error) ? untrustedIfNotFhir(error, path) : error);
+    const version =
+      versionInLocation(error.location, path) ?? (await readTombstoneVersion(target, path));
+    return { type, id, version, resource: undefined };
   }
-}
-
-/**
- * A 404 that is no FHIR answer comes from a proxy or from a wrong address: it does not prove that
- * nothing is there.
- */
-function untrustedIfNotFhir(failure: RequestFailure, path: string): unknown {
-  const mustBeFhir = failure.status === 404 || failure.status === 410;
-  return mustBeFhir
-    ? untrusted(`GET ${path}: HTTP ${failure.status} without an OperationOutcome`)
-    : failure;
 }
 
 function provenResource({ body, status }: ExternalResponse<Resource>, path: string): Resource {
   if (!body || typeof body !== 'object' || status !== 200) {
     throw untrusted(`GET ${path}: HTTP ${status} without a resource`);
   }
-  if (`${body.resourceType}/${body.id}` !== path) {
+  if (pathOf(body) !== path) {
     throw untrusted(`GET ${path}: another resource was answered`);
   }
   return body;
 }
 
-/** A tombstone's version is in the history only, if the 410 does not name it (HAPI 8.8 does). */
+/**
+ * A tombstone's version is in the history only, if the 410 does not name it (HAPI 8.8 does). Undefined if the target has
+ * no history, which is an error only if there is something to write.
+ */
 async function readTombstoneVersion(
-  target: TargetConnection,
+  target: ExternalServer,
   path: string,
 ): Promise<string | undefined> {
   try {
-    const { body } = await target.send<Bundle>(
-      HTTP_VERBS.GET,
-      `${path}/_history?_count=1`,
-      undefined,
-      NO_CACHE,
-    );
-    const [newest] =
-      body?.resourceType === 'Bundle' && body.type === 'history' ? (body.entry ?? []) : [];
+    const url = `${path}/_history?_count=1`;
+    const { body } = await target.send<Bundle>(HTTP_VERBS.GET, url, undefined, NO_CACHE);
+    const newest = body?.resourceType === 'Bundle' ? body.entry?.[0] : undefined;
     const isTombstone = newest?.request?.method === 'DELETE' && newest.request.url.startsWith(path);
     return isTombstone ? versionInEtag(newest.response?.etag) : undefined;
   } catch (error) {
-    // A target without history: it cannot say the version. That is an error only if there is
-    // something to write.
-    if (
-      isRequestFailure(error) &&
-      (error.status === 501 || (error.status >= 400 && error.status < 500))
-    ) {
+    const status = isRequestFailure(error) ? error.status : 0;
+    if (status === 501 || (status >= 400 && status < 500)) {
       return undefined;
     }
     throw targetError(error);
@@ -119,107 +108,94 @@ async function readTombstoneVersion(
  * @param context - What the sync works with.
  * @param type - The FHIR type.
  * @param ids - The ids, the same as on Medplum; at most some hundred.
- * @param parameters - More search parameters: `_elements=id`, if it matters only whether they
- *   exist.
+ * @param parameters - More search parameters: `&_elements=id`, if it matters only whether they exist.
  * @returns The state of each id that was found. What is missing never existed, or was deleted.
  * @throws SyncError; `untrusted` if anything but the resources that were asked for is answered.
  */
 export async function readTargets(
   { target }: SyncContext,
-  type: SyncedType,
+  type: ResourceType,
   ids: string[],
   parameters = '',
 ): Promise<Map<string, TargetState>> {
   const states = new Map<string, TargetState>();
-  const form = `_id=${ids.join('%2C')}&_count=${ids.length}${parameters && `&${parameters}`}`;
-  let page = await searchTarget(target, type, { form });
+  const form = `_id=${ids.join('%2C')}&_count=${ids.length}${parameters}`;
+  let page = await searchTarget(target, `${type}/_search`, form);
   for (;;) {
     for (const resource of page.resources) {
-      const id = resource.id ?? '';
-      if (!ids.includes(id)) {
+      const { id = '', meta } = resource;
+      if (resource.resourceType !== type || !ids.includes(id)) {
         throw untrusted(`Search for ${type} by id: another resource was answered`);
       }
-      states.set(id, { type, id, version: resource.meta?.versionId, resource });
+      states.set(id, { type, id, version: meta?.versionId, resource });
     }
-    if (!page.next) {
+    if (!page.next || states.size === ids.length) {
       return states;
     }
-    page = await searchTarget(target, type, { path: page.next });
+    page = await searchTarget(target, page.next);
   }
 }
 
 /** One page of a search. */
 export interface SearchPage {
-  /** The matches; all of the type that was asked for. */
   resources: Resource[];
-  /** Where the next page is, as a path below the target's address; undefined on the last page. */
+  /** The path of the next page, below the address of the target; undefined after the last one. */
   next: string | undefined;
 }
 
 /**
  * Searches the target.
  *
- * @param target - The connection.
- * @param type - The FHIR type.
- * @param query - `path`, e.g. `Patient?_tag=…` or the `next` of an earlier page; or `form`, the
- *   parameters as a form.
+ * @param target - The target.
+ * @param path - E.g. `Patient?_tag=…`, the `next` of an earlier page, or, with a form, `Patient/_search`.
+ * @param form - The parameters, for searches that are too long for an address.
  * @returns One page.
- * @throws SyncError; `untrusted` if the answer is no search result, or holds other types.
+ * @throws SyncError; `untrusted` if the answer is no search result.
  */
 export async function searchTarget(
-  target: TargetConnection,
-  type: SyncedType,
-  query: { path: string } | { form: string },
+  target: ExternalServer,
+  path: string,
+  form?: string,
 ): Promise<SearchPage> {
+  const [type = ''] = path.split(/[?/]/);
+  const method = form === undefined ? HTTP_VERBS.GET : HTTP_VERBS.POST;
+  const formHeaders = { 'content-type': 'application/x-www-form-urlencoded' };
+  const headers = form === undefined ? NO_CACHE : { ...NO_CACHE, ...formHeaders };
   try {
-    const { body } =
-      'path' in query
-        ? await target.send<Bundle>(HTTP_VERBS.GET, query.path, undefined, NO_CACHE)
-        : await target.send<Bundle>(HTTP_VERBS.POST, `${type}/_search`, query.form, {
-            ...NO_CACHE,
-            'content-type': 'application/x-www-form-urlencoded',
-          });
+    const { body } = await target.send<Bundle>(method, path, form, headers);
     if (body?.resourceType !== 'Bundle' || body.type !== 'searchset') {
-      throw untrusted(`Search for ${type}: the answer is no search result`);
+      throw untrusted(`Search for ${type || 'the next page'}: the answer is no search result`);
     }
     const entries = (body.entry ?? []).filter(({ search }) => search?.mode !== 'outcome');
     const resources = entries.flatMap(({ resource }) => resource ?? []);
-    if (resources.some((resource) => resource.resourceType !== type)) {
-      throw untrusted(`Search for ${type}: other types were answered`);
-    }
     return { resources, next: nextPath(body, type) };
   } catch (error) {
     throw targetError(error);
   }
 }
 
+/** The next page below our address, whatever the server calls itself: HAPI pages at `?…`, others at `Type?…`. */
+function nextPath({ link }: Bundle, type: string): string | undefined {
+  const url = link?.find(({ relation }) => relation === 'next')?.url;
+  const [address = '', query] = url?.split(/\?(.*)/s) ?? [];
+  if (!query) {
+    return undefined;
+  }
+  return type && address.endsWith(`/${type}`) ? `${type}?${query}` : `?${query}`;
+}
+
 /**
- * Reads what refers to a resource of the target: resources of any type, also such that this sync
- * did not write.
+ * Reads what refers to a resource of the target: resources of any type, also such that this sync did not write.
  *
  * @param context - What the sync works with.
- * @param state - The resource.
+ * @param path - `Type/id` of the resource.
  * @returns The resources that hold a reference to it.
  * @throws SyncError; `untrusted` if the answer is no search result.
  */
-export async function readReferrers(
-  { target }: SyncContext,
-  { type, id }: Pick<TargetState, 'type' | 'id'>,
-): Promise<Resource[]> {
-  const path = `${type}/${id}`;
-  try {
-    const query = `${type}?_id=${id}&_revinclude=*`;
-    const { body } = await target.send<Bundle>(HTTP_VERBS.GET, query, undefined, NO_CACHE);
-    if (body?.resourceType !== 'Bundle' || body.type !== 'searchset') {
-      throw untrusted(`Search for what refers to ${path}: the answer is no search result`);
-    }
-    const resources = (body.entry ?? []).flatMap(({ resource }) => resource ?? []);
-    return resources.filter((found) => {
-      return `${found.resourceType}/${found.id}` !== path && refersTo(found, path);
-    });
-  } catch (error) {
-    throw targetError(error);
-  }
+export async function readReferrers({ target }: SyncContext, path: string): Promise<Resource[]> {
+  const search = `${path.replace('/', '?_id=')}&_revinclude=*`;
+  const { resources } = await searchTarget(target, search);
+  return resources.filter((found) => pathOf(found) !== path && refersTo(found, path));
 }
 
 /**
@@ -237,16 +213,24 @@ export function refersTo(value: unknown, path: string): boolean {
 }
 
 /**
- * The next page below our address, whatever the server calls itself: HAPI pages at `?…`, others at
- * `Type?…`.
+ * The path of a resource, the same on both sides.
+ *
+ * @param resource - A resource, or what the target has of one.
+ * @returns `Type/id`.
  */
-function nextPath({ link }: Bundle, type: string): string | undefined {
-  const url = link?.find(({ relation }) => relation === 'next')?.url;
-  const [address = '', query] = url?.split(/\?(.*)/s) ?? [];
-  if (!query) {
-    return undefined;
-  }
-  return address.endsWith(`/${type}`) ? `${type}?${query}` : `?${query}`;
+export function pathOf(resource: Resource | Pick<TargetState, 'type' | 'id'>): string {
+  const type = 'resourceType' in resource ? resource.resourceType : resource.type;
+  return `${type}/${resource.id}`;
+}
+
+/**
+ * The type and the id in a path.
+ *
+ * @param path - `Type/id`.
+ * @returns Both.
+ */
+export function typeAndId(path: string): [type: ResourceType, id: string] {
+  return path.split('/') as [ResourceType, string];
 }
 
 /**
@@ -272,8 +256,7 @@ export function versionInEtag(etag: string | undefined): string | undefined {
 /**
  * The version in a location.
  *
- * @param location - E.g. `https://hapi.example.org/fhir/Patient/1/_history/3`, or without the
- *   address.
+ * @param location - E.g. `https://hapi.example.org/fhir/Patient/1/_history/3`, or without the address.
  * @param path - The resource that it must be of, e.g. `Patient/1`.
  * @returns The version; undefined if the location is of another resource, or without a version.
  */

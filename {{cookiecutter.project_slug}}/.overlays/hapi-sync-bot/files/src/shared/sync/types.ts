@@ -77,11 +77,11 @@ export type SyncedType = keyof typeof TYPES;
 /**
  * Looks up what is special about a type.
  *
- * @param type - A supported type.
- * @returns Its row of the table.
+ * @param type - A FHIR type.
+ * @returns Its row of the table; of another type, that nothing is.
  */
-export function rulesOf(type: SyncedType): TypeRules {
-  return TYPES[type];
+export function rulesOf(type: string): TypeRules {
+  return isSupported(type) ? TYPES[type] : { identifier: 'none' };
 }
 
 /**

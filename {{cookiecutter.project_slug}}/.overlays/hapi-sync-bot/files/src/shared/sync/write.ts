@@ -1,15 +1,13 @@
-// Writes the target: a PUT behind its fence, or a transaction of them. A write counts when its
-// answer proves it.
+// Writes the target: a PUT behind its fence, or a Bundle of them. A write counts when its answer proves it.
 import type { Bundle, BundleEntry, BundleEntryResponse, Resource } from '@medplum/fhirtypes';
 import { HTTP_VERBS } from '../http-request.ts';
-import type { ExternalResponse } from '../http-request.ts';
 import { codeOfError, SyncError, targetError } from './errors.ts';
 import { copyOf, referencesOf } from './rules.ts';
 import type { Copy } from './rules.ts';
-import { readSource } from './source.ts';
-import { readTarget, untrusted, versionInEtag, versionInLocation } from './target.ts';
+import { isWanted, readSource } from './source.ts';
+import { pathOf, readTarget, typeAndId, untrusted } from './target.ts';
+import { versionInEtag, versionInLocation } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
-import type { SyncedType } from './types.ts';
 
 /** What a write did. */
 export interface Written {
@@ -18,8 +16,8 @@ export interface Written {
   version: string;
 }
 
-/** What writing a resource did, with what it refers to. */
-export interface WriteResult extends Written {
+/** What writing the copy of a resource did. */
+export interface CopyWritten extends Written {
   /** How many references were left out; see copyOf. */
   leftOut: number;
 }
@@ -29,24 +27,29 @@ export interface WriteScope {
   /** `Type/id` of what is being deleted, so that nothing may refer to it. */
   deleted: ReadonlySet<string>;
   /**
-   * Collects `Type/id` of every other resource that the run sent to the target, in whichever
-   * attempt: the request may still be under way, so each of them must be synced afterwards.
+   * Collects `Type/id` of every other resource that the run sent to the target, in whichever attempt: the request may
+   * still be under way, so each of them must be synced afterwards.
    */
   alsoSent: Set<string>;
 }
 
-/**
- * HAPI keeps tags, labels and profiles that a PUT does not name, unless it is told that these are
- * all.
- */
-const WHOLE_META = { 'x-meta-snapshot-mode': 'TAG, SECURITY_LABEL, PROFILE' };
+/** Something to write, and what the target has of it: the fence. */
+export interface PlannedWrite {
+  state: TargetState;
+  body: Resource;
+}
+
+/** HAPI keeps tags, labels and profiles that a PUT does not name, unless it is told that these are all. */
+const WRITE_HEADERS = {
+  'x-meta-snapshot-mode': 'TAG, SECURITY_LABEL, PROFILE',
+  prefer: 'return=minimal',
+};
 
 /**
  * Writes the copy of a resource.
  *
- * If the target refuses it, perhaps because it refers to something that is not there yet (HAPI 8.8:
- * 400), it is written together with what it refers to; and if that is refused, alone, without those
- * references.
+ * If the target refuses it, perhaps because it refers to something that is not there yet (HAPI 8.8: 400), it is written
+ * together with what it refers to; and if that is refused, alone, without those references.
  *
  * @param context - What the sync works with.
  * @param state - What the target has; read before the source.
@@ -59,63 +62,34 @@ export async function writeCopy(
   context: SyncContext,
   state: TargetState,
   source: Resource,
-  scope: WriteScope,
-): Promise<WriteResult> {
-  const copy = copyFor(context, state, source, (reference) => !scope.deleted.has(reference));
+  { deleted, alsoSent }: WriteScope,
+): Promise<CopyWritten> {
+  const itself = { state, source };
   try {
-    return { ...(await put(context, state, copy.body)), leftOut: copy.leftOut };
+    return await writeAlone(context, itself, (reference) => !deleted.has(reference));
   } catch (error) {
-    const hasReferences = referencesOf(source, context.config, sourceUrl(context)).length > 0;
-    if (codeOfError(error) !== 'refused' || !hasReferences) {
+    if (codeOfError(error) !== 'refused' || referencesIn(context, source).length === 0) {
       throw error;
     }
   }
-  return writeWithDependencies(context, state, source, scope);
-}
-
-/** A resource that is to be written, and what the target has of it. */
-interface Member {
-  state: TargetState;
-  source: Resource;
-}
-
-async function writeWithDependencies(
-  context: SyncContext,
-  state: TargetState,
-  source: Resource,
-  { deleted, alsoSent }: WriteScope,
-): Promise<WriteResult> {
-  const { members, existing } = await collectDependencies(context, { state, source }, deleted);
-  const itself = pathOf(state);
-  const [, ...dependencies] = [...members.keys()];
-  if (dependencies.length > 0) {
-    dependencies.forEach((reference) => alsoSent.add(reference));
+  const { missing, existing } = await readDependencies(context, itself, deleted);
+  if (missing.size > 0) {
+    missing.forEach((_dependency, reference) => alsoSent.add(reference));
     try {
-      const canReferTo = (reference: string): boolean =>
-        members.has(reference) || existing.has(reference);
-      const copies = [...members.values()].map((member) => ({
-        state: member.state,
-        copy: copyFor(context, member.state, member.source, canReferTo),
-      }));
-      const [own] = await postTransaction(context, copies);
-      const leftOut = copies[0]?.copy.leftOut ?? 0;
-      return { ...provenEntry(own, state), leftOut };
+      return await writeTogether(context, itself, missing, existing);
     } catch (error) {
       if (codeOfError(error) !== 'refused') {
         throw error;
       }
     }
   }
-  // The resource alone, without what is not there: if one of the others is refused, that must not
-  // keep this one out.
-  const copy = copyFor(
-    context,
-    state,
-    source,
-    (reference) => reference === itself || existing.has(reference),
-  );
+  const path = pathOf(state);
   try {
-    return { ...(await put(context, state, copy.body)), leftOut: copy.leftOut };
+    return await writeAlone(
+      context,
+      itself,
+      (reference) => reference === path || existing.has(reference),
+    );
   } catch (error) {
     if (codeOfError(error) === 'refused') {
       await assertStillThere(context, existing);
@@ -124,44 +98,71 @@ async function writeWithDependencies(
   }
 }
 
-/** Finds what a resource refers to, directly or not, and what of that must be written with it. */
-async function collectDependencies(
+/** A resource that is to be written, and what the target has of it. */
+interface Member {
+  state: TargetState;
+  source: Resource;
+}
+
+async function writeAlone(
   context: SyncContext,
-  first: Member,
+  { state, source }: Member,
+  canReferTo: (reference: string) => boolean,
+): Promise<CopyWritten> {
+  const { body, leftOut } = copyFor(context, state, source, canReferTo);
+  return { ...(await put(context, state, body)), leftOut };
+}
+
+async function writeTogether(
+  context: SyncContext,
+  itself: Member,
+  dependencies: Map<string, Member>,
+  existing: Set<string>,
+): Promise<CopyWritten> {
+  const paths = new Set([pathOf(itself.state), ...dependencies.keys(), ...existing]);
+  const copies = [itself, ...dependencies.values()].map(({ state, source }) => ({
+    state,
+    ...copyFor(context, state, source, (reference) => paths.has(reference)),
+  }));
+  const [response] = await putAll(context, 'transaction', copies);
+  return { ...provenEntry(response, itself.state), leftOut: copies[0]?.leftOut ?? 0 };
+}
+
+/** What a resource refers to, directly or not: what must be written with it, and what the target has already. */
+async function readDependencies(
+  context: SyncContext,
+  itself: Member,
   deleted: ReadonlySet<string>,
-): Promise<{ members: Map<string, Member>; existing: Set<string> }> {
-  const members = new Map([[pathOf(first.state), first]]);
-  const seen = new Set([...members.keys(), ...deleted]);
+): Promise<{ missing: Map<string, Member>; existing: Set<string> }> {
+  const missing = new Map<string, Member>();
   const existing = new Set<string>();
-  for (const member of members.values()) {
-    for (const reference of referencesOf(member.source, context.config, sourceUrl(context))) {
-      if (seen.has(reference)) {
-        continue;
-      }
+  const seen = new Set([pathOf(itself.state), ...deleted]);
+  const queue = [itself];
+  for (const { source } of queue) {
+    const references = referencesIn(context, source).filter((reference) => !seen.has(reference));
+    for (const reference of references) {
       seen.add(reference);
-      const [type, id] = reference.split('/') as [SyncedType, string];
+      const [type, id] = typeAndId(reference);
       const state = await readTarget(context, type, id);
       if (state.resource) {
         existing.add(reference);
         continue;
       }
-      const source = await readSource(context, type, id, {
-        isDeletionKnown: true,
-        askDatabase: true,
-      });
-      if (source && isInScope(context, source)) {
-        members.set(reference, { state, source });
+      const options = { isDeletionKnown: true, askDatabase: true };
+      const found = await readSource(context, type, id, options);
+      if (isWanted(context, found)) {
+        missing.set(reference, { state, source: found });
+        queue.push({ state, source: found });
       }
     }
   }
-  return { members, existing };
+  return { missing, existing };
 }
 
 /** If something that was there is gone, it was that which the target missed: start over. */
 async function assertStillThere(context: SyncContext, references: Set<string>): Promise<void> {
   for (const reference of references) {
-    const [type, id] = reference.split('/') as [SyncedType, string];
-    if (!(await readTarget(context, type, id)).resource) {
+    if (!(await readTarget(context, ...typeAndId(reference))).resource) {
       throw new SyncError('conflict', `${reference} was deleted on the target in the meantime`);
     }
   }
@@ -174,89 +175,88 @@ async function assertStillThere(context: SyncContext, references: Set<string>): 
  * @param state - What the target has; its version is the fence.
  * @param body - What to write.
  * @returns What was done.
- * @throws SyncError; `conflict` if the version is another by now, `untrusted` if the answer does
- *   not prove the write.
+ * @throws SyncError; `conflict` if the version is another by now, `untrusted` if the answer does not prove the write.
  */
 export async function put(
-  { target }: SyncContext,
+  { target }: Pick<SyncContext, 'target'>,
   state: TargetState,
   body: Resource,
 ): Promise<Written> {
-  const headers = { ...WHOLE_META, prefer: 'return=minimal', 'if-match': `W/"${fenceOf(state)}"` };
+  const path = pathOf(state);
+  const headers = { ...WRITE_HEADERS, 'if-match': fenceOf(state) };
   try {
-    const answer = await target.send<Resource>(HTTP_VERBS.PUT, pathOf(state), body, headers);
-    return provenWrite(answer, state);
+    const answer = await target.send<Resource>(HTTP_VERBS.PUT, path, body, headers);
+    const isItself = answer.body !== undefined && pathOf(Object(answer.body) as Resource) === path;
+    if (!answer.isEmpty && !isItself && !isReport(answer.body)) {
+      throw untrusted(`PUT ${path}: HTTP ${answer.status} with something else than the resource`);
+    }
+    const version = answer.version ?? (isItself ? answer.body?.meta?.versionId : undefined);
+    return provenWrite({ ...answer, version }, state);
   } catch (error) {
     throw targetError(error);
   }
 }
 
-/** A copy, and what the target has of it. */
-export interface PlannedWrite {
-  state: TargetState;
-  copy: Copy;
+/**
+ * Tells whether a body reports success; a server may answer so in the place of the resource.
+ *
+ * @param body - Of an answer.
+ * @returns True for an OperationOutcome without an error.
+ */
+export function isReport(body: Resource | undefined): boolean {
+  const isOutcome = body?.resourceType === 'OperationOutcome';
+  return isOutcome && !body.issue.some(({ severity }) => /^(error|fatal)$/.test(severity));
 }
 
 /**
- * Writes many copies in one transaction, each behind its fence: all or nothing, and in any order of
- * references.
+ * Writes many bodies in one request, each behind its own fence.
  *
  * @param context - What the sync works with.
+ * @param type - `transaction`: all or nothing, and in any order of references. `batch`: each for itself.
  * @param writes - What to write.
  * @returns The answers, in the same order; see provenEntry.
- * @throws SyncError, if the whole transaction failed.
+ * @throws SyncError, if the whole Bundle failed.
  */
-export async function postTransaction(
+export async function putAll(
   context: SyncContext,
-  writes: PlannedWrite[],
-): Promise<(BundleEntryResponse | undefined)[]> {
-  return postBundle(context, 'transaction', writes);
-}
-
-/**
- * Writes many copies in one batch, each behind its fence and for itself.
- *
- * @param context - What the sync works with.
- * @param writes - What to write.
- * @returns The answers, in the same order; see provenEntry.
- * @throws SyncError, if the whole batch failed.
- */
-export async function postBatch(
-  context: SyncContext,
-  writes: PlannedWrite[],
-): Promise<(BundleEntryResponse | undefined)[]> {
-  return postBundle(context, 'batch', writes);
-}
-
-async function postBundle(
-  { target }: SyncContext,
   type: 'transaction' | 'batch',
   writes: PlannedWrite[],
 ): Promise<(BundleEntryResponse | undefined)[]> {
-  const entry = writes.map(({ state, copy }): BundleEntry => ({
-    fullUrl: `${target.baseUrl}/${pathOf(state)}`,
-    resource: copy.body,
-    request: { method: 'PUT', url: pathOf(state), ifMatch: `W/"${fenceOf(state)}"` },
+  const entries = writes.map(({ state, body }): BundleEntry => ({
+    fullUrl: `${context.target.baseUrl}/${pathOf(state)}`,
+    resource: body,
+    request: { method: 'PUT', url: pathOf(state), ifMatch: fenceOf(state) },
   }));
-  const headers = { ...WHOLE_META, prefer: 'return=minimal' };
   try {
-    const answer = await target.send<Bundle>(
-      HTTP_VERBS.POST,
-      '',
-      { resourceType: 'Bundle', type, entry },
-      headers,
-    );
-    const { body, status } = answer;
-    if (status !== 200 || body?.resourceType !== 'Bundle' || body.type !== `${type}-response`) {
-      throw untrusted(`POST of a ${type}: HTTP ${status} without its result`);
-    }
-    if (body.entry?.length !== writes.length) {
-      throw untrusted(`POST of a ${type}: not every entry was answered`);
-    }
-    return body.entry.map(({ response }) => response);
+    return await postBundle(context, type, entries);
   } catch (error) {
     throw targetError(error);
   }
+}
+
+/**
+ * Sends a Bundle.
+ *
+ * @param context - What the sync works with.
+ * @param type - Transaction or batch.
+ * @param entry - Its entries.
+ * @returns The answer to each entry, in the same order.
+ * @throws RequestFailure if it was refused; SyncError, `untrusted`, if the answer is something else.
+ */
+export async function postBundle(
+  { target }: SyncContext,
+  type: 'transaction' | 'batch',
+  entry: BundleEntry[],
+): Promise<(BundleEntryResponse | undefined)[]> {
+  const bundle: Bundle = { resourceType: 'Bundle', type, entry };
+  const { body, status } = await target.send<Bundle>(HTTP_VERBS.POST, '', bundle, WRITE_HEADERS);
+  if (status !== 200 || body?.resourceType !== 'Bundle' || body.type !== `${type}-response`) {
+    throw untrusted(`POST of a ${type}: HTTP ${status} without its result`);
+  }
+  if (body.entry?.length !== entry.length) {
+    throw untrusted(`POST of a ${type}: not every entry was answered`);
+  }
+  return body.entry.map(({ response }) => response);
 }
 
 /**
@@ -271,80 +271,41 @@ export function provenEntry(
   response: BundleEntryResponse | undefined,
   state: TargetState,
 ): Written {
-  const status = Number.parseInt(response?.status ?? '', 10);
-  const path = pathOf(state);
-  const isOfAnother =
-    response?.location !== undefined && versionInLocation(response.location, path) === undefined;
-  const version = versionInLocation(response?.location, path) ?? versionInEtag(response?.etag);
-  if ((status !== 200 && status !== 201) || isOfAnother || version === undefined) {
-    throw untrusted(
-      `PUT ${path} in a Bundle: status ${Number.isNaN(status) ? 'missing' : status} proves no write`,
-    );
-  }
-  return { action: actionOf(status, state, version), version };
+  const status = Number.parseInt(response?.status ?? '0', 10);
+  const version = versionInEtag(response?.etag);
+  return provenWrite({ status, location: response?.location, version }, state);
 }
 
-/**
- * 200 or 201, and the version, the location or the resource itself: a login page, a 202 or a 207 is
- * no write.
- */
-function provenWrite(answer: ExternalResponse<Resource>, state: TargetState): Written {
-  const { status, body, isEmpty, location } = answer;
+/** 200 or 201, with a version and nobody else's location: a login page, a 202 or a 207 is no write. */
+function provenWrite(
+  answer: { status: number; location: string | undefined; version: string | undefined },
+  state: TargetState,
+): Written {
+  const { status, location } = answer;
   const path = pathOf(state);
   if (status !== 200 && status !== 201) {
     throw untrusted(`PUT ${path}: HTTP ${status} proves no write`);
   }
-  const isItself = body !== undefined && `${body?.resourceType}/${body?.id}` === path;
-  const isReport = body?.resourceType === 'OperationOutcome' && !body.issue.some(isError);
-  if (!isEmpty && !isItself && !isReport) {
-    throw untrusted(`PUT ${path}: HTTP ${status} with something else than the resource`);
-  }
-  if (location !== undefined && !isLocationOf(location, path)) {
+  const written = versionInLocation(location, path);
+  if (location !== undefined && written === undefined && !location.endsWith(`/${path}`)) {
     throw untrusted(`PUT ${path}: the location is of another resource`);
   }
-  const version =
-    versionInLocation(location, path) ??
-    answer.version ??
-    (isItself ? body.meta?.versionId : undefined);
+  const version = written ?? answer.version;
   if (version === undefined) {
     throw untrusted(`PUT ${path}: HTTP ${status} without a version proves no write`);
   }
-  return { action: actionOf(status, state, version), version };
-}
-
-function isError({ severity }: { severity?: string }): boolean {
-  return severity === 'error' || severity === 'fatal';
-}
-
-function isLocationOf(location: string, path: string): boolean {
-  return versionInLocation(location, path) !== undefined || location.endsWith(`/${path}`);
-}
-
-function actionOf(status: number, state: TargetState, version: string): Written['action'] {
   if (status === 201) {
-    return 'created';
+    return { action: 'created', version };
   }
-  return version === state.version ? 'unchanged' : 'updated';
+  return { action: version === state.version ? 'unchanged' : 'updated', version };
 }
 
 function fenceOf(state: TargetState): string {
   if (state.version === undefined) {
-    throw new SyncError(
-      'unsupported',
-      `${pathOf(state)}: the target returns no version, so no write can be fenced`,
-    );
+    const message = `${pathOf(state)}: the target returns no version, so no write can be fenced`;
+    throw new SyncError('unsupported', message);
   }
-  return state.version;
-}
-
-/**
- * The path of a resource on the target.
- *
- * @param state - What the target has of it.
- * @returns `Type/id`.
- */
-export function pathOf({ type, id }: Pick<TargetState, 'type' | 'id'>): string {
-  return `${type}/${id}`;
+  return `W/"${state.version}"`;
 }
 
 /**
@@ -363,31 +324,22 @@ export function copyFor(
   canReferTo: (reference: string) => boolean,
 ): Copy {
   const { config } = context;
-  return copyOf(source, {
-    config,
-    sourceUrl: sourceUrl(context),
-    existing: state.resource,
-    canReferTo,
-  });
+  const existing = state.resource;
+  return copyOf(source, { config, sourceUrl: sourceUrl(context), existing, canReferTo });
 }
 
 /**
- * The FHIR address of Medplum, as absolute references to it begin.
- *
- * @param context - What the sync works with.
- * @returns E.g. `https://api.medplum.com/fhir/R4/`.
- */
-export function sourceUrl({ medplum }: SyncContext): string {
-  return `${medplum.fhirUrl().toString().replace(/\/+$/, '')}/`;
-}
-
-/**
- * Whether a resource belongs on the target.
+ * The resources of synced types that a resource refers to.
  *
  * @param context - What the sync works with.
  * @param source - The resource, as Medplum has it.
- * @returns The answer of the configuration.
+ * @returns `Type/id` of each, once.
  */
-export function isInScope({ config }: SyncContext, source: Resource): boolean {
-  return config.inScope?.(source) ?? true;
+export function referencesIn(context: SyncContext, source: Resource): string[] {
+  return referencesOf(source, context.config, sourceUrl(context));
+}
+
+/** The FHIR address of Medplum, as absolute references to it begin: `https://api.medplum.com/fhir/R4/`. */
+function sourceUrl({ medplum }: SyncContext): string {
+  return `${medplum.fhirUrl().toString().replace(/\/+$/, '')}/`;
 }

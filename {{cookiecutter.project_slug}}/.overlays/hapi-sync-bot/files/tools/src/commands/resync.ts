@@ -112,12 +112,17 @@ interface RunResult {
  */
 async function compareAll(server: Server, botId: string, dryRun: boolean): Promise<void> {
   const counts = new Map<string, number>();
-  const failures = new Map<string, number>();
+  let failures = new Map<string, number>();
   let isComplete = false;
   try {
     while (!isComplete) {
       const input = { mode: 'full', dryRun, ms: STEP_MS, report: true };
       const result = await execute<RunResult>(server, botId, input);
+      if (result.complete) {
+        // The last step knows of all that failed, also in the steps before.
+        ['failed', 'postponed'].forEach((name) => counts.delete(name));
+        failures = new Map();
+      }
       addUp(counts, result.counts);
       addUp(failures, result.failures);
       if (!result.complete && dryRun) {
@@ -135,7 +140,7 @@ async function compareAll(server: Server, botId: string, dryRun: boolean): Promi
     if (failures.size > 0) {
       console.log(table(['failed because', 'resources'], [...failures]));
       console.log(
-        'See which: npm run logs -- hapi-reconcile-bot --failed, and docs/syncing.md for what the codes mean',
+        'See which: npm run logs -- hapi-reconcile-bot --failed, and docs/syncing-messages.md for what the codes mean',
       );
     }
   }

@@ -1,10 +1,10 @@
-// The connection to the target: how requests are authorized, and which secrets are refused.
+// The connection to the external server: how requests are authorized, and which secrets are refused.
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
-import { clock } from '../../src/shared/retry.ts';
-import { connectTarget } from '../../src/shared/sync/index.ts';
+import { clock } from '../src/shared/retry.ts';
+import { connectExternalServer } from '../src/shared/external-server.ts';
 
 let base = '';
 let seen: string[] = [];
@@ -32,7 +32,7 @@ const server = createServer((request, response) => {
   });
 });
 
-function secrets(values: Record<string, string>): Parameters<typeof connectTarget>[0] {
+function secrets(values: Record<string, string>): Parameters<typeof connectExternalServer>[0] {
   const all = { HAPI_BASE_URL: `${base}/fhir/`, ...values };
   return Object.fromEntries(
     Object.entries(all).map(([name, valueString]) => [name, { name, valueString }]),
@@ -56,18 +56,18 @@ const requests = (): (string | undefined)[] =>
 const later = (): number => clock.now() + 5_000;
 
 test('without a secret for it, requests are not signed', async () => {
-  await connectTarget(secrets({}), later()).send('GET', 'Patient/1');
+  await connectExternalServer(secrets({}), later()).send('GET', 'Patient/1');
   expect(seen).toEqual(['GET /fhir/Patient/1 none']);
 });
 
 test('HAPI_BEARER_TOKEN signs them', async () => {
-  await connectTarget(secrets({ HAPI_BEARER_TOKEN: 'abc' }), later()).send('POST', '', {});
+  await connectExternalServer(secrets({ HAPI_BEARER_TOKEN: 'abc' }), later()).send('POST', '', {});
   expect(seen).toEqual(['POST /fhir Bearer abc']);
 });
 
 test('a fixed token that is not taken is an error at once', async () => {
   good.add('Bearer other');
-  const external = connectTarget(secrets({ HAPI_BEARER_TOKEN: 'abc' }), later());
+  const external = connectExternalServer(secrets({ HAPI_BEARER_TOKEN: 'abc' }), later());
   await expect(external.send('GET', 'Patient/1')).rejects.toThrow('HTTP 401');
   expect(seen).toHaveLength(1);
 });
@@ -78,9 +78,9 @@ test('client credentials: one token for all requests, also parallel ones and tho
     HAPI_CLIENT_ID: 'a:b',
     HAPI_CLIENT_SECRET: 's/1',
   };
-  const external = connectTarget(secrets(oauth), later());
+  const external = connectExternalServer(secrets(oauth), later());
   await Promise.all([external.send('GET', 'Patient/1'), external.send('GET', 'Patient/2')]);
-  await connectTarget(secrets(oauth), later()).send('GET', 'Patient/3');
+  await connectExternalServer(secrets(oauth), later()).send('GET', 'Patient/3');
   const credentials = Buffer.from('a%3Ab:s%2F1').toString('base64');
   expect(seen.filter((line) => line.includes('/token'))).toEqual([
     `POST /token Basic ${credentials}`,
@@ -91,7 +91,7 @@ test('client credentials: one token for all requests, also parallel ones and tho
 
 test('a token that the server no longer takes is renewed once', async () => {
   const oauth = { HAPI_TOKEN_URL: `${base}/token`, HAPI_CLIENT_ID: 'c', HAPI_CLIENT_SECRET: 's' };
-  const external = connectTarget(secrets(oauth), later());
+  const external = connectExternalServer(secrets(oauth), later());
   await external.send('GET', 'Patient/1');
   good = new Set(['nothing yet']);
   await external.send('GET', 'Patient/1');
@@ -110,7 +110,7 @@ test('several requests whose token is not taken any more share one new token', a
     HAPI_CLIENT_ID: 'several',
     HAPI_CLIENT_SECRET: 's',
   };
-  const external = connectTarget(secrets(oauth), later());
+  const external = connectExternalServer(secrets(oauth), later());
   await external.send('GET', 'Patient/1');
   good = new Set(['nothing yet']);
   let refused = 0;
@@ -139,7 +139,7 @@ test('a token is renewed a minute before it expires', async () => {
   const began = Date.now();
   for (const seconds of [0, 3_539, 3_541]) {
     now.mockReturnValue(began + seconds * 1_000);
-    await connectTarget(secrets(oauth), later()).send('GET', 'Patient/1');
+    await connectExternalServer(secrets(oauth), later()).send('GET', 'Patient/1');
   }
   vi.restoreAllMocks();
   expect(requests()).toEqual([
@@ -158,7 +158,7 @@ test('a token address that answers something else is an error, and is asked agai
     HAPI_CLIENT_ID: 'else',
     HAPI_CLIENT_SECRET: 's',
   };
-  const external = connectTarget(secrets(oauth), later());
+  const external = connectExternalServer(secrets(oauth), later());
   await expect(external.send('GET', 'Patient/1')).rejects.toThrow(
     'HAPI_TOKEN_URL answered without an access_token',
   );
@@ -169,7 +169,7 @@ test('a token address that answers something else is an error, and is asked agai
 });
 
 test('where requests go: below the address, to it with a Bundle, to its next page', async () => {
-  const external = connectTarget(secrets({ HAPI_BASE_URL: `${base}/fhir//` }), later());
+  const external = connectExternalServer(secrets({ HAPI_BASE_URL: `${base}/fhir//` }), later());
   for (const path of ['Patient?identifier=x', '', '?_getpages=1']) {
     await external.send('GET', path);
   }
@@ -183,15 +183,15 @@ test('a token address that refuses is an error that names its host and no secret
     HAPI_CLIENT_ID: 'client-7',
     HAPI_CLIENT_SECRET: 'secret-7',
   };
-  const sent = connectTarget(secrets(oauth), later()).send('GET', 'Patient/1');
+  const sent = connectExternalServer(secrets(oauth), later()).send('GET', 'Patient/1');
   const error = await sent.catch((thrown: Error) => thrown);
   expect(error).toMatchObject({ message: 'POST 127.0.0.1: HTTP 401' });
   expect(JSON.stringify(error)).not.toMatch(/client-7|secret-7|access_token/);
 });
 
 test('no address, or half of the client credentials: the secret that is missing is named', async () => {
-  expect(() => connectTarget({}, later())).toThrow('HAPI_BASE_URL');
-  const external = connectTarget(
+  expect(() => connectExternalServer({}, later())).toThrow('HAPI_BASE_URL');
+  const external = connectExternalServer(
     secrets({ HAPI_TOKEN_URL: `${base}/token`, HAPI_CLIENT_ID: 'x' }),
     later(),
   );
@@ -210,7 +210,7 @@ test.each([
   ['HAPI_BEARER_TOKEN', 'pass-7\n', 'not a token'],
   ['HAPI_BEARER_TOKEN', 'pass-7é', 'not a token'],
 ])('a malformed %s (%j) is refused at once, without its value', (name, value, reason) => {
-  const connect = (): unknown => connectTarget(secrets({ [name]: value }), later());
+  const connect = (): unknown => connectExternalServer(secrets({ [name]: value }), later());
   expect(connect).toThrow(new RegExp(`Secret ${name} .*${reason.replace('?', '[?]')}`));
   expect(connect).not.toThrow(/pass-7/);
 });
@@ -231,7 +231,7 @@ test('a short-lived token is kept for half of its life; one without a lifetime f
     };
     for (const seconds of [0, kept, renewed]) {
       now.mockReturnValue(began + seconds * 1_000);
-      await connectTarget(secrets(oauth), later()).send('GET', 'Patient/1');
+      await connectExternalServer(secrets(oauth), later()).send('GET', 'Patient/1');
     }
     expect(requests().filter((path) => path === '/token')).toHaveLength(2);
   }
@@ -245,7 +245,7 @@ test('scope and audience are sent if they are set', async () => {
     HAPI_CLIENT_SECRET: 's',
   };
   const more = { HAPI_SCOPE: 'system/*.cruds', HAPI_AUDIENCE: 'https://hapi.example.org' };
-  await connectTarget(secrets({ ...oauth, ...more }), later()).send('GET', 'Patient/1');
+  await connectExternalServer(secrets({ ...oauth, ...more }), later()).send('GET', 'Patient/1');
   const form = new URLSearchParams(
     seen.find((line) => line.startsWith('application/x-www'))?.split(' ')[1],
   );
@@ -272,7 +272,7 @@ test.each([
       HAPI_CLIENT_ID: `smart-${kind}`,
       HAPI_CLIENT_KEY: jwk,
     };
-    await connectTarget(secrets(oauth), later()).send('GET', 'Patient/1');
+    await connectExternalServer(secrets(oauth), later()).send('GET', 'Patient/1');
     const form = new URLSearchParams(
       seen.find((line) => line.startsWith('application/x-www'))?.split(' ')[1],
     );
@@ -305,11 +305,11 @@ test('a private key as a PEM block in one line works, too; anything else is refu
     String.raw`\n`,
   );
   const oauth = { HAPI_TOKEN_URL: `${base}/token`, HAPI_CLIENT_ID: 'pem' };
-  await connectTarget(secrets({ ...oauth, HAPI_CLIENT_KEY: pem }), later()).send(
+  await connectExternalServer(secrets({ ...oauth, HAPI_CLIENT_KEY: pem }), later()).send(
     'GET',
     'Patient/1',
   );
-  const broken = connectTarget(
+  const broken = connectExternalServer(
     secrets({ ...oauth, HAPI_CLIENT_ID: 'broken', HAPI_CLIENT_KEY: 'pass-7' }),
     later(),
   );
@@ -329,6 +329,6 @@ test("the token endpoint's own error is among the codes", async () => {
     HAPI_CLIENT_SECRET: 's',
     HAPI_SCOPE: 'x',
   };
-  const sent = connectTarget(secrets(oauth), later()).send('GET', 'Patient/1');
+  const sent = connectExternalServer(secrets(oauth), later()).send('GET', 'Patient/1');
   await expect(sent).rejects.toMatchObject({ status: 400, codes: ['invalid_scope'] });
 });

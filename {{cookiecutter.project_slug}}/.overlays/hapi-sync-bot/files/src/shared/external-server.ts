@@ -1,28 +1,24 @@
-// The connection to the target server: its address and credentials, which come from secrets.
-import { isRequestFailure, sendRequest } from '../http-request.ts';
-import type { ExternalResponse, HTTP_VERBS } from '../http-request.ts';
-import { clock } from '../retry.ts';
-import { optionalSecret, requiredSecret } from '../secrets.ts';
-import type { Secrets } from '../secrets.ts';
+// A connection to the external FHIR server: its address and credentials come from secrets.
+import { isRequestFailure, sendRequest } from './http-request.ts';
+import type { ExternalResponse, HTTP_VERBS } from './http-request.ts';
+import { clock } from './retry.ts';
+import { optionalSecret, requiredSecret } from './secrets.ts';
+import type { Secrets } from './secrets.ts';
 import { forgetToken, oauthToken } from './oauth.ts';
 
-/**
- * The time for one request and for one Bundle, in milliseconds. A hanging target must leave time
- * for a second try.
- */
+/** The time for one request and for one Bundle, in milliseconds. A hanging server must leave time for a second try. */
 const REQUEST_MS = 8_000;
 const BUNDLE_MS = 60_000;
 
-/** Sends requests to the target server. */
-export interface TargetConnection {
-  /** The address of the target, without a slash at its end. */
+/** Sends requests to an external FHIR server. */
+export interface ExternalServer {
+  /** Its address, without a slash at its end. */
   baseUrl: string;
   /**
    * Sends one request, once. A token that the server no longer accepts (401) is renewed once.
    *
    * @param method - GET, POST, PUT or DELETE.
-   * @param path - Below the server's address, e.g. `Patient/123`; empty for a Bundle, `?…` for a
-   *   next page.
+   * @param path - Below the server's address, e.g. `Patient/123`; empty for a Bundle, `?…` for a next page.
    * @param body - A resource, or text that is sent as it is.
    * @param headers - Added to the FHIR headers.
    * @returns The answer.
@@ -37,18 +33,17 @@ export interface TargetConnection {
 }
 
 /**
- * Connects to the target server of this Medplum project. The secrets that are set decide how
- * requests are authorized: with `HAPI_TOKEN_URL` by OAuth 2.0 client credentials (see oauthToken),
- * else with `HAPI_BEARER_TOKEN` by that token, else not at all.
+ * Connects to the external FHIR server of this Medplum project. The secrets that are set decide how requests are authorized:
+ * with `HAPI_TOKEN_URL` by OAuth 2.0 client credentials (see oauthToken), else with `HAPI_BEARER_TOKEN` by that token,
+ * else not at all.
  *
  * @param secrets - `event.secrets`, with `HAPI_BASE_URL`, e.g. `https://hapi.example.org/fhir`.
- * @param deadline - When everything must be over, in milliseconds since 1970; no request runs
- *   longer.
+ * @param deadline - When everything must be over, in milliseconds since 1970; no request runs longer.
  * @returns The connection.
  * @throws Error that names the secret that is missing or malformed; never its value.
- * @example const target = connectTarget(event.secrets, clock.now() + 25_000);
+ * @example const server = connectExternalServer(event.secrets, clock.now() + 25_000);
  */
-export function connectTarget(secrets: Secrets, deadline: number): TargetConnection {
+export function connectExternalServer(secrets: Secrets, deadline: number): ExternalServer {
   const baseUrl = addressIn(secrets, 'HAPI_BASE_URL').replace(/\/+$/, '');
   const tokenUrl =
     optionalSecret(secrets, 'HAPI_TOKEN_URL') && addressIn(secrets, 'HAPI_TOKEN_URL');
@@ -88,10 +83,7 @@ export function connectTarget(secrets: Secrets, deadline: number): TargetConnect
   };
 }
 
-/**
- * An address in a secret. What would only fail later, as "no answer", is refused here with the
- * reason.
- */
+/** An address in a secret. What would only fail later, as "no answer", is refused here with the reason. */
 function addressIn(secrets: Secrets, name: string): string {
   const text = requiredSecret(secrets, name);
   const url = URL.canParse(text) ? new URL(text) : undefined;

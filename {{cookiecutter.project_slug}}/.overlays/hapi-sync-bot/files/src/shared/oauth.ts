@@ -1,12 +1,11 @@
-// Access tokens for the target: OAuth 2.0 client credentials, with a client secret or with a
-// private key.
+// Access tokens for the external server: OAuth 2.0 client credentials, with a client secret or with a private key.
 import { Buffer } from 'node:buffer';
 import { createPrivateKey, randomUUID, sign } from 'node:crypto';
 import type { JsonWebKey, KeyObject } from 'node:crypto';
-import { HTTP_VERBS, sendRequest } from '../http-request.ts';
-import { clock } from '../retry.ts';
-import { optionalSecret, requiredSecret } from '../secrets.ts';
-import type { Secrets } from '../secrets.ts';
+import { HTTP_VERBS, sendRequest } from './http-request.ts';
+import { clock } from './retry.ts';
+import { optionalSecret, requiredSecret } from './secrets.ts';
+import type { Secrets } from './secrets.ts';
 
 /** A token is renewed a minute before it expires; a short-lived one after half of its life. */
 const RENEW_BEFORE_MS = 60_000;
@@ -24,26 +23,21 @@ interface Token {
   renewAt: number;
 }
 
-/**
- * The last token. A warm Lambda keeps it; on vmcontext nothing is kept between two runs, so each
- * run asks once.
- */
+/** The last token. A warm Lambda keeps it; on vmcontext nothing is kept between two runs, so each run asks once. */
 let lastToken: Token | undefined;
 
 /**
- * Returns an access token that is still valid, or asks for a new one (RFC 6749, 4.4). Requests that
- * need a new token at the same time share it.
+ * Returns an access token that is still valid, or asks for a new one (RFC 6749, 4.4). Requests that need a new token at
+ * the same time share it.
  *
- * The client authenticates with `HAPI_CLIENT_SECRET`, or, as SMART Backend Services demand, with a
- * signed assertion (RFC 7523) if `HAPI_CLIENT_KEY` is set. `HAPI_SCOPE` and `HAPI_AUDIENCE` are
- * sent if they are set.
+ * The client authenticates with `HAPI_CLIENT_SECRET`, or, as SMART Backend Services demand, with a signed assertion
+ * (RFC 7523) if `HAPI_CLIENT_KEY` is set. `HAPI_SCOPE` and `HAPI_AUDIENCE` are sent if they are set.
  *
  * @param tokenUrl - The token endpoint.
  * @param secrets - With `HAPI_CLIENT_ID`, and either `HAPI_CLIENT_SECRET` or `HAPI_CLIENT_KEY`.
  * @param timeoutMs - The time for the request, in milliseconds.
  * @returns The token.
- * @throws RequestFailure if the endpoint refuses; its codes hold the OAuth error, e.g.
- *   `invalid_client`.
+ * @throws RequestFailure if the endpoint refuses; its codes hold the OAuth error, e.g. `invalid_client`.
  */
 export async function oauthToken(
   tokenUrl: string,
@@ -88,7 +82,7 @@ export async function oauthToken(
 }
 
 /**
- * Drops a token that the target no longer accepts, unless another request has replaced it already.
+ * Drops a token that the server no longer accepts, unless another request has replaced it already.
  *
  * @param header - The `authorization` header that was refused.
  */
@@ -125,10 +119,7 @@ function clientCredentials(
   return { headers: { authorization: `Basic ${Buffer.from(pair).toString('base64')}` }, form };
 }
 
-/**
- * A JWT that only the owner of the private key can make, valid for five minutes (SMART App Launch
- * 2.2, 4.5).
- */
+/** A JWT that only the owner of the private key can make, valid for five minutes (SMART App Launch 2.2, 4.5). */
 function clientAssertion(clientId: string, tokenUrl: string, secret: string): string {
   const { key, keyId } = privateKeyFrom(secret);
   const isRsa = key.asymmetricKeyType === 'rsa';
