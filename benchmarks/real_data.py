@@ -42,7 +42,7 @@ def sync_examples(limit: int) -> dict[str, Any]:
     with scratch() as work, hapi_server.start() as hapi:
         project = generate(work)
         (project / "node_modules").symlink_to(installed(project))
-        line = (
+        line: tuple[str | Path, ...] = (
             "node",
             BASELINE / "real-data.mjs",
             project,
