@@ -466,7 +466,7 @@ describe('a write that is held up and lands late', () => {
       world.source.remove('Patient', id);
       return 'hold';
     };
-    expect((await world.run(SYNC, save())).result).toMatchObject({ action: 'absent' });
+    expect((await world.run(SYNC, save())).result).toMatchObject({ action: 'deleted' });
     expect(await world.release()).toEqual([409]);
     await expectSame();
   });
