@@ -1,4 +1,7 @@
-"""What the sync costs its neighbours: other bots while the target is down, and Medplum while the quota is spent."""
+"""What the sync costs its neighbours.
+
+Other bots while the target is down, and Medplum while the quota is spent.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ def _quota_row(project: Path) -> Row:
     line = ("node", BASELINE / "quota.mjs", project, str(patients), str(WORKERS))
     measured = json.loads(execute(*line, cwd=project).output)
     return Row(
-        f"from Medplum's first refusal, in a burst of {patients} patients, to the next patient that arrives",
+        f"from Medplum's first refusal, in a burst of {patients} patients, "
+        "to the next patient that arrives",
         "",
         f"{measured['seconds']:.0f} s",
         goal="at most 70 s",

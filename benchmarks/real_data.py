@@ -1,7 +1,8 @@
-"""Public FHIR R4 examples of many types on a real HAPI server: what arrives, and what a comparison finds afterwards.
+"""Public FHIR R4 examples of many types on a real HAPI server.
 
-HL7's own examples are about 500 resources. For more, name folders with JSON files (resources, or Bundles such as those of
-Synthea) in REAL_DATA, separated by colons:
+Counted are those that arrive, and the differences that a comparison finds afterwards. HL7's own
+examples are about 500 resources. For more, name folders with JSON files (resources, or Bundles such
+as those of Synthea) in REAL_DATA, separated by colons:
 
     REAL_DATA=us-core/examples:synthea/R4 python -m benchmarks real_data
 """

@@ -1,7 +1,7 @@
-// How soon the sync works again after a burst of patients has spent Medplum's quota. Medplum up to 5.1.27 begins its block
-// of a minute anew with each request that comes while it lasts: bots that go on asking keep the whole project locked out.
-// Prints how long it took from the first refusal to the next patient that arrived, in seconds, and how many requests
-// Medplum refused.
+// How soon the sync works again after a burst of patients has spent Medplum's quota. Medplum up to
+// 5.1.27 begins its block of a minute anew with each request that comes while it lasts: bots that
+// go on asking keep the whole project locked out. Prints how long it took from the first refusal to
+// the next patient that arrived, in seconds, and how many requests Medplum refused.
 //   node quota.mjs <project> <patients> <workers> <points of the quota>
 import { setTimeout } from 'node:timers/promises';
 import { join, resolve } from 'node:path';

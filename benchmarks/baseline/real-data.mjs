@@ -1,5 +1,6 @@
-// Syncs the resources of public example packages to a HAPI server, and says what arrived, what HAPI refused, and what a
-// full comparison finds afterwards; then deletes all of them, restores them, and deletes them again.
+// Syncs the resources of public example packages to a HAPI server, and says what arrived, what HAPI
+// refused, and what a full comparison finds afterwards; then deletes all of them, restores them,
+// and deletes them again.
 //   node real-data.mjs <project> <address of HAPI> <how many at most> <folder> …
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -21,12 +22,20 @@ function readResources() {
   for (const folder of folders) {
     for (const file of readdirSync(folder).filter((name) => name.endsWith('.json'))) {
       const content = JSON.parse(readFileSync(join(folder, file), 'utf8'));
-      const entries = content.resourceType === 'Bundle' ? (content.entry ?? []) : [{ resource: content }];
-      const names = entries.map(({ fullUrl, resource }) => [fullUrl, `${resource?.resourceType}/${resource?.id}`]);
+      const entries =
+        content.resourceType === 'Bundle' ? (content.entry ?? []) : [{ resource: content }];
+      const names = entries.map(({ fullUrl, resource }) => [
+        fullUrl,
+        `${resource?.resourceType}/${resource?.id}`,
+      ]);
       const byUrl = new Map(names.filter(([url]) => url?.startsWith('urn:uuid:')));
       for (const { resource } of entries) {
         // Ids of digits alone are HAPI's own; a real Medplum gives UUIDs.
-        if (resource?.id && Object.hasOwn(TYPES, resource.resourceType) && !/^\d+$/.test(resource.id)) {
+        if (
+          resource?.id &&
+          Object.hasOwn(TYPES, resource.resourceType) &&
+          !/^\d+$/.test(resource.id)
+        ) {
           found.set(`${resource.resourceType}/${resource.id}`, localReferences(resource, byUrl));
         }
       }
@@ -37,11 +46,15 @@ function readResources() {
 
 /** References such as `urn:uuid:…` stand for entries of the same Bundle. */
 function localReferences(value, byUrl) {
-  return JSON.parse(JSON.stringify(value), (name, member) => (name === 'reference' ? (byUrl.get(member) ?? member) : member));
+  return JSON.parse(JSON.stringify(value), (name, member) =>
+    name === 'reference' ? (byUrl.get(member) ?? member) : member,
+  );
 }
 
 const resources = readResources();
-const types = inOrder([...new Set([...resources.values()].map(({ resourceType }) => resourceType))]);
+const types = inOrder([
+  ...new Set([...resources.values()].map(({ resourceType }) => resourceType)),
+]);
 const source = memorySource();
 const authority = `urn:benchmark:${Date.now()}`;
 const config = { types, onDelete: 'delete', retryForMs: 1_200, authority };
@@ -54,19 +67,30 @@ async function run(mode, dryRun = false) {
   do {
     const deadline = Date.now() + 600_000;
     const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: hapi } };
-    const context = { medplum: source.medplum, target: connectExternalServer(secrets, deadline), config, deadline };
+    const context = {
+      medplum: source.medplum,
+      target: connectExternalServer(secrets, deadline),
+      config,
+      deadline,
+    };
     result = await reconcile(context, { bot: 'Bot/benchmark', mode, dryRun });
     for (const [name, count] of Object.entries(result.counts)) {
       counts[name] = (counts[name] ?? 0) + count;
     }
   } while (!result.complete);
-  Object.assign(counts, { failed: result.counts.failed, postponed: result.counts.postponed }); // of all runs
+  // of all runs
+  Object.assign(counts, { failed: result.counts.failed, postponed: result.counts.postponed });
   const seconds = Math.round((performance.now() - started) / 100) / 10;
-  process.stderr.write(`${mode}${dryRun ? ', counting only' : ''}: ${seconds} s ${JSON.stringify(counts)}\n`);
+  process.stderr.write(
+    `${mode}${dryRun ? ', counting only' : ''}: ${seconds} s ${JSON.stringify(counts)}\n`,
+  );
   return { seconds, counts, failures: result.failures };
 }
 
-/** Everything that the resource says, apart from what the rules leave out: as a sorted list of texts. */
+/**
+ * Everything that the resource says, apart from what the rules leave out: as a sorted list of
+ * texts.
+ */
 function valuesOf(value, path = '') {
   if (Array.isArray(value)) {
     return value.flatMap((item) => valuesOf(item, path));
@@ -75,7 +99,16 @@ function valuesOf(value, path = '') {
     return Object.entries(value).flatMap(([name, member]) => {
       const isLeftOut =
         (path === '' && ['meta', 'text', 'identifier'].includes(name)) ||
-        ['reference', 'div', 'contained', 'type', 'instantiatesCanonical', 'questionnaire', 'derivedFrom', 'url'].includes(name);
+        [
+          'reference',
+          'div',
+          'contained',
+          'type',
+          'instantiatesCanonical',
+          'questionnaire',
+          'derivedFrom',
+          'url',
+        ].includes(name);
       return isLeftOut ? [] : valuesOf(member, `${path}.${name}`);
     });
   }
@@ -94,8 +127,12 @@ async function differences(expected) {
       missing.push(path);
       continue;
     }
-    const there = valuesOf(await answer.json()).filter((text) => !text.includes('.identifier.')).toSorted();
-    const here = valuesOf(resource).filter((text) => !text.includes('.identifier.')).toSorted();
+    const there = valuesOf(await answer.json())
+      .filter((text) => !text.includes('.identifier.'))
+      .toSorted();
+    const here = valuesOf(resource)
+      .filter((text) => !text.includes('.identifier.'))
+      .toSorted();
     if (JSON.stringify(there) !== JSON.stringify(here)) {
       const lost = here.filter((text) => !there.includes(text));
       const added = there.filter((text) => !here.includes(text));

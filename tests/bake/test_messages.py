@@ -1,7 +1,8 @@
 """The documents of a generated repository explain each of its error messages.
 
 Messages are collected from the sources. The beginning of the longest fixed part of each must be in
-docs/troubleshooting.md or docs/updating.md, or in docs/syncing-messages.md if an overlay has the message.
+docs/troubleshooting.md or docs/updating.md, or in docs/syncing-messages.md if an overlay has the
+message.
 """
 
 from __future__ import annotations

@@ -405,7 +405,8 @@ function expectSame({ links = true } = {}): void {
       );
     }
     if (links) {
-      // A link to what is held on the target stays: without it, the two would be written back and forth.
+      // A link to what is held on the target stays: without it, the two would be written back and
+      // forth.
       const kept = literalReferences(found?.['link']);
       const allowed = literalReferences(wanted['link']).filter(
         (reference) => here.has(reference) || (there.has(reference) && kept.includes(reference)),

@@ -1,4 +1,5 @@
-// The sync bot against a target that asks for SMART Backend Services: private_key_jwt, verified by the token endpoint.
+// The sync bot against a target that asks for SMART Backend Services: private_key_jwt, verified by
+// the token endpoint.
 import { generateKeyPairSync } from 'node:crypto';
 import type { BotEvent } from '@medplum/core';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';

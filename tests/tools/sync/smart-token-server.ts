@@ -1,5 +1,6 @@
-// An authorization server for SMART Backend Services (SMART App Launch 2.2, "Client Authentication: Asymmetric"), with a
-// FHIR server behind it. It accepts a client only if its assertion meets every rule of that page.
+// An authorization server for SMART Backend Services (SMART App Launch 2.2, "Client Authentication:
+// Asymmetric"), with a FHIR server behind it. It accepts a client only if its assertion meets every
+// rule of that page.
 import { createPublicKey, randomUUID, verify } from 'node:crypto';
 import type { JsonWebKey } from 'node:crypto';
 import { createServer } from 'node:http';

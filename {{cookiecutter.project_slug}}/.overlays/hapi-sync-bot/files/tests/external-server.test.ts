@@ -1,4 +1,5 @@
-// The connection to the external server: how requests are authorized, and which secrets are refused.
+// The connection to the external server: how requests are authorized, and which secrets are
+// refused.
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

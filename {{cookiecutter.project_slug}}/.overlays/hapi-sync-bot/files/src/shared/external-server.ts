@@ -6,7 +6,10 @@ import { optionalSecret, requiredSecret } from './secrets.ts';
 import type { Secrets } from './secrets.ts';
 import { forgetToken, oauthToken } from './oauth.ts';
 
-/** The time for one request and for one Bundle, in milliseconds. A hanging server must leave time for a second try. */
+/**
+ * The time for one request and for one Bundle, in milliseconds. A hanging server must leave time
+ * for a second try.
+ */
 const REQUEST_MS = 8_000;
 const BUNDLE_MS = 60_000;
 
@@ -18,7 +21,8 @@ export interface ExternalServer {
    * Sends one request, once. A token that the server no longer accepts (401) is renewed once.
    *
    * @param method - GET, POST, PUT or DELETE.
-   * @param path - Below the server's address, e.g. `Patient/123`; empty for a Bundle, `?…` for a next page.
+   * @param path - Below the server's address, e.g. `Patient/123`; empty for a Bundle, `?…` for a
+   *   next page.
    * @param body - A resource, or text that is sent as it is.
    * @param headers - Added to the FHIR headers.
    * @returns The answer.
@@ -33,12 +37,13 @@ export interface ExternalServer {
 }
 
 /**
- * Connects to the external FHIR server of this Medplum project. The secrets that are set decide how requests are authorized:
- * with `HAPI_TOKEN_URL` by OAuth 2.0 client credentials (see oauthToken), else with `HAPI_BEARER_TOKEN` by that token,
- * else not at all.
+ * Connects to the external FHIR server of this Medplum project. The secrets that are set decide how
+ * requests are authorized: with `HAPI_TOKEN_URL` by OAuth 2.0 client credentials (see oauthToken),
+ * else with `HAPI_BEARER_TOKEN` by that token, else not at all.
  *
  * @param secrets - `event.secrets`, with `HAPI_BASE_URL`, e.g. `https://hapi.example.org/fhir`.
- * @param deadline - When everything must be over, in milliseconds since 1970; no request runs longer.
+ * @param deadline - When everything must be over, in milliseconds since 1970; no request runs
+ *   longer.
  * @returns The connection.
  * @throws Error that names the secret that is missing or malformed; never its value.
  * @example const server = connectExternalServer(event.secrets, clock.now() + 25_000);
@@ -83,7 +88,10 @@ export function connectExternalServer(secrets: Secrets, deadline: number): Exter
   };
 }
 
-/** An address in a secret. What would only fail later, as "no answer", is refused here with the reason. */
+/**
+ * An address in a secret. What would only fail later, as "no answer", is refused here with the
+ * reason.
+ */
 function addressIn(secrets: Secrets, name: string): string {
   const text = requiredSecret(secrets, name);
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -1,4 +1,5 @@
-// Access tokens for the external server: OAuth 2.0 client credentials, with a client secret or with a private key.
+// Access tokens for the external server: OAuth 2.0 client credentials, with a client secret or with
+// a private key.
 import { Buffer } from 'node:buffer';
 import { createPrivateKey, randomUUID, sign } from 'node:crypto';
 import type { JsonWebKey, KeyObject } from 'node:crypto';
@@ -23,21 +24,26 @@ interface Token {
   renewAt: number;
 }
 
-/** The last token. A warm Lambda keeps it; on vmcontext nothing is kept between two runs, so each run asks once. */
+/**
+ * The last token. A warm Lambda keeps it; on vmcontext nothing is kept between two runs, so each
+ * run asks once.
+ */
 let lastToken: Token | undefined;
 
 /**
- * Returns an access token that is still valid, or asks for a new one (RFC 6749, 4.4). Requests that need a new token at
- * the same time share it.
+ * Returns an access token that is still valid, or asks for a new one (RFC 6749, 4.4). Requests that
+ * need a new token at the same time share it.
  *
- * The client authenticates with `HAPI_CLIENT_SECRET`, or, as SMART Backend Services demand, with a signed assertion
- * (RFC 7523) if `HAPI_CLIENT_KEY` is set. `HAPI_SCOPE` and `HAPI_AUDIENCE` are sent if they are set.
+ * The client authenticates with `HAPI_CLIENT_SECRET`, or, as SMART Backend Services demand, with a
+ * signed assertion (RFC 7523) if `HAPI_CLIENT_KEY` is set. `HAPI_SCOPE` and `HAPI_AUDIENCE` are
+ * sent if they are set.
  *
  * @param tokenUrl - The token endpoint.
  * @param secrets - With `HAPI_CLIENT_ID`, and either `HAPI_CLIENT_SECRET` or `HAPI_CLIENT_KEY`.
  * @param timeoutMs - The time for the request, in milliseconds.
  * @returns The token.
- * @throws RequestFailure if the endpoint refuses; its codes hold the OAuth error, e.g. `invalid_client`.
+ * @throws RequestFailure if the endpoint refuses; its codes hold the OAuth error, e.g.
+ *   `invalid_client`.
  */
 export async function oauthToken(
   tokenUrl: string,
@@ -119,7 +125,10 @@ function clientCredentials(
   return { headers: { authorization: `Basic ${Buffer.from(pair).toString('base64')}` }, form };
 }
 
-/** A JWT that only the owner of the private key can make, valid for five minutes (SMART App Launch 2.2, 4.5). */
+/**
+ * A JWT that only the owner of the private key can make, valid for five minutes (SMART App Launch
+ * 2.2, 4.5).
+ */
 function clientAssertion(clientId: string, tokenUrl: string, secret: string): string {
   const { key, keyId } = privateKeyFrom(secret);
   const isRsa = key.asymmetricKeyType === 'rsa';

@@ -1,5 +1,5 @@
-// Many resources of one type at once: what is equal needs two searches, what differs one transaction. Whatever a batch
-// cannot do is left to `sync`, resource by resource.
+// Many resources of one type at once: what is equal needs two searches, what differs one
+// transaction. Whatever a batch cannot do is left to `sync`, resource by resource.
 import type { BundleEntryResponse, Resource, ResourceType } from '@medplum/fhirtypes';
 import { logExternalRequest } from '../http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from '../http-request.ts';
@@ -23,14 +23,20 @@ export interface Counts {
   differing: number;
   /** Still on the target, but deleted on Medplum, or out of scope. */
   leftover: number;
-  /** On the target, but 404 on Medplum. Reported, never deleted: perhaps this bot lost the right to read. */
+  /**
+   * On the target, but 404 on Medplum. Reported, never deleted: perhaps this bot lost the right to
+   * read.
+   */
   unreadable: number;
 }
 
 /** What one batch found and did. */
 export interface BatchResult {
   counts: Counts;
-  /** The code of the error for each id that could not be synced; `no-time` for what the next run must look at. */
+  /**
+   * The code of the error for each id that could not be synced; `no-time` for what the next run
+   * must look at.
+   */
   failed: Map<string, string>;
 }
 
@@ -41,7 +47,10 @@ export const NO_TIME = 'no-time';
 export interface Knowledge {
   /** `Type/id` of resources that are on the target. */
   existing: Set<string>;
-  /** Counts resources that failed one after the other because the target did not answer or was broken. */
+  /**
+   * Counts resources that failed one after the other because the target did not answer or was
+   * broken.
+   */
   outagesInARow: number;
 }
 
@@ -51,8 +60,8 @@ const SINGLE_MS = 5_000;
 const MOST_OUTAGES_IN_A_ROW = 20;
 
 /**
- * Tells whether so many resources failed one after the other that this run should not try more: perhaps the target takes
- * no writes at the moment. The next run goes on behind them.
+ * Tells whether so many resources failed one after the other that this run should not try more:
+ * perhaps the target takes no writes at the moment. The next run goes on behind them.
  *
  * @param knowledge - What the run knows.
  * @returns True if it should end.
@@ -64,9 +73,9 @@ export function isGivenUp({ outagesInARow }: Knowledge): boolean {
 /**
  * Compares some resources of one type on both sides, and syncs those that differ.
  *
- * The order is that of `sync`: read the targets, read the sources, write behind the fence, read the versions again. What
- * needs more than a PUT, or whose PUT was refused, is left to `sync`, each for itself: whatever is wrong with one of them
- * (a refusal, a 5xx, a bug) is that one's failure.
+ * The order is that of `sync`: read the targets, read the sources, write behind the fence, read the
+ * versions again. What needs more than a PUT, or whose PUT was refused, is left to `sync`, each for
+ * itself: whatever is wrong with one of them (a refusal, a 5xx, a bug) is that one's failure.
  *
  * @param context - What the sync works with.
  * @param type - The FHIR type.
@@ -156,7 +165,8 @@ async function compareAll(
         leftover.push(id);
       }
     } catch {
-      broken.push(id); // a bug that this resource brings to light: `sync` meets it again, and reports it
+      // a bug that this resource brings to light: `sync` meets it again, and reports it
+      broken.push(id);
     }
   }
   const { together, alone } = await settleReferences(context, differing, knowledge);
@@ -169,8 +179,9 @@ function isLeftover({ config }: SyncContext, { resource }: TargetState): boolean
 }
 
 /**
- * Decides how references to what the target does not have are written. What is written in the same Bundle will be there.
- * What does not live on Medplum is left out. Anything else must be written first, and only `sync` does that.
+ * Decides how references to what the target does not have are written. What is written in the same
+ * Bundle will be there. What does not live on Medplum is left out. Anything else must be written
+ * first, and only `sync` does that.
  */
 async function settleReferences(
   context: SyncContext,
@@ -230,8 +241,9 @@ async function readMissing(
 }
 
 /**
- * Writes what differs in one request, each PUT behind its own fence: as a transaction, which is three times as fast as
- * single PUTs (HAPI 8.8), or, if one of them makes that fail, as a batch, in which each counts for itself.
+ * Writes what differs in one request, each PUT behind its own fence: as a transaction, which is
+ * three times as fast as single PUTs (HAPI 8.8), or, if one of them makes that fail, as a batch, in
+ * which each counts for itself.
  *
  * @returns The ids that were not written, or whose source changed in the meantime.
  */
@@ -319,7 +331,8 @@ async function syncOne(
 }
 
 /**
- * Tells whether the target does not accept the credentials (401). A 403, in contrast, may be about one resource.
+ * Tells whether the target does not accept the credentials (401). A 403, in contrast, may be about
+ * one resource.
  *
  * @param error - Anything thrown.
  * @returns True for a 401 of the target.
@@ -328,7 +341,10 @@ export function isUnauthorized(error: unknown): boolean {
   return error instanceof SyncError && error.cause?.status === 401;
 }
 
-/** Ends the run if the failure is not that of one resource: a server that is down or refuses this bot, a spent quota. */
+/**
+ * Ends the run if the failure is not that of one resource: a server that is down or refuses this
+ * bot, a spent quota.
+ */
 async function assertServersWork(
   context: SyncContext,
   error: unknown,

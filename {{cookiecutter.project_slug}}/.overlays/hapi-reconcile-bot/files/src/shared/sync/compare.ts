@@ -70,7 +70,10 @@ function normalizedText(text: string, name: string): string {
   }
 }
 
-/** The entities of XHTML for the characters from 160 to 255, in order, and the most frequent of the others. */
+/**
+ * The entities of XHTML for the characters from 160 to 255, in order, and the most frequent of the
+ * others.
+ */
 const LATIN_1 = `
   nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr deg plusmn sup2 sup3 acute
   micro para middot cedil sup1 ordm raquo frac14 frac12 frac34 iquest Agrave Aacute Acirc Atilde Auml Aring AElig
@@ -102,8 +105,9 @@ const OTHERS: Record<string, string> = {
 };
 
 /**
- * Rewrites narrative (the XHTML of `text.div`) so that two spellings of the same are equal: attributes sorted and in one
- * kind of quotes, no empty tags, no entities, whitespace as single blanks. It is not XHTML any more.
+ * Rewrites narrative (the XHTML of `text.div`) so that two spellings of the same are equal:
+ * attributes sorted and in one kind of quotes, no empty tags, no entities, whitespace as single
+ * blanks. It is not XHTML any more.
  */
 function normalizedNarrative(div: string): string {
   const tags = /<(\/?)([A-Za-z][\w:-]*)((?:\s+[\w:-]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(\/?)>/g;

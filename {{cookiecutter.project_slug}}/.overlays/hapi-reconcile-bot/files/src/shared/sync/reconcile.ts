@@ -1,4 +1,5 @@
-// One run of the reconciler: list after list, page after page, as far as the time goes; the next run goes on from there.
+// One run of the reconciler: list after list, page after page, as far as the time goes; the next
+// run goes on from there.
 import { logExternalRequest } from '../http-helpers.ts';
 import { clock } from '../retry.ts';
 import { isGivenUp, isUnauthorized, NO_TIME, syncBatch } from './batch.ts';
@@ -16,17 +17,26 @@ import type { SyncedType } from './types.ts';
 const BATCH_SIZE = 50;
 const BATCHES_AT_ONCE = 8;
 
-/** A run looks back further than the last one began: for clocks that differ, and for writes that arrived late. */
+/**
+ * A run looks back further than the last one began: for clocks that differ, and for writes that
+ * arrived late.
+ */
 const HOUR_MS = 60 * 60 * 1000;
 const LOOK_BACK_MS = HOUR_MS;
 
 /** No page is begun with less time than this, in milliseconds. */
 const PAGE_MS = 10_000;
 
-/** What a page costs of Medplum's quota at most, in points: a search costs 20, a page some 25 of them. */
+/**
+ * What a page costs of Medplum's quota at most, in points: a search costs 20, a page some 25 of
+ * them.
+ */
 const PAGE_POINTS = 600;
 
-/** More failures than this are not kept one by one: the run fails, and begins at the same place again. */
+/**
+ * More failures than this are not kept one by one: the run fails, and begins at the same place
+ * again.
+ */
 const MOST_FAILURES = 1_000;
 
 /** How a run is asked for. */
@@ -34,8 +44,8 @@ export interface RunOptions {
   /** `event.bot.reference`: each deployed bot has its own progress. */
   bot: string | undefined;
   /**
-   * `changes`: what changed or was deleted on Medplum since the last complete run began. `full`: everything on Medplum,
-   * and everything that this sync wrote to the target.
+   * `changes`: what changed or was deleted on Medplum since the last complete run began. `full`:
+   * everything on Medplum, and everything that this sync wrote to the target.
    */
   mode: 'changes' | 'full';
   /** Whether to count only: nothing is written on either side. */
@@ -48,15 +58,22 @@ export interface RunResult {
   dryRun: boolean;
   /** False: the time was up; the next run goes on from there. */
   complete: boolean;
-  /** `postponed`: there was no time for them, the next run looks at them. `failed`: they could not be synced. */
+  /**
+   * `postponed`: there was no time for them, the next run looks at them. `failed`: they could not
+   * be synced.
+   */
   counts: Counts & { postponed: number; failed: number };
-  /** How many resources could not be synced, by the code of the error; `list`: lists that a server refused. */
+  /**
+   * How many resources could not be synced, by the code of the error; `list`: lists that a server
+   * refused.
+   */
   failures: Record<string, number>;
 }
 
 /**
- * Looks at everything that may differ, and syncs what does. A full run that ran out of time is continued before anything
- * else; a full run that is due by the configuration takes the place of one of changes.
+ * Looks at everything that may differ, and syncs what does. A full run that ran out of time is
+ * continued before anything else; a full run that is due by the configuration takes the place of
+ * one of changes.
  *
  * @param context - What the sync works with; its deadline ends the run.
  * @param options - What to look at.
@@ -118,8 +135,8 @@ function beginRun(
 }
 
 /**
- * Waits until Medplum's quota allows another page, if the RateLimit header of the last answer said that it does not.
- * False if there is no time to wait so long. Older servers send no such header.
+ * Waits until Medplum's quota allows another page, if the RateLimit header of the last answer said
+ * that it does not. False if there is no time to wait so long. Older servers send no such header.
  */
 async function waitForQuota({ medplum, deadline }: SyncContext): Promise<boolean> {
   let limits: ReturnType<typeof medplum.rateLimitStatus> = [];
@@ -175,7 +192,10 @@ class Run {
     return clock.now() + PAGE_MS > this.#context.deadline;
   }
 
-  /** Looks at one page of a list; returns the query of the next one. A list that is refused must not stop the others. */
+  /**
+   * Looks at one page of a list; returns the query of the next one. A list that is refused must not
+   * stop the others.
+   */
   async lookAtPage(list: List, query: string): Promise<string | undefined> {
     try {
       const { ids, next } = await list.read(query);

@@ -1,4 +1,5 @@
-// Checks whether a server can be a target, with the sync's own reader and writer: `npm run doctor -- --target`.
+// Checks whether a server can be a target, with the sync's own reader and writer:
+// `npm run doctor -- --target`.
 import { randomUUID } from 'node:crypto';
 import type { Basic } from '@medplum/fhirtypes';
 import { deleteOne } from './delete.ts';
@@ -15,11 +16,12 @@ export interface TargetCheck {
 }
 
 /**
- * Checks what the sync needs: ids that the client gives, versions, fences, tombstones, and searches by tag. It creates
- * and deletes one empty resource of the type Basic.
+ * Checks what the sync needs: ids that the client gives, versions, fences, tombstones, and searches
+ * by tag. It creates and deletes one empty resource of the type Basic.
  *
  * @param context - The target and the configuration.
- * @returns Each need, and whether the target meets it. What depends on a need that is not met is not met either.
+ * @returns Each need, and whether the target meets it. What depends on a need that is not met is
+ *   not met either.
  * @throws SyncError if the target does not answer.
  */
 export async function checkTarget(

@@ -9,7 +9,10 @@ import type { SyncContext, TargetState } from './target.ts';
 import { rulesOf } from './types.ts';
 import { isReport, postBundle, put } from './write.ts';
 
-/** What was done. `merged`: the record stays, because it also stands for another resource that lives on Medplum. */
+/**
+ * What was done. `merged`: the record stays, because it also stands for another resource that lives
+ * on Medplum.
+ */
 export interface Removed {
   action: 'deleted' | 'deactivated' | 'absent' | 'merged';
   version?: string;
@@ -19,21 +22,26 @@ export interface Removed {
 export interface RemoveScope {
   /** Syncs a resource that links to what is being deleted; its links to `deleted` go. */
   syncReferrer: (path: string, deleted: ReadonlySet<string>) => Promise<unknown>;
-  /** Collects `Type/id` of every other resource that was deleted in the same transaction; see WriteScope. */
+  /**
+   * Collects `Type/id` of every other resource that was deleted in the same transaction; see
+   * WriteScope.
+   */
   alsoSent: Set<string>;
 }
 
 /**
  * Removes a resource from the target, or deactivates it.
  *
- * HAPI ignores `If-Match` on DELETE, so a DELETE that arrives late cannot be fenced: the reconciler repairs that.
+ * HAPI ignores `If-Match` on DELETE, so a DELETE that arrives late cannot be fenced: the reconciler
+ * repairs that.
  *
  * @param context - What the sync works with.
  * @param state - What the target has; read before the source.
  * @param resource - The resource of that state.
  * @param scope - Syncs what links to it; collects what else is deleted.
  * @returns What was done.
- * @throws SyncError; `blocked` if other resources on the target refer to it, `not-ours` if it lacks the mark of this sync.
+ * @throws SyncError; `blocked` if other resources on the target refer to it, `not-ours` if it lacks
+ *   the mark of this sync.
  */
 export async function remove(
   context: SyncContext,
@@ -65,7 +73,10 @@ export async function remove(
   return { action: 'deleted' };
 }
 
-/** Whether the record was merged on the target with that of another resource, which lives on Medplum. */
+/**
+ * Whether the record was merged on the target with that of another resource, which lives on
+ * Medplum.
+ */
 async function standsForAnother(context: SyncContext, resource: Resource): Promise<boolean> {
   const others = sourceIdsOf(context.config, resource).filter((id) => id !== resource.id);
   return (await readMany(context, resource.resourceType, others, '&_elements=id')).size > 0;
@@ -132,9 +143,9 @@ export async function deleteOne(
 const MOST_TOGETHER = 20;
 
 /**
- * Deletes what others refer to, if these are our own: those that live on Medplum and do no more than link to it are
- * synced, so that their links go; those that were deleted on Medplum, too, are deleted in the same transaction. Anything
- * else that refers to it blocks the deletion.
+ * Deletes what others refer to, if these are our own: those that live on Medplum and do no more
+ * than link to it are synced, so that their links go; those that were deleted on Medplum, too, are
+ * deleted in the same transaction. Anything else that refers to it blocks the deletion.
  */
 async function deleteWithReferrers(
   context: SyncContext,
@@ -152,7 +163,8 @@ async function deleteWithReferrers(
       [...together.keys()].slice(1).forEach((path) => alsoSent.add(path));
       await deleteTogether(context, [...together.values()]);
     } else {
-      await deleteOne(context, state); // also if nothing refers to it: perhaps the last reference has just gone
+      // also if nothing refers to it: perhaps the last reference has just gone
+      await deleteOne(context, state);
     }
   } catch (error) {
     if (codeOfError(error) === 'blocked') {
@@ -237,7 +249,10 @@ async function deleteTogether(context: SyncContext, states: TargetState[]): Prom
   }
 }
 
-/** A 409 can also mean that another client was faster: then one of the resources has another version by now. */
+/**
+ * A 409 can also mean that another client was faster: then one of the resources has another version
+ * by now.
+ */
 async function assertUnchanged(context: SyncContext, states: TargetState[]): Promise<void> {
   for (const state of states) {
     const { version } = await readTarget(context, state.type, state.id);

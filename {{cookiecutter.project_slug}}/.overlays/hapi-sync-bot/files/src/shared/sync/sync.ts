@@ -1,4 +1,5 @@
-// The sync of one resource: look at both sides, and make the target equal to Medplum. See docs/syncing.md.
+// The sync of one resource: look at both sides, and make the target equal to Medplum. See
+// docs/syncing.md.
 import type { Resource } from '@medplum/fhirtypes';
 import { isTypeAndId } from '../fhir-events.ts';
 import { clock, retry, retryDelay } from '../retry.ts';
@@ -17,8 +18,8 @@ import type { Written } from './write.ts';
 /** What a sync did. */
 export interface SyncResult {
   /**
-   * `absent`: there was nothing to do. `merged`: kept, because the record on the target also stands for another resource
-   * that lives on Medplum.
+   * `absent`: there was nothing to do. `merged`: kept, because the record on the target also stands
+   * for another resource that lives on Medplum.
    */
   action: Written['action'] | Removed['action'];
   /** The version on the target, if something was written. */
@@ -31,7 +32,10 @@ export interface SyncResult {
 
 /** What the caller knows already. */
 export interface SyncOptions {
-  /** Whether an event said that the resource was deleted; only then Medplum's 404 counts as a deletion. */
+  /**
+   * Whether an event said that the resource was deleted; only then Medplum's 404 counts as a
+   * deletion.
+   */
   isDeletionKnown?: boolean;
   /** How many attempts were made before, whose writes may still be under way. */
   priorAttempts?: number;
@@ -44,19 +48,23 @@ export interface SyncOptions {
  *
  * 1. Read the target: its version is the fence.
  * 2. Read the source, afterwards.
- * 3. Write behind the fence: a write that is late, or that comes after another client's, is refused.
- * 4. Read the source's version from the database. If it changed, or if the write met a conflict: start over.
+ * 3. Write behind the fence: a write that is late, or that comes after another client's, is
+ *    refused.
+ * 4. Read the source's version from the database. If it changed, or if the write met a conflict:
+ *    start over.
  *
- * So events may come late, twice, in any order, and at the same time: the run that ends last leaves Medplum's state.
+ * So events may come late, twice, in any order, and at the same time: the run that ends last leaves
+ * Medplum's state.
  *
  * @param context - Medplum, the target, the configuration, the deadline.
  * @param type - One of the configured types.
  * @param id - The id, the same on both sides.
  * @param options - What the caller knows already.
  * @returns What was done.
- * @throws SyncError; its code says what went wrong. After a conflict it is tried again until the deadline; while a server
- *   is down, for `retryForMs` only.
- * @example await sync(context, 'Patient', id); // { action: 'updated', version: '3', leftOut: 0, attempts: 1 }
+ * @throws SyncError; its code says what went wrong. After a conflict it is tried again until the
+ *   deadline; while a server is down, for `retryForMs` only.
+ * @example await sync(context, 'Patient', id); // { action: 'updated', version: '3', leftOut: 0,
+ *   attempts: 1 }
  */
 export async function sync(
   context: SyncContext,
@@ -92,7 +100,8 @@ export async function sync(
     context.deadline,
     retryPolicy(context),
   );
-  // What was sent in the same transaction may have changed since, and its own run may be over: sync each.
+  // What was sent in the same transaction may have changed since, and its own run may be over: sync
+  // each.
   for (const path of run.alsoSent) {
     await sync(context, ...typeAndId(path), { priorAttempts: attempts });
   }
@@ -129,8 +138,9 @@ async function attemptSync(run: Run, attempt: number): Promise<Done> {
     const scope = { syncReferrer, alsoSent: run.alsoSent };
     done = await remove(context, state, state.resource, scope);
   } else if (attempt > 1 && state.version === '0') {
-    // A create of ours may still be under way, from an attempt that got no answer. Its fence says "never existed", and
-    // would let it in after the deletion. So create the resource, empty: from now on it existed. Then remove it.
+    // A create of ours may still be under way, from an attempt that got no answer. Its fence says
+    // "never existed", and would let it in after the deletion. So create the resource, empty: from
+    // now on it existed. Then remove it.
     await put(context, state, emptyResource(context, type, id));
     return attemptSync(run, attempt);
   } else {
@@ -156,7 +166,10 @@ async function write(run: Run, state: TargetState, source: Resource): Promise<Do
   }
 }
 
-/** The last look: if Medplum's database has another version than the one that was written, start over. */
+/**
+ * The last look: if Medplum's database has another version than the one that was written, start
+ * over.
+ */
 async function assertUnchanged(
   context: SyncContext,
   type: SyncedType,
@@ -169,7 +182,9 @@ async function assertUnchanged(
   }
 }
 
-/** With the marks of the sync: if this bot dies before it has removed it, the reconciler finds it. */
+/**
+ * With the marks of the sync: if this bot dies before it has removed it, the reconciler finds it.
+ */
 function emptyResource({ config }: SyncContext, type: SyncedType, id: string): Resource {
   const identifier = [{ system: sourceSystem(config, type), value: id }];
   return {
@@ -181,10 +196,16 @@ function emptyResource({ config }: SyncContext, type: SyncedType, id: string): R
   } as Resource;
 }
 
-/** While a server is down, each wait is up to twice as long as the one before; 1.2 s allow three tries. */
+/**
+ * While a server is down, each wait is up to twice as long as the one before; 1.2 s allow three
+ * tries.
+ */
 const FIRST_OUTAGE_DELAY_MS = 400;
 
-/** Decides after each error whether to try again, and when. Counts what was waited for, so a new one for each run. */
+/**
+ * Decides after each error whether to try again, and when. Counts what was waited for, so a new one
+ * for each run.
+ */
 function retryPolicy({
   config,
   deadline,

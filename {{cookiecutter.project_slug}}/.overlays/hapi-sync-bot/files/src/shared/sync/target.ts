@@ -1,4 +1,5 @@
-// Reads the target, and proves what an answer is before it counts: nothing is written or deleted on a mere status.
+// Reads the target, and proves what an answer is before it counts: nothing is written or deleted on
+// a mere status.
 import type { MedplumClient } from '@medplum/core';
 import type { Bundle, Resource, ResourceType } from '@medplum/fhirtypes';
 import type { ExternalServer } from '../external-server.ts';
@@ -22,8 +23,8 @@ export interface TargetState {
   type: ResourceType;
   id: string;
   /**
-   * The version that a write must replace: `0` if the resource never existed; that of its tombstone if it was deleted;
-   * undefined if the target returns none, so that no write can be fenced.
+   * The version that a write must replace: `0` if the resource never existed; that of its tombstone
+   * if it was deleted; undefined if the target returns none, so that no write can be fenced.
    */
   version: string | undefined;
   /** The resource; undefined if it never existed, or was deleted. */
@@ -56,7 +57,8 @@ export async function readTarget(
     if (!isRequestFailure(error) || (error.status !== 404 && error.status !== 410)) {
       throw targetError(error);
     }
-    // Without an OperationOutcome, it comes from a proxy or a wrong address, and does not prove that nothing is there.
+    // Without an OperationOutcome, it comes from a proxy or a wrong address, and does not prove
+    // that nothing is there.
     if (!error.isFhir) {
       throw untrusted(`GET ${path}: HTTP ${error.status} without an OperationOutcome`);
     }
@@ -80,8 +82,8 @@ function provenResource({ body, status }: ExternalResponse<Resource>, path: stri
 }
 
 /**
- * A tombstone's version is in the history only, if the 410 does not name it (HAPI 8.8 does). Undefined if the target has
- * no history, which is an error only if there is something to write.
+ * A tombstone's version is in the history only, if the 410 does not name it (HAPI 8.8 does).
+ * Undefined if the target has no history, which is an error only if there is something to write.
  */
 async function readTombstoneVersion(
   target: ExternalServer,
@@ -108,7 +110,8 @@ async function readTombstoneVersion(
  * @param context - What the sync works with.
  * @param type - The FHIR type.
  * @param ids - The ids, the same as on Medplum; at most some hundred.
- * @param parameters - More search parameters: `&_elements=id`, if it matters only whether they exist.
+ * @param parameters - More search parameters: `&_elements=id`, if it matters only whether they
+ *   exist.
  * @returns The state of each id that was found. What is missing never existed, or was deleted.
  * @throws SyncError; `untrusted` if anything but the resources that were asked for is answered.
  */
@@ -147,7 +150,8 @@ export interface SearchPage {
  * Searches the target.
  *
  * @param target - The target.
- * @param path - E.g. `Patient?_tag=…`, the `next` of an earlier page, or, with a form, `Patient/_search`.
+ * @param path - E.g. `Patient?_tag=…`, the `next` of an earlier page, or, with a form,
+ *   `Patient/_search`.
  * @param form - The parameters, for searches that are too long for an address.
  * @returns One page.
  * @throws SyncError; `untrusted` if the answer is no search result.
@@ -174,7 +178,10 @@ export async function searchTarget(
   }
 }
 
-/** The next page below our address, whatever the server calls itself: HAPI pages at `?…`, others at `Type?…`. */
+/**
+ * The next page below our address, whatever the server calls itself: HAPI pages at `?…`, others at
+ * `Type?…`.
+ */
 function nextPath({ link }: Bundle, type: string): string | undefined {
   const url = link?.find(({ relation }) => relation === 'next')?.url;
   const [address = '', query] = url?.split(/\?(.*)/s) ?? [];
@@ -185,7 +192,8 @@ function nextPath({ link }: Bundle, type: string): string | undefined {
 }
 
 /**
- * Reads what refers to a resource of the target: resources of any type, also such that this sync did not write.
+ * Reads what refers to a resource of the target: resources of any type, also such that this sync
+ * did not write.
  *
  * @param context - What the sync works with.
  * @param path - `Type/id` of the resource.
@@ -256,7 +264,8 @@ export function versionInEtag(etag: string | undefined): string | undefined {
 /**
  * The version in a location.
  *
- * @param location - E.g. `https://hapi.example.org/fhir/Patient/1/_history/3`, or without the address.
+ * @param location - E.g. `https://hapi.example.org/fhir/Patient/1/_history/3`, or without the
+ *   address.
  * @param path - The resource that it must be of, e.g. `Patient/1`.
  * @returns The version; undefined if the location is of another resource, or without a version.
  */

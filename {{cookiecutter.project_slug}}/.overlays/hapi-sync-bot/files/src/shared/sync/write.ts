@@ -1,4 +1,5 @@
-// Writes the target: a PUT behind its fence, or a Bundle of them. A write counts when its answer proves it.
+// Writes the target: a PUT behind its fence, or a Bundle of them. A write counts when its answer
+// proves it.
 import type { Bundle, BundleEntry, BundleEntryResponse, Resource } from '@medplum/fhirtypes';
 import { HTTP_VERBS } from '../http-request.ts';
 import { codeOfError, SyncError, targetError } from './errors.ts';
@@ -27,8 +28,8 @@ export interface WriteScope {
   /** `Type/id` of what is being deleted, so that nothing may refer to it. */
   deleted: ReadonlySet<string>;
   /**
-   * Collects `Type/id` of every other resource that the run sent to the target, in whichever attempt: the request may
-   * still be under way, so each of them must be synced afterwards.
+   * Collects `Type/id` of every other resource that the run sent to the target, in whichever
+   * attempt: the request may still be under way, so each of them must be synced afterwards.
    */
   alsoSent: Set<string>;
 }
@@ -39,7 +40,10 @@ export interface PlannedWrite {
   body: Resource;
 }
 
-/** HAPI keeps tags, labels and profiles that a PUT does not name, unless it is told that these are all. */
+/**
+ * HAPI keeps tags, labels and profiles that a PUT does not name, unless it is told that these are
+ * all.
+ */
 const WRITE_HEADERS = {
   'x-meta-snapshot-mode': 'TAG, SECURITY_LABEL, PROFILE',
   prefer: 'return=minimal',
@@ -48,8 +52,9 @@ const WRITE_HEADERS = {
 /**
  * Writes the copy of a resource.
  *
- * If the target refuses it, perhaps because it refers to something that is not there yet (HAPI 8.8: 400), it is written
- * together with what it refers to; and if that is refused, alone, without those references.
+ * If the target refuses it, perhaps because it refers to something that is not there yet (HAPI 8.8:
+ * 400), it is written together with what it refers to; and if that is refused, alone, without those
+ * references.
  *
  * @param context - What the sync works with.
  * @param state - What the target has; read before the source.
@@ -128,7 +133,10 @@ async function writeTogether(
   return { ...provenEntry(response, itself.state), leftOut: copies[0]?.leftOut ?? 0 };
 }
 
-/** What a resource refers to, directly or not: what must be written with it, and what the target has already. */
+/**
+ * What a resource refers to, directly or not: what must be written with it, and what the target has
+ * already.
+ */
 async function readDependencies(
   context: SyncContext,
   itself: Member,
@@ -175,7 +183,8 @@ async function assertStillThere(context: SyncContext, references: Set<string>): 
  * @param state - What the target has; its version is the fence.
  * @param body - What to write.
  * @returns What was done.
- * @throws SyncError; `conflict` if the version is another by now, `untrusted` if the answer does not prove the write.
+ * @throws SyncError; `conflict` if the version is another by now, `untrusted` if the answer does
+ *   not prove the write.
  */
 export async function put(
   { target }: Pick<SyncContext, 'target'>,
@@ -212,7 +221,8 @@ export function isReport(body: Resource | undefined): boolean {
  * Writes many bodies in one request, each behind its own fence.
  *
  * @param context - What the sync works with.
- * @param type - `transaction`: all or nothing, and in any order of references. `batch`: each for itself.
+ * @param type - `transaction`: all or nothing, and in any order of references. `batch`: each for
+ *   itself.
  * @param writes - What to write.
  * @returns The answers, in the same order; see provenEntry.
  * @throws SyncError, if the whole Bundle failed.
@@ -241,7 +251,8 @@ export async function putAll(
  * @param type - Transaction or batch.
  * @param entry - Its entries.
  * @returns The answer to each entry, in the same order.
- * @throws RequestFailure if it was refused; SyncError, `untrusted`, if the answer is something else.
+ * @throws RequestFailure if it was refused; SyncError, `untrusted`, if the answer is something
+ *   else.
  */
 export async function postBundle(
   { target }: SyncContext,
@@ -276,7 +287,9 @@ export function provenEntry(
   return provenWrite({ status, location: response?.location, version }, state);
 }
 
-/** 200 or 201, with a version and nobody else's location: a login page, a 202 or a 207 is no write. */
+/**
+ * 200 or 201, with a version and nobody else's location: a login page, a 202 or a 207 is no write.
+ */
 function provenWrite(
   answer: { status: number; location: string | undefined; version: string | undefined },
   state: TargetState,
@@ -339,7 +352,10 @@ export function referencesIn(context: SyncContext, source: Resource): string[] {
   return referencesOf(source, context.config, sourceUrl(context));
 }
 
-/** The FHIR address of Medplum, as absolute references to it begin: `https://api.medplum.com/fhir/R4/`. */
+/**
+ * The FHIR address of Medplum, as absolute references to it begin:
+ * `https://api.medplum.com/fhir/R4/`.
+ */
 function sourceUrl({ medplum }: SyncContext): string {
   return `${medplum.fhirUrl().toString().replace(/\/+$/, '')}/`;
 }
