@@ -39,7 +39,10 @@ def run(size: Size) -> list[Row]:
 
 
 def _quota_row(project: Path) -> Row:
-    """From the first refusal until a patient arrives again. It takes a minute, the length of Medplum's block."""
+    """From the first refusal until a patient arrives again.
+
+    It takes a minute, the length of Medplum's block.
+    """
     patients = 300
     line = ("node", BASELINE / "quota.mjs", project, str(patients), str(WORKERS))
     measured = json.loads(execute(*line, cwd=project).output)
