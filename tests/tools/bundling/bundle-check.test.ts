@@ -7,6 +7,8 @@ import { bundle } from '../../esbuild-script.mjs';
 import { BuildError } from '../../tools/src/bundling/bundle-bots.ts';
 import type { BuiltBots } from '../../tools/src/bundling/bundle-bots.ts';
 import { describe as describeFinding } from '../../tools/src/bundling/finding.ts';
+import { NODE_GLOBALS } from '../../tools/src/bundling/vmcontext-globals.ts';
+import { runInSandbox } from '../../tools/src/runtime/sandbox.ts';
 import { projectForTest } from '../project.ts';
 import type { Project } from '../project.ts';
 
@@ -150,7 +152,7 @@ describe('packages', () => {
     expect(await buildBot('vmcontext', caller('encoder'), packages)).toMatchObject({
       built: ['a'],
       findings: [
-        'warning packages/node_modules/encoder/index.js:1:23: encoder 1.2.3 uses Buffer, which vmcontext does not have: the bot fails where it gets there. Run it on awslambda, or use another package',
+        'warning packages/node_modules/encoder/index.js:1:23: encoder 1.2.3 uses Buffer, which vmcontext does not have: the bot fails where it gets there. Import src/shared/node-globals.ts before it, which provides them, or run the bot on awslambda',
       ],
     });
     expect(await buildBot('awslambda', caller('encoder'), packages)).toMatchObject(CLEAN);
@@ -191,6 +193,57 @@ describe('packages', () => {
       expect.stringContaining('dynamic 1.2.3: import() of an expression fails on vmcontext'),
     ]);
     expect(await buildBot('awslambda', caller('dynamic'), packages)).toMatchObject(CLEAN);
+  });
+});
+
+describe('src/shared/node-globals.ts', () => {
+  const nodeGlobals = readFileSync('src/shared/node-globals.ts', 'utf8');
+
+  test('gives vmcontext each global that the check counts on', async () => {
+    const project = projectForTest({
+      'src/shared/node-globals.ts': nodeGlobals,
+      'src/bots/a.ts': `import '../shared/node-globals.ts';
+export async function handler(_: unknown, event: { input: string[] }): Promise<unknown> {
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), 1);
+  await new Promise((resolve) => controller.signal.addEventListener('abort', resolve));
+  const globals = globalThis as unknown as Record<string, unknown>;
+  return {
+    missing: event.input.filter((name) => globals[name] === undefined),
+    decoded: atob(Buffer.from('x').toString('base64')),
+    clone: structuredClone({ id: [1] }),
+    random: crypto.getRandomValues(new Uint8Array(2)).length,
+  };
+}
+`,
+    });
+    project.configure(['a'], { ...POLICY, runtimeVersion: 'vmcontext' });
+    expect(await build(project)).toMatchObject(CLEAN);
+    const code = readFileSync(join(project.root, 'dist/bots/a.js'), 'utf8');
+    const event = {
+      bot: { reference: 'Bot/1' },
+      input: [...NODE_GLOBALS],
+      contentType: 'application/json',
+      secrets: {},
+    };
+    expect(await runInSandbox(code, { runtime: 'vmcontext', medplum: {}, event })).toMatchObject({
+      result: { missing: [], decoded: 'x', clone: { id: [1] }, random: 2 },
+    });
+  });
+
+  test('what it does not have stays missing, and the warning says so', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': caller('form'),
+      'packages/node_modules/form/package.json': '{ "name": "form", "version": "1.0.0" }',
+      'packages/node_modules/form/index.js':
+        "export default (x) => [new FormData(), Buffer.from('x')];",
+    });
+    project.configure(['a'], { ...POLICY, runtimeVersion: 'vmcontext' });
+    expect((await build(project)).findings).toEqual([
+      expect.stringContaining(
+        'form 1.0.0 uses Buffer, FormData, which vmcontext does not have: the bot fails where it gets there. Import src/shared/node-globals.ts before it, which provides all but FormData, or run the bot on awslambda',
+      ),
+    ]);
   });
 });
 

@@ -1,18 +1,22 @@
 // The finished bundle of a bot, checked for what its runtime lacks. What lint cannot see is in here
 // too: npm packages, and only the code that the bundler kept.
-import { readFileSync } from 'node:fs';
 import type { RuntimeVersion } from '../config/config.ts';
+import { sourceFinder } from '../runtime/source-maps.ts';
 import type { SourcePlace } from '../runtime/source-maps.ts';
 import type { Finding } from './finding.ts';
-import { findFreeNames } from './free-names.ts';
-import type { FreeName } from './free-names.ts';
+import { markFreeNames, namesIn } from './free-names.ts';
+import { KnownValues } from './known-values.ts';
+import { findNameUses } from './name-uses.ts';
+import type { NameUse } from './name-uses.ts';
 import { packageOf } from './npm-packages.ts';
 import {
   CONSOLE_HINT,
   CONSOLE_METHODS,
   ERROR_CLASSES,
-  HARMLESS_PACKAGES,
   INSTANCEOF_HINT,
+  NODE_GLOBALS,
+  NODE_GLOBALS_MODULE,
+  OTHER_PLATFORMS,
   VMCONTEXT_LACKS,
 } from './vmcontext-globals.ts';
 
@@ -27,106 +31,108 @@ export interface Bundle {
   runtimes: readonly RuntimeVersion[];
 }
 
+/** A use, and where it is in the sources. */
+interface PlacedUse extends NameUse {
+  place: SourcePlace;
+}
+
 /** These exist on a Lambda, but nothing of the repository is there. */
 const FOLDER_NAMES = ['__dirname', '__filename'];
 
 /**
  * @param bundle - that esbuild wrote
  * @returns what would fail on one of its runtimes: an error in the repository's own code, a warning
- *   in a package, where nothing tells whether the bot reaches it
+ *   in a package, where nothing tells for sure whether the bot reaches it
  */
 export async function checkBundle(bundle: Bundle): Promise<Finding[]> {
   const onVmcontext = bundle.runtimes.includes('vmcontext');
-  const names = onVmcontext
-    ? [...Object.keys(VMCONTEXT_LACKS), ...ERROR_CLASSES, 'console']
-    : FOLDER_NAMES;
-  const free = await findFreeNames(bundle.code, names);
-  if (free.length === 0) {
+  const missing = onVmcontext ? Object.keys(VMCONTEXT_LACKS) : FOLDER_NAMES;
+  const others = onVmcontext ? [...ERROR_CLASSES, 'console'] : [];
+  if (namesIn(bundle.code, missing).length === 0 && !(onVmcontext && hasOtherUse(bundle.code))) {
     return [];
   }
-  // It loads the runtimes, which most builds do not need.
-  const { sourceFinder } = await import('../runtime/source-maps.ts');
+  const marked = await markFreeNames(bundle.code, [...missing, ...others, ...OTHER_PLATFORMS]);
+  const values = new KnownValues(
+    marked.program,
+    new Set([...missing, ...OTHER_PLATFORMS]),
+    marked.freeName,
+  );
+  const reported = new Set([...missing, ...others]);
+  const uses = findNameUses(marked, values, true).filter(({ name }) => reported.has(name));
+  if (uses.length === 0) {
+    return [];
+  }
   const findSource = sourceFinder(bundle.readMap(), bundle.folder);
-  const inPackages = new Map<string, { place: SourcePlace; names: Set<string> }>();
-  const findings: Finding[] = [];
-  for (const use of free) {
-    const place = findSource(use.line, use.column);
-    if (!place || isGuarded(use, place)) {
-      continue;
-    }
-    const owner = packageOf(place.file);
-    if (owner) {
-      if (use.name in VMCONTEXT_LACKS && !HARMLESS_PACKAGES.has(owner.name)) {
-        const label = `${owner.name} ${owner.version}`;
-        const known = inPackages.get(label) ?? { place, names: new Set() };
-        known.names.add(use.name);
-        inPackages.set(label, known);
-      }
-    } else {
-      findings.push(...checkOwnUse(use, place, bundle));
-    }
+  const placed = uses.flatMap((use): PlacedUse[] => {
+    const { line = 0, column = 0 } = marked.locate(use.offset) ?? {};
+    const place = findSource(line, column);
+    return place ? [{ ...use, place }] : [];
+  });
+  const own = placed.filter(({ place }) => !packageOf(place.file));
+  const inPackages = placed.filter(
+    ({ place, kind }) => packageOf(place.file) && kind === 'missing',
+  );
+  const findings = own.flatMap((use) => checkOwnUse(use, bundle));
+  if (inPackages.length === 0) {
+    return findings;
   }
-  for (const [label, { place, names: used }] of inPackages) {
-    findings.push(packageFinding(label, [...used], place, bundle));
-  }
-  return findings;
+  const reached = new Set(findNameUses(marked, values, false).map(({ offset }) => offset));
+  const inReach = inPackages.filter(({ offset }) => reached.has(offset));
+  return [...findings, ...packageFindings(inReach, bundle)];
 }
 
-/** A name that is tested with `typeof` in the same file is used where it exists only. */
-function isGuarded(use: FreeName, place: SourcePlace): boolean {
-  return use.isTypeof || readSource(place.file).includes(`typeof ${use.name}`);
+/** Names that exist on vmcontext, but do not work there in this way. */
+const OTHER_USE = new RegExp(
+  String.raw`\bconsole\??\.(?:${CONSOLE_METHODS.join('|')})\b|\binstanceof (?:${ERROR_CLASSES.join('|')})\b`,
+);
+
+function hasOtherUse(code: string): boolean {
+  return OTHER_USE.test(code);
 }
 
-const sources = new Map<string, string>();
-
-function readSource(file: string): string {
-  let text = sources.get(file);
-  if (text === undefined) {
-    try {
-      text = readFileSync(file, 'utf8');
-    } catch {
-      text = '';
-    }
-    // A file of a package stays as it is; one of the repository may change while `npm run dev`
-    // runs.
-    if (file.includes('node_modules/')) {
-      sources.set(file, text);
-    }
-  }
-  return text;
-}
-
-function checkOwnUse(use: FreeName, place: SourcePlace, { bot, runtimes }: Bundle): Finding[] {
-  const found = (severity: Finding['severity'], kind: string, message: string): Finding[] => [
-    { severity, kind, message, ...place, bots: [bot] },
+function checkOwnUse(use: PlacedUse, { bot, runtimes }: Bundle): Finding[] {
+  const { name, kind, method = '', place } = use;
+  const found = (severity: Finding['severity'], rule: string, message: string): Finding[] => [
+    { severity, kind: rule, message, ...place, bots: [bot] },
   ];
-  if (use.name === 'console') {
-    const method = /^\.(\w+)/.exec(use.after)?.[1] ?? '';
+  if (kind === 'console') {
     return CONSOLE_METHODS.includes(method)
       ? found('error', 'vmcontext-console', `console.${method}: ${CONSOLE_HINT}`)
       : [];
   }
-  if (ERROR_CLASSES.includes(use.name)) {
-    return use.isInstanceof
-      ? found('warning', 'vmcontext-instanceof', `instanceof ${use.name}: ${INSTANCEOF_HINT}`)
-      : [];
+  if (kind === 'instanceof') {
+    return found('warning', 'vmcontext-instanceof', `instanceof ${name}: ${INSTANCEOF_HINT}`);
   }
-  const hint = VMCONTEXT_LACKS[use.name]!;
+  const hint = VMCONTEXT_LACKS[name]!;
   if (!runtimes.includes('vmcontext')) {
-    return found('error', 'no-folder', `${use.name}: ${hint}`);
+    return found('error', 'no-folder', `${name}: ${hint}`);
   }
-  return found('error', 'vmcontext', `${use.name} does not exist on vmcontext: ${hint}`);
+  return found('error', 'vmcontext', `${name} does not exist on vmcontext: ${hint}`);
 }
 
-function packageFinding(
-  label: string,
-  names: string[],
-  place: SourcePlace,
-  { bot, runtimes }: Bundle,
-): Finding {
-  const list = names.toSorted().join(', ');
-  const message = runtimes.includes('vmcontext')
-    ? `${label} uses ${list}, which vmcontext does not have: the bot fails where it gets there. Run it on awslambda, or use another package`
-    : `${label} uses ${list}: the files of a package are not next to a bundle. If it reads one, the bot fails there`;
-  return { severity: 'warning', kind: 'package-globals', message, ...place, bots: [bot] };
+/** One warning for each package: all names that it uses, at the place of the first. */
+function packageFindings(uses: readonly PlacedUse[], bundle: Bundle): Finding[] {
+  const byPackage = new Map<string, PlacedUse[]>();
+  for (const use of uses) {
+    const { name, version } = packageOf(use.place.file)!;
+    const label = `${name} ${version}`;
+    byPackage.set(label, [...(byPackage.get(label) ?? []), use]);
+  }
+  return [...byPackage].map(([label, group]) => {
+    const names = [...new Set(group.map(({ name }) => name))].toSorted();
+    const message = bundle.runtimes.includes('vmcontext')
+      ? `${label} uses ${names.join(', ')}, which vmcontext does not have: the bot fails where it gets there. ${hintFor(names)}`
+      : `${label} uses ${names.join(', ')}: the files of a package are not next to a bundle. If it reads one, the bot fails there`;
+    const [{ place }] = group as [PlacedUse];
+    return { severity: 'warning', kind: 'package-globals', message, ...place, bots: [bundle.bot] };
+  });
+}
+
+function hintFor(names: readonly string[]): string {
+  const others = names.filter((name) => !NODE_GLOBALS.has(name));
+  if (others.length === names.length) {
+    return 'Run it on awslambda, or use another package';
+  }
+  const which = others.length === 0 ? 'them' : `all but ${others.join(', ')}`;
+  return `Import ${NODE_GLOBALS_MODULE} before it, which provides ${which}, or run the bot on awslambda`;
 }

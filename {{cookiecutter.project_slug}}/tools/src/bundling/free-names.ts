@@ -1,19 +1,17 @@
-// Names that a bundle uses without defining them: they have to be globals of the runtime.
+// Marks the names that a bundle uses without defining them, which have to be globals of the
+// runtime, and parses it.
 import { transform } from 'esbuild';
 import { SourceMap } from 'node:module';
 import type { SourceMapPayload } from 'node:module';
+import { parseSync } from 'rolldown/utils'; // comes with vite, which parses with it
+import type { Syntax } from './syntax.ts';
 
-export interface FreeName {
-  name: string;
-  /** `typeof name`, which is allowed for names that do not exist. */
-  isTypeof: boolean;
-  /** `value instanceof name` */
-  isInstanceof: boolean;
-  /** What follows it: `.error(…`. */
-  after: string;
-  /** Of the bundle; the first is 1. */
-  line: number;
-  column: number;
+export interface MarkedBundle {
+  program: Syntax;
+  /** @returns the name that is meant, if an identifier in `program` is one of the free names */
+  freeName(identifier: string): string | undefined;
+  /** @returns the place in the bundle of an offset in `program`, both counted from 1 */
+  locate(offset: number): { line: number; column: number } | undefined;
 }
 
 const MARK = '__free_name_';
@@ -24,44 +22,40 @@ const MARK = '__free_name_';
  *
  * @param code - of a bundle
  * @param names - to look for
- * @returns each place where one of them is used
  */
-export async function findFreeNames(code: string, names: readonly string[]): Promise<FreeName[]> {
-  const candidates = names.filter((name) => mayUse(code, name));
-  if (candidates.length === 0) {
-    return [];
-  }
-  const define = Object.fromEntries(candidates.map((name) => [name, MARK + name]));
+export async function markFreeNames(code: string, names: readonly string[]): Promise<MarkedBundle> {
   const marked = await transform(code, {
-    define,
+    define: Object.fromEntries(names.map((name) => [name, MARK + name])),
     legalComments: 'none',
     sourcemap: 'external',
     logLevel: 'silent',
   });
-  const map = new SourceMap(JSON.parse(marked.map) as SourceMapPayload);
-  const pattern = new RegExp(`(typeof |instanceof )?${MARK}(\\w+)`, 'g');
-  const found: FreeName[] = [];
-  marked.code.split('\n').forEach((text, row) => {
-    for (const match of text.matchAll(pattern)) {
-      const [whole, operator = '', name = ''] = match;
-      const entry = map.findEntry(row, match.index + operator.length);
-      if (!('originalLine' in entry)) {
-        continue;
-      }
-      found.push({
-        name,
-        isTypeof: operator === 'typeof ',
-        isInstanceof: operator === 'instanceof ',
-        after: text.slice(match.index + whole.length),
-        line: entry.originalLine + 1,
-        column: entry.originalColumn + 1,
-      });
-    }
-  });
-  return found;
+  const { program } = parseSync('bundle.cjs', marked.code, { preserveParens: false });
+  let map: SourceMap | undefined; // decoded when the first place is asked for
+  return {
+    program: program as unknown as Syntax,
+    freeName: (identifier) =>
+      identifier.startsWith(MARK) ? identifier.slice(MARK.length) : undefined,
+    locate: (offset) => {
+      map ??= new SourceMap(JSON.parse(marked.map) as SourceMapPayload);
+      const before = marked.code.slice(0, offset).split('\n');
+      const entry = map.findEntry(before.length - 1, before.at(-1)!.length);
+      return 'originalLine' in entry
+        ? { line: entry.originalLine + 1, column: entry.originalColumn + 1 }
+        : undefined;
+    },
+  };
 }
 
-/** A quick look: parsing a bundle takes a hundred times as long. */
-function mayUse(code: string, name: string): boolean {
-  return new RegExp(`(?<![.\\w$])${name}\\b`).test(code);
+/**
+ * A quick look: parsing a bundle takes a hundred times as long.
+ *
+ * @returns the names among these that the text may use as globals
+ */
+export function namesIn(code: string, names: readonly string[]): string[] {
+  const pattern = new RegExp(
+    `(?<![\\w$]|(?<!\\bglobalThis\\??)\\.)(?:${names.join('|')})(?![\\w$])`,
+    'g',
+  );
+  return [...new Set(code.match(pattern))];
 }

@@ -83,8 +83,45 @@ export const ERROR_CLASSES: readonly string[] = [
 export const INSTANCEOF_HINT =
   'compare error.name, or test "message" in error: on vmcontext an error of Medplum or Node is no instance of your Error';
 
-/**
- * Packages that use such a global only in parts that a bot does not reach, so that a warning would
- * be wrong. `zod`: base64 and File schemas. `papaparse`: workers and downloads of a browser.
- */
-export const HARMLESS_PACKAGES: ReadonlySet<string> = new Set(['zod', 'papaparse']);
+/** A module of the repository that gives vmcontext some of Node's globals. */
+export const NODE_GLOBALS_MODULE = 'src/shared/node-globals.ts';
+
+/** Those that it provides. */
+export const NODE_GLOBALS: ReadonlySet<string> = new Set([
+  'AbortController',
+  'AbortSignal',
+  'Blob',
+  'Buffer',
+  'File',
+  'ReadableStream',
+  'TransformStream',
+  'WritableStream',
+  'atob',
+  'btoa',
+  'clearImmediate',
+  'clearInterval',
+  'clearTimeout',
+  'crypto',
+  'performance',
+  'queueMicrotask',
+  'setImmediate',
+  'setInterval',
+  'setTimeout',
+  'structuredClone',
+]);
+
+/** Globals of browsers and of other servers. Packages look for them to find out where they run. */
+export const OTHER_PLATFORMS: readonly string[] = [
+  'Bun',
+  'Deno',
+  'EdgeRuntime',
+  'Worker',
+  'WorkerGlobalScope',
+  'XMLHttpRequest',
+  'document',
+  'importScripts',
+  'localStorage',
+  'location',
+  'self',
+  'window',
+];

@@ -8,11 +8,9 @@ import { Writable } from 'node:stream';
 import { compileFunction } from 'node:vm';
 import { requireFromBotLayer } from './bot-layer.ts';
 import type { BotLog } from './bot-log.ts';
+import { LAMBDA_FILE } from './bundle-place.ts';
 import { shiftDate } from './clock.ts';
 import type { BotEvent, SandboxOptions } from './sandbox.ts';
-
-/** The name of the bundle's file on Lambda: what stack traces show. */
-export const LAMBDA_FILE = 'user.cjs';
 
 type Handler = (medplum: unknown, event: unknown) => unknown;
 

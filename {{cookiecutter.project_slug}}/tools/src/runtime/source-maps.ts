@@ -2,8 +2,7 @@
 import { SourceMap } from 'node:module';
 import type { SourceMapPayload } from 'node:module';
 import { relative, resolve } from 'node:path';
-import { LAMBDA_FILE } from './awslambda.ts';
-import { COLUMNS_BEFORE_BUNDLE, LINES_BEFORE_BUNDLE } from './vmcontext.ts';
+import { COLUMNS_BEFORE_BUNDLE, LAMBDA_FILE, LINES_BEFORE_BUNDLE } from './bundle-place.ts';
 
 /**
  * A place in a bundle as stack traces name it: in a script without a name on vmcontext, in user.cjs

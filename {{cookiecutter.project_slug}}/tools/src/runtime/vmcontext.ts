@@ -5,12 +5,9 @@ import nodeFetch from 'node-fetch';
 import { createContext, runInContext } from 'node:vm';
 import { requireFromBotLayer } from './bot-layer.ts';
 import type { BotLog } from './bot-log.ts';
+import { COLUMNS_BEFORE_BUNDLE, LINES_BEFORE_BUNDLE } from './bundle-place.ts';
 import { shiftDate } from './clock.ts';
 import type { SandboxOptions } from './sandbox.ts';
-
-/** Lines that the server puts before the bundle, and columns before the bundle's first line. */
-export const LINES_BEFORE_BUNDLE = 5;
-export const COLUMNS_BEFORE_BUNDLE = 2;
 
 const DEFAULT_TIMEOUT_SECONDS = 10;
 
