@@ -27,6 +27,7 @@ OVERLAYS_OF = {
         "hapi-sync-simple": {"hapi-sync-common", "hapi-sync-simple-bot"},
         "none": {"hello-patient-bot"},
     },
+    "failure_alerts": {"none": set(), "failure-alert-bot": {"failure-alert-bot"}},
     "ci_provider": {"github": {"ci-github"}, "gitlab": {"ci-gitlab"}, "none": set()},
     "license": {"Apache-2.0": {"license-apache"}, "MIT": {"license-mit"}, "none": {"license-none"}},
 }

@@ -102,11 +102,19 @@ def test_its_scripts_start_commands_that_exist(name: str) -> None:
 
 @pytest.mark.parametrize("choice", OVERLAYS_OF["example_bots"])
 def test_the_generated_readme_describes_each_bot(choice: str, baked: Baked) -> None:
-    readme = (baked(example_bots=choice) / "README.md").read_text(encoding="utf-8")
+    check_bots_in_readme(baked(example_bots=choice))
+
+
+def test_the_generated_readme_describes_the_bot_that_reports_failures(baked: Baked) -> None:
+    check_bots_in_readme(baked(example_bots="none", failure_alerts="failure-alert-bot"))
+
+
+def check_bots_in_readme(project: Path) -> None:
+    readme = (project / "README.md").read_text(encoding="utf-8")
     section = readme.partition("\n## Bots\n")[2].partition("\n## ")[0]
     items = [line for line in section.splitlines() if line.startswith("- `")]
     described = {name for item in items for name in re.findall(r"`([\w-]+-bot)`", item)}
-    config = json.loads((baked(example_bots=choice) / "medplum.config.json").read_bytes())
+    config = json.loads((project / "medplum.config.json").read_bytes())
     assert described == {bot["name"] for bot in config["bots"]}
 
 

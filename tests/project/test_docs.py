@@ -303,8 +303,8 @@ def test_every_document_is_followed(baked: Callable[..., Path]) -> None:
 
 def test_links_between_documents_lead_somewhere(baked: Callable[..., Path]) -> None:
     """With and without the example bots."""
-    for example_bots in ("all", "none"):
-        project = baked(example_bots=example_bots)
+    for example_bots, failure_alerts in (("all", "failure-alert-bot"), ("none", "none")):
+        project = baked(example_bots=example_bots, failure_alerts=failure_alerts)
         for document in [
             project / "README.md",
             project / "AGENTS.md",

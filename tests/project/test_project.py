@@ -20,7 +20,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "both": HOSTILE,
     "hapi-sync": {"bot_runtime": "vmcontext"},
     "hapi-sync-simple": {"ci_provider": "none", "license": "none"},
-    "none": {"ci_provider": "gitlab"},
+    "none": {"ci_provider": "gitlab", "failure_alerts": "failure-alert-bot"},
 }
 
 

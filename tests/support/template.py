@@ -84,10 +84,17 @@ QUIET = {"init_git": False, "install_dependencies": False}
 
 
 def matrix() -> Iterator[dict[str, str]]:
-    """Every combination of the answers that choose files."""
+    """Every combination of the answers that choose files.
+
+    The bot of `failure_alerts` depends on no other answer. It is in a third of the combinations, so
+    that it meets each of the other answers without doubling them.
+    """
     names = ("bot_runtime", "example_bots", "ci_provider", "license")
     for values in itertools.product(*(QUESTIONS[name] for name in names)):
-        yield dict(zip(names, values, strict=True))
+        answers = dict(zip(names, values, strict=True))
+        positions = [QUESTIONS[name].index(answers[name]) for name in ("ci_provider", "license")]
+        chosen = sum(positions) % 3 == 2
+        yield {**answers, "failure_alerts": QUESTIONS["failure_alerts"][chosen]}
 
 
 def bake(folder: Path, template: Path | str = ROOT, **answers: Any) -> Path:

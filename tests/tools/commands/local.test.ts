@@ -332,6 +332,28 @@ describe('npm run dev, beyond saving a file', () => {
   });
 });
 
+describe('npm run local --persist', () => {
+  it('has the resources of an earlier start, and reads a seed only once', async () => {
+    const { root } = repository();
+    writeFileSync(join(root, 'seed.json'), '[{"resourceType":"Patient","active":true}]');
+    const patients = async (): Promise<[local: Running, printed: string, count: number]> => {
+      const local = start(root, 'local', ...anyPorts, '--seed', 'seed.json', '--persist', 'data');
+      const text = await local.next(/Resources are kept/);
+      const [address = ''] = /http:\/\/localhost:\d+\//.exec(text)!;
+      const answer = await fetch(`${address}_local/resources/Patient`);
+      const { total } = (await answer.json()) as { total: number };
+      return [local, text, total];
+    };
+    const [first, printed, count] = await patients();
+    expect([count, printed.includes('note')]).toEqual([1, false]);
+    first.child.kill('SIGKILL');
+    await first.ended;
+    const [, printedLater, countLater] = await patients();
+    expect(countLater).toBe(1);
+    expect(printedLater).toContain('--seed was not read');
+  });
+});
+
 describe('npm run demo', () => {
   it('builds what is not built, and ends well where the bot runs', async () => {
     const { root } = repository();

@@ -52,6 +52,15 @@ export async function handler(medplum: MedplumClient): Promise<number> {
   return found.length;
 }
 `,
+  // Changes what starts it, each time.
+  'src/bots/endless.ts': `import type { BotEvent, MedplumClient } from '@medplum/core';
+import type { Group } from '@medplum/fhirtypes';
+
+export async function handler(medplum: MedplumClient, event: BotEvent<Group>): Promise<boolean> {
+  await medplum.updateResource({ ...event.input, quantity: (event.input.quantity ?? 0) + 1 });
+  return true;
+}
+`,
 };
 
 let project: Project;
@@ -77,6 +86,7 @@ beforeAll(() => {
           runtimeVersion: 'vmcontext',
         }),
         entry('report', { cron: '0 6 * * *', secrets: ['REPORT_KEY'] }),
+        entry('endless', { subscriptions: [{ criteria: 'Group' }] }),
         entry('curious', {
           subscriptions: [{ criteria: 'Basic' }],
           accessPolicy: POLICY,
@@ -149,6 +159,15 @@ describe('localMedplum', () => {
     const asBot = medplum.clientOf('curious');
     await expect(asBot.searchResources('Patient')).rejects.toThrow('Forbidden');
     expect(await asBot.searchResources('Task')).toHaveLength(0);
+  });
+
+  it('stops a bot that starts itself again and again, and names it', async () => {
+    medplum = await localMedplum({ bots: ['endless'] });
+    await expect(
+      medplum.create({ resourceType: 'Group', type: 'person', actual: true }),
+    ).rejects.toThrow('Bot endless was stopped: it started itself 20 times in a row');
+    expect(medplum.runsOf('endless')).toHaveLength(21);
+    await medplum.settled();
   });
 
   it('runs a bot as its schedule does, with the secrets of the test', async () => {

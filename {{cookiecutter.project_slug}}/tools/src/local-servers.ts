@@ -5,6 +5,7 @@ import type { Bundle, Resource } from '@medplum/fhirtypes';
 import type { Command } from 'commander';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { collect } from './command-line.ts';
 import type { Environment } from './config/environment.ts';
@@ -127,6 +128,9 @@ function portIsTaken(port: number, flag: string): string {
   return `Port ${port} is taken: stop what uses it, or choose another with -- --${flag} (0 takes a free one).`;
 }
 
+/** Of `--persist` without a folder. Git ignores it. */
+const DEFAULT_DATA_FOLDER = join('node_modules', '.cache', 'medplum-bots', 'local-medplum');
+
 export interface ServerOptions extends TypedMedplumOptions {
   /** Port numbers as they were typed; 0 takes a free one. */
   port: string;
@@ -135,11 +139,13 @@ export interface ServerOptions extends TypedMedplumOptions {
   fault?: string[];
   /** Files with resources and bundles that are there from the start. */
   seed: string[];
+  /** The folder that keeps what is stored; true for the default one. */
+  persist?: string | true;
 }
 
 /**
- * Adds `--port`, `--seed`, the options of the local Medplum and, where this repository has a local
- * FHIR server, `--fhir-port` and `--fault`.
+ * Adds `--port`, `--seed`, `--persist`, the options of the local Medplum and, where this repository
+ * has a local FHIR server, `--fhir-port` and `--fault`.
  */
 export function addServerOptions(command: Command): Command {
   command
@@ -149,6 +155,10 @@ export function addServerOptions(command: Command): Command {
       'start with the resources of a JSON file: a resource, a list or a bundle (may be repeated)',
       collect,
       [],
+    )
+    .option(
+      '--persist [folder]',
+      `keep resources, versions and project secrets for the next start (${DEFAULT_DATA_FOLDER})`,
     );
   if (hasFhirServer()) {
     command
@@ -163,9 +173,17 @@ export function addServerOptions(command: Command): Command {
   return addMedplumOptions(command);
 }
 
-/** Starts the local servers and ends them with the process. */
-export async function startServers(options: ServerOptions): Promise<LocalServers> {
-  const { port, fhirPort = '0', fault = [], seed, ...medplumOptions } = options;
+/**
+ * Starts the local servers and ends them with the process.
+ *
+ * @param options - see ServerOptions
+ * @param selfTriggerLimit - see MedplumServerOptions
+ */
+export async function startServers(
+  options: ServerOptions,
+  selfTriggerLimit?: number,
+): Promise<LocalServers> {
+  const { port, fhirPort = '0', fault = [], seed, persist, ...medplumOptions } = options;
   const resources = seed.flatMap(readSeed);
   const clientSecret = chosenClientSecret();
   const servers = await startLocal({
@@ -173,14 +191,23 @@ export async function startServers(options: ServerOptions): Promise<LocalServers
     fhirPort: toPort(fhirPort, 'fhir-port'),
     faults: fault,
     secrets: readLocalSecrets(),
-    medplumOptions: toMedplumOptions(medplumOptions),
+    medplumOptions: {
+      ...toMedplumOptions(medplumOptions),
+      persist: persist === true ? DEFAULT_DATA_FOLDER : persist,
+      selfTriggerLimit,
+    },
     ...(clientSecret !== undefined && { clientSecrets: { ...newClientSecrets(), clientSecret } }),
   });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => process.exit(0));
   }
   servers.medplum.events.on('warning', (text) => console.log(`${bold('warning')}  ${text}`));
-  if (resources.length > 0) {
+  servers.medplum.events.on('selfTriggered', (text) => console.log(`${bold('stopped')}  ${text}`));
+  if (resources.length > 0 && servers.medplum.isRestored) {
+    console.log(
+      `${bold('note')}  --seed was not read: --persist has the resources of an earlier start`,
+    );
+  } else if (resources.length > 0) {
     await seedServer(servers, resources);
   }
   return servers;

@@ -6,6 +6,7 @@ import type { Key } from '../dev/keys.ts';
 import { DevSession } from '../dev/session.ts';
 import { runLines } from '../dev/show-run.ts';
 import { watchSources } from '../dev/source-watcher.ts';
+import { SELF_TRIGGER_LIMIT } from '../medplum/triggers/self-triggers.ts';
 import { addServerOptions, describe, startServers } from '../local-servers.ts';
 import type { LocalServers, ServerOptions } from '../local-servers.ts';
 import type { Run } from '../medplum/bot-runs.ts';
@@ -29,7 +30,7 @@ export const command = addServerOptions(new Command('dev'))
   .action(dev);
 
 async function dev(options: ServerOptions): Promise<void> {
-  const servers = await startServers(options);
+  const servers = await startServers(options, SELF_TRIGGER_LIMIT);
   console.log(`${describe(servers)}\n`);
   const maps = new BundleMaps();
   servers.medplum.runs.on('started', (run) => maps.remember(run.bot.name ?? '', run.code));

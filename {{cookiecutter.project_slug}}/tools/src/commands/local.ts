@@ -9,7 +9,8 @@ export const command = addServerOptions(new Command('local'))
   .addHelpText('after', '\nExample: npm run local -- --port 8104')
   .action(async (options: ServerOptions) => {
     console.log(describe(await startServers(options)));
-    console.log(
-      dim('Everything is in memory, and gone with Ctrl+C. "npm run dev" also deploys and watches.'),
-    );
+    const data = options.persist
+      ? 'Resources are kept for the next start with --persist.'
+      : 'Everything is in memory, and gone with Ctrl+C.';
+    console.log(dim(`${data} "npm run dev" also deploys and watches.`));
   });

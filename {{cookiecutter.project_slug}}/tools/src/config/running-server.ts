@@ -54,7 +54,8 @@ function notedServers(): RunningServer[] {
     .map((file) => JSON.parse(readFileSync(file, 'utf8')) as RunningServer);
 }
 
-function isRunning(pid: number): boolean {
+/** Whether there is a process with this id. */
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0); // sends nothing
     return true;

@@ -8,7 +8,7 @@ import type {
 } from '@medplum/fhirtypes';
 import { effectivePolicy } from './access-policies.ts';
 import type { Store } from './store.ts';
-import { basicCredentials, sameSecret, verifiedClaims } from './tokens.ts';
+import { basicCredentials, runIdOf, sameSecret, verifiedClaims } from './tokens.ts';
 
 /** Someone acting on the server. Without a policy: the server itself. */
 export interface Actor {
@@ -16,6 +16,8 @@ export interface Actor {
   admin: boolean;
   policy?: AccessPolicy;
   membership?: WithId<ProjectMembership>;
+  /** The run of a bot that acts, where it is one. */
+  runId?: string | undefined;
 }
 
 export const SYSTEM: Actor = { author: { reference: 'system' }, admin: true };
@@ -63,7 +65,7 @@ export function checkClient(
  */
 export function authenticate(store: Store, header: string | undefined): Actor | undefined {
   const membership = authenticatedMembership(store, header);
-  return membership && actorOf(store, membership);
+  return membership && { ...actorOf(store, membership), runId: runIdOf(header) };
 }
 
 function authenticatedMembership(

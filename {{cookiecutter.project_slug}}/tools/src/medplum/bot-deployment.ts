@@ -113,6 +113,6 @@ async function storeCode(
   contentType: string,
 ): Promise<string> {
   const binary = await repo.createResource<Binary>({ resourceType: 'Binary', contentType });
-  repo.state.store.contents.set(binary.id, code);
+  repo.state.store.setContent(binary.id, code);
   return `Binary/${binary.id}`;
 }

@@ -28,6 +28,10 @@ export interface ExecuteRequest {
   subscription?: WithId<Subscription> | undefined;
   traceId?: string | undefined;
   headers?: BotEvent['headers'];
+  /**
+   * How often each bot, by id, ran in the chain of runs that led to this one by what they wrote.
+   */
+  earlierRuns?: ReadonlyMap<string, number> | undefined;
 }
 
 /** `value` is what the handler returned, or the outcome of what it threw. */
@@ -128,7 +132,7 @@ export function codeOf({ store }: ServerState, bot: Bot): string | undefined {
   if (!url) {
     return undefined;
   }
-  const content = store.contents.get(url.replace('Binary/', ''));
+  const content = store.content(url.replace('Binary/', ''));
   if (!content) {
     throw new core.OperationOutcomeError(core.notFound);
   }

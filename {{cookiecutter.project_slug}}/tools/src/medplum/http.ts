@@ -51,7 +51,7 @@ function sendReturnedBinary(
   outcome: OperationOutcome,
   binary: Binary,
 ): Response {
-  const stored = binary.id ? state.store.contents.get(binary.id) : undefined;
+  const stored = binary.id ? state.store.content(binary.id) : undefined;
   const content = binary.data ? Buffer.from(binary.data, 'base64') : stored;
   if (!content) {
     return state.version.atLeast('5.1.27')

@@ -8,7 +8,7 @@ import { html } from 'hono/html';
 import { EventEmitter } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { SYSTEM } from './access.ts';
+import { SYSTEM, findMembership } from './access.ts';
 import { withSignedUrls } from './attachments.ts';
 import { createBotExecution } from './bot-execution.ts';
 import type { ExecuteRequest, ExecuteResult } from './bot-execution.ts';
@@ -16,7 +16,7 @@ import { BotRuns } from './bot-runs.ts';
 import type { Run } from './bot-runs.ts';
 import { loadDefinitions } from './definitions.ts';
 import { sendError } from './http.ts';
-import { initialResources } from './local-project.ts';
+import { LOCAL, initialResources } from './local-project.ts';
 import type { ClientSecrets } from './local-project.ts';
 import { Outbox } from './outbox.ts';
 import { QuotaLimiter } from './quota.ts';
@@ -30,10 +30,12 @@ import { addFhirRoutes } from './routes/fhir.ts';
 import { addPublicRoutes } from './routes/public.ts';
 import { DEFAULT_VERSION, ServerVersion } from './server-version.ts';
 import { StaleReads } from './stale-reads.ts';
+import { StoreFiles } from './store-files.ts';
 import { Store } from './store.ts';
 import { runIdOf } from './tokens.ts';
 import { createPreCommit } from './triggers/pre-commit.ts';
 import { createScheduleTriggers } from './triggers/schedules.ts';
+import { SelfTriggers } from './triggers/self-triggers.ts';
 import { createSubscriptionTriggers } from './triggers/subscriptions.ts';
 import { WorkerPool } from '../runtime/worker-pool.ts';
 import type { BotRunner } from '../runtime/worker-pool.ts';
@@ -61,6 +63,13 @@ export interface MedplumServerOptions {
   workers?: BotRunner;
   /** Whether bots with a schedule run when it is time; true if left out. */
   runSchedules?: boolean;
+  /**
+   * How often in a row a bot may start itself by what it writes, directly or through other bots.
+   * The next event is dropped. No limit if left out, as on a real server.
+   */
+  selfTriggerLimit?: number | undefined;
+  /** A folder that keeps what is stored for the next start; only in memory if left out. */
+  persist?: string | undefined;
   /** Adds routes before the server's own. */
   extend?(app: Hono, server: MedplumServer): void;
 }
@@ -72,6 +81,8 @@ export interface ServerEvents {
   run: [Run];
   /** A resource was written. */
   change: [Change];
+  /** A bot was stopped because of `selfTriggerLimit`; the text is for people. */
+  selfTriggered: [string];
   /** Something did not happen that a user may expect, or works differently than it may seem. */
   warning: [string];
 }
@@ -81,6 +92,8 @@ export interface MedplumServer {
   baseUrl: string;
   /** The Medplum version that the server behaves like. */
   version: string;
+  /** Whether there are resources of an earlier start (`persist`). */
+  isRestored: boolean;
   /** All that is stored, seen by the server itself. */
   repository: LocalRepository;
   /** The bots' latest runs, with the requests that each sent to this server. */
@@ -100,34 +113,49 @@ export interface MedplumServer {
 /**
  * @returns the server, ready to answer
  * @throws the error of `listen` where the port is taken (`code` EADDRINUSE)
+ * @throws UserError where the folder of `persist` cannot be used
  */
 export async function startMedplumServer(
   options: MedplumServerOptions = {},
 ): Promise<MedplumServer> {
+  const files = options.persist === undefined ? undefined : new StoreFiles(options.persist);
+  try {
+    return await startWithFiles(options, files);
+  } catch (error) {
+    files?.close();
+    throw error;
+  }
+}
+
+async function startWithFiles(
+  options: MedplumServerOptions,
+  files: StoreFiles | undefined,
+): Promise<MedplumServer> {
+  const store = new Store(files);
+  const isRestored = store.latest('Project', LOCAL.projectId) !== undefined;
   const app = new Hono();
   const http = await listen(app, options.port ?? 0);
   const baseUrl = `http://localhost:${(http.address() as AddressInfo).port}/`;
   loadDefinitions();
   const events = new EventEmitter<ServerEvents>();
   const warn = once((text) => events.emit('warning', text));
-  const state = createState(baseUrl, options, warn);
+  const state = createState(store, baseUrl, options, warn);
   const repository = new LocalRepository(state, SYSTEM);
-  for (const resource of initialResources(
-    options.secrets ?? {},
-    options.features,
-    options.clientSecrets,
-  )) {
-    await repository.createResource(resource, { assignedId: true });
-  }
+  await prepareProject(repository, options);
   const ownWorkers = options.workers ? undefined : new WorkerPool();
   const runs = new BotRuns();
   runs.on('ended', (run) => events.emit('run', run));
   const outbox = new Outbox();
   const execute = createBotExecution(state, options.workers ?? ownWorkers!, runs);
   const present = <T>(value: T): T => JSON.parse(withSignedUrls(JSON.stringify(value), state)) as T;
-  const triggerContext = { state, execute, warn, present };
-  const subscriptions = createSubscriptionTriggers(triggerContext);
+  const selfTriggered = (text: string): void => {
+    events.emit('selfTriggered', text);
+  };
+  const triggerContext = { state, execute, warn, present, selfTriggered };
+  const selfTriggers = new SelfTriggers(runs, options.selfTriggerLimit);
+  const subscriptions = createSubscriptionTriggers(triggerContext, selfTriggers);
   const schedules = createScheduleTriggers(triggerContext, options.runSchedules ?? true);
+  schedules.start();
   state.beforeCommit = createPreCommit(triggerContext);
   state.committed = (change) => {
     if (change.resource.resourceType !== 'AuditEvent') {
@@ -139,6 +167,7 @@ export async function startMedplumServer(
   const server: MedplumServer = {
     baseUrl,
     version: state.version.name,
+    isRestored,
     repository,
     runs,
     outbox,
@@ -151,6 +180,7 @@ export async function startMedplumServer(
       subscriptions.stop();
       http.closeAllConnections();
       await Promise.all([ownWorkers?.stop(), new Promise((resolve) => http.close(resolve))]);
+      files?.close();
     },
   };
   app.use(sameOriginOnly);
@@ -169,14 +199,38 @@ export async function startMedplumServer(
   return server;
 }
 
+/**
+ * Creates the project and its clients, or brings what was kept of them up to date with the options.
+ */
+async function prepareProject(
+  repository: LocalRepository,
+  { secrets = {}, features, clientSecrets }: MedplumServerOptions,
+): Promise<void> {
+  const { store } = repository.state;
+  for (const resource of initialResources(secrets, features, clientSecrets)) {
+    const kept = store.latest(resource.resourceType, resource.id)?.resource;
+    if (kept?.resourceType === 'Project' && resource.resourceType === 'Project') {
+      const others = (kept.secret ?? []).filter(({ name }) => !(name in secrets));
+      const secret = [...others, ...(resource.secret ?? [])];
+      await repository.updateResource({ ...kept, features: resource.features, secret });
+    } else if (
+      resource.resourceType !== 'ProjectMembership' ||
+      !findMembership(store, resource.profile.reference)
+    ) {
+      await repository.createResource(resource, { assignedId: true });
+    }
+  }
+}
+
 function createState(
+  store: Store,
   baseUrl: string,
   { version: name = DEFAULT_VERSION, quota, staleCache }: MedplumServerOptions,
   warn: (text: string) => void,
 ): ServerState {
   const version = new ServerVersion(name);
   return {
-    store: new Store(),
+    store,
     baseUrl,
     version,
     warn,

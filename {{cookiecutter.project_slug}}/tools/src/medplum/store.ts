@@ -3,6 +3,7 @@
 import type { WithId } from '@medplum/core';
 import type { Identifier, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
+import type { StoreFiles } from './store-files.ts';
 
 /** One version of a resource. A tombstone's resource has only type, id and meta. */
 export interface Version {
@@ -15,10 +16,32 @@ export interface Version {
 /** Stored resources are never changed: to change one, copy it. */
 export class Store {
   /** What Binary resources hold, by id. */
-  readonly contents = new Map<string, Buffer>();
+  private readonly contents: Map<string, Buffer>;
   private readonly types = new Map<string, Map<string, Version[]>>();
   private readonly identifiers = new Map<string, Set<string>>();
+  private readonly files: StoreFiles | undefined;
   private order = 0;
+
+  /** @param files - where to keep everything; only in memory if left out */
+  constructor(files?: StoreFiles) {
+    const { versions, contents } = files?.read() ?? { versions: [], contents: new Map() };
+    this.contents = contents;
+    for (const version of versions) {
+      this.remember(version);
+    }
+    this.files = files;
+  }
+
+  /** @returns what a Binary holds */
+  content(id: string): Buffer | undefined {
+    return this.contents.get(id);
+  }
+
+  /** @param id - of a Binary */
+  setContent(id: string, bytes: Buffer): void {
+    this.contents.set(id, bytes);
+    this.files?.writeContent(id, bytes);
+  }
 
   /** @returns all versions, oldest first */
   versions(type: string, id: string): readonly Version[] {
@@ -56,6 +79,13 @@ export class Store {
   }
 
   add(resource: WithId<Resource>, deleted = false): void {
+    const version = { resource, deleted, order: this.order + 1 };
+    this.remember(version);
+    this.files?.writeVersion(version);
+  }
+
+  private remember(version: Version): void {
+    const { resource, order } = version;
     const { resourceType: type, id } = resource;
     const ofType = this.types.get(type) ?? new Map<string, Version[]>();
     this.types.set(type, ofType);
@@ -65,7 +95,8 @@ export class Store {
     if (previous) {
       this.index(previous.resource, (ids) => ids.delete(id));
     }
-    versions.push({ resource, deleted, order: ++this.order });
+    versions.push(version);
+    this.order = order;
     this.index(resource, (ids) => ids.add(id));
   }
 
@@ -88,6 +119,7 @@ export class Store {
     }
     this.types.get(type)?.delete(id);
     this.contents.delete(id);
+    this.files?.remove(type, id);
   }
 
   private index(resource: WithId<Resource>, change: (ids: Set<string>) => void): void {

@@ -18,7 +18,8 @@ import { PageError } from './page-error.ts';
 export async function runAgain(server: MedplumServer, earlier: Run): Promise<string> {
   const bot = findBot(server, earlier.bot.id);
   const runAs = membershipOf(server, bot, earlier.request.requester);
-  return start(server, { ...earlier.request, bot, runAs, traceId: randomUUID() });
+  const request = { ...earlier.request, bot, runAs, traceId: randomUUID() };
+  return start(server, { ...request, earlierRuns: undefined });
 }
 
 /**

@@ -11,6 +11,7 @@ import { LOCAL } from '../medplum/local-project.ts';
 import { startMedplumServer } from '../medplum/server.ts';
 import type { MedplumServer } from '../medplum/server.ts';
 import { issueToken } from '../medplum/tokens.ts';
+import { SELF_TRIGGER_LIMIT } from '../medplum/triggers/self-triggers.ts';
 import { WorkerPool } from '../runtime/worker-pool.ts';
 import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
@@ -77,6 +78,7 @@ export async function localMedplum(options: LocalMedplumOptions = {}): Promise<L
     secrets,
     workers: withTestClock(sharedWorkers),
     runSchedules: false,
+    selfTriggerLimit: SELF_TRIGGER_LIMIT,
   });
   const client = new MedplumClient({ baseUrl: server.baseUrl, fetch: realFetch, cacheTime: 0 });
   const medplum = new LocalMedplum(server, client, folder);
@@ -106,12 +108,17 @@ export class LocalMedplum {
   readonly #server: MedplumServer;
   readonly #folder: string;
   #forgotten = new Set<string>();
+  /** Why a bot was stopped that started itself again and again. */
+  #selfTriggered: string | undefined;
 
   constructor(server: MedplumServer, client: MedplumClient, folder: string) {
     this.#server = server;
     this.baseUrl = server.baseUrl;
     this.client = client;
     this.#folder = folder;
+    server.events.on('selfTriggered', (text) => {
+      this.#selfTriggered = text;
+    });
   }
 
   /**
@@ -214,7 +221,8 @@ export class LocalMedplum {
   /**
    * Waits until no bot runs any more, and none is about to.
    *
-   * @throws UserError that names the bots that do not finish
+   * @throws UserError that names the bots that do not finish, or one that starts itself again and
+   *   again
    */
   async settled(): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
@@ -223,6 +231,11 @@ export class LocalMedplum {
     });
     const outcome = await Promise.race([this.#server.settled(), limit]);
     clearTimeout(timer);
+    if (this.#selfTriggered !== undefined) {
+      const text = this.#selfTriggered;
+      this.#selfTriggered = undefined;
+      throw new UserError(text);
+    }
     if (outcome === 'late') {
       const running = this.#runs().filter(({ state }) => state === 'running');
       const names = [...new Set(running.map(({ bot }) => bot.name))].join(', ');

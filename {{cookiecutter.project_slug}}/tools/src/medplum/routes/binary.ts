@@ -18,7 +18,7 @@ export function addBinaryRoutes(app: Hono, { state }: RouteContext): void {
       return sendResource(c, state, core.allOk, binary);
     }
     resourceHeaders(c, state, core.allOk, binary);
-    return send(c, state.store.contents.get(binary.id) ?? Buffer.of(), 200, binary.contentType);
+    return send(c, state.store.content(binary.id) ?? Buffer.of(), 200, binary.contentType);
   });
 }
 
@@ -37,12 +37,12 @@ async function writeBinary(c: Context, state: ServerState): Promise<Response> {
   // The data stay in the resource's history, but the answer does not repeat them.
   const { data, ...binary } = stored;
   if (!given) {
-    state.store.contents.set(binary.id, bytes);
+    state.store.setContent(binary.id, bytes);
     const url = signedUrl(state, binary.id, binary.meta!.versionId!);
     return sendResource(c, state, outcome, { ...binary, url } as Binary);
   }
   if (data) {
-    state.store.contents.set(binary.id, Buffer.from(data, 'base64'));
+    state.store.setContent(binary.id, Buffer.from(data, 'base64'));
   }
   return sendResource(c, state, outcome, binary as Binary);
 }

@@ -33,7 +33,7 @@ function readStorage(c: Context, { store }: ServerState): Response {
   const { id, version } = c.req.param() as { id: string; version: string };
   const { Expires = '', Signature = '' } = c.req.query();
   const proof = signature(`${id}/${version}/${Expires}`);
-  const content = store.contents.get(id);
+  const content = store.content(id);
   if (!content || !sameSecret(proof, Signature) || Number(Expires) < Date.now()) {
     return c.text('Unauthorized', 401);
   }

@@ -10,6 +10,8 @@ import type { Change } from '../server-state.ts';
 import type { TriggerContext } from './subscriptions.ts';
 
 export interface ScheduleTriggers {
+  /** Begins with the bots that there are. */
+  start(): void;
   committed(change: Change): void;
   /** Runs a bot as its schedule would. */
   runCron(bot: WithId<Bot>): Promise<void>;
@@ -57,6 +59,11 @@ export function createScheduleTriggers(
   };
 
   return {
+    start: () => {
+      for (const bot of state.store.living<Bot>('Bot')) {
+        schedule(bot, false);
+      }
+    },
     committed: ({ resource, interaction }) => {
       if (resource.resourceType === 'Bot') {
         schedule(resource, interaction === 'delete');

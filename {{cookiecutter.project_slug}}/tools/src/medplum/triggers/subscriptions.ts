@@ -5,6 +5,7 @@ import type { Bot, Resource, Subscription } from '@medplum/fhirtypes';
 import { createHmac, randomUUID } from 'node:crypto';
 import { runAsOf } from '../bot-execution.ts';
 import type { ExecuteBot } from '../bot-execution.ts';
+import type { SelfTriggers } from './self-triggers.ts';
 import { evaluateWithLimit } from '../fhirpath.ts';
 import type { Change, Interaction, ServerState } from '../server-state.ts';
 
@@ -35,11 +36,17 @@ export interface TriggerContext {
   execute: ExecuteBot;
   /** Says something to the user, once however often it happens. */
   warn(text: string): void;
+  /** Tells that a bot was stopped which starts itself again and again. */
+  selfTriggered(text: string): void;
   /** A resource as clients see it. */
   present<T>(resource: T): T;
 }
 
-export function createSubscriptionTriggers(context: TriggerContext): SubscriptionTriggers {
+/** @param selfTriggers - which events are dropped, because the bot starts itself again and again */
+export function createSubscriptionTriggers(
+  context: TriggerContext,
+  selfTriggers: SelfTriggers,
+): SubscriptionTriggers {
   const { state, execute, warn, present } = context;
   const timers = new Set<NodeJS.Timeout>();
   const pending = new Set<Promise<void>>();
@@ -64,7 +71,14 @@ export function createSubscriptionTriggers(context: TriggerContext): Subscriptio
       warn(`Bot ${bot.name} did not run: it has no ProjectMembership`);
       return;
     }
-    if (loops.isLoop(bot, resource)) {
+    const earlierRuns = selfTriggers.earlierRuns(change);
+    if (selfTriggers.isTooMany(bot, earlierRuns)) {
+      context.selfTriggered(
+        `Bot ${bot.name} was stopped: it started itself ${selfTriggers.limit} times in a row by what it writes, the last time with ${resource.resourceType}/${resource.id}. Write only where something changes, or narrow the criteria of its subscription. Medplum does not stop such a bot.`,
+      );
+      return;
+    }
+    if (selfTriggers.limit === undefined && loops.isLoop(bot, resource)) {
       warn(
         `Bot ${bot.name} ran ${LOOP_RUNS} times within ${LOOP_WINDOW_MILLISECONDS / 1000} s for ${resource.resourceType}/${resource.id}: it seems to change what triggers it. Medplum does not stop that.`,
       );
@@ -86,6 +100,7 @@ export function createSubscriptionTriggers(context: TriggerContext): Subscriptio
         subscription,
         traceId,
         headers,
+        earlierRuns,
       });
     } catch (error) {
       retry(bot, subscription, change, attempt, error);
