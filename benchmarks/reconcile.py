@@ -112,7 +112,7 @@ class Both:
         load("write", self.hapi, self.file, env={"MEDPLUM_CLIENT_ID": ""})
 
     def check(self) -> str:
-        """All patients there have the birth date of the last round; nobody else is there."""
+        """All patients there have the birth date of the last round, and there are no others."""
         with urlopen(f"{self.hapi}/Patient?birthdate=19{10 + self.round}&_summary=count") as answer:  # noqa: S310
             there = json.load(answer)["total"]
         with urlopen(f"{self.hapi}/Patient?_summary=count") as answer:  # noqa: S310

@@ -304,7 +304,7 @@ def install_packages(project: Path) -> str | None:
         reason = code[0] if code else result.last_line
         return f"no npm packages: npm ci failed ({reason}); later: npm ci"
     # esbuild is a dev dependency and has its program in an optional one: if it works, both kinds
-    # were installed, whatever the user's npm settings say.
+    # were installed, regardless of the user's npm settings.
     esbuild = str(project / "node_modules" / "esbuild" / "bin" / "esbuild")
     if not run(node, esbuild, "--version").succeeded:
         return "npm packages are missing: npm ci left some out; look at npm config ls"

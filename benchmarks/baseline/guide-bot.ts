@@ -1,4 +1,4 @@
-// The shape of sync bot that guides show: whatever the event brings goes to the other server in one
+// The shape of sync bot that guides show: the resource of the event goes to the other server in one
 // conditional request.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Patient } from '@medplum/fhirtypes';

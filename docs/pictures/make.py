@@ -68,14 +68,14 @@ def draw(name: str, title: str, shown: str) -> None:
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115, PTH123
     console.print(Text.from_ansi(shown.replace("\r\n", "\n").strip("\n")))
     svg = console.export_svg(title=title, theme=THEME, unique_id=name)
-    # rich names a font of a web site; a picture asks nobody for anything.
+    # rich names a font of a web site; a picture must not send requests.
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code,", "")
     (HERE / f"{name}.svg").write_text(
         re.sub(r"[ \t]+\n", "\n", svg).rstrip() + "\n", encoding="utf-8"
     )
 
 
-# What people may be called in a picture; nobody's data.
+# Invented names for the people in a picture.
 PATIENTS = [("Ada", "Lovelace"), ("Grace", "Hopper"), ("Florence", "Nightingale")]
 WINDOW = (1400, 900)
 

@@ -196,7 +196,6 @@ def test_following_a_document(name: str, new_project: NewProject) -> None:
             pass
 
 
-PHONE = {"system": "phone", "value": "555-0100"}
 HIGH_PRESSURE: dict[str, object] = {
     "resourceType": "Observation",
     "status": "final",
@@ -228,8 +227,9 @@ def follow_the_readme(project: Path) -> None:
             printed[command] = said
             if command == "npm run setup:bots":  # then press "Create"
                 page = Page(variables)
-                page.create({"resourceType": "Patient", "telecom": [PHONE]})
-                page.wait_for_run("check-phone", "succeeded")
+                page.create({"resourceType": "Patient"})
+                run = page.wait_for_run("check-phone", "succeeded")
+                assert [request["path"] for request in run["timeline"]] == ["/fhir/R4/Task"]
     assert re.search(
         r"contact\.ts:\d+\): check-phone\n", printed["npm run analyze -- --find phoneOf"]
     )

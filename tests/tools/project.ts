@@ -123,7 +123,7 @@ export async function run(
   const code = await new Promise<number | null>((resolve, reject) =>
     child.on('close', resolve).on('error', reject),
   );
-  // Where CI is set, oxlint writes in colour whatever NO_COLOR says.
+  // Where CI is set, oxlint writes in colour in spite of NO_COLOR.
   return {
     code,
     stdout: stripVTControlCharacters(outcome.stdout),

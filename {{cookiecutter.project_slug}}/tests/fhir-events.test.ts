@@ -30,7 +30,7 @@ test('header names may have any case, and values may be lists', () => {
   });
 });
 
-test('x-medplum-delete is not a header of Medplum: what carries it is no deletion', () => {
+test('x-medplum-delete is not a header of Medplum: an event with it is not a deletion', () => {
   const event = {
     input: { resourceType: 'Patient', id: ID },
     headers: { 'x-medplum-delete': 'true' },
@@ -38,7 +38,7 @@ test('x-medplum-delete is not a header of Medplum: what carries it is no deletio
   expect(changeFrom(event).kind).toBe('upsert');
 });
 
-test('an interaction of delete is one, whatever else is there', () => {
+test('an interaction of delete is a deletion, with any other headers', () => {
   const event = {
     input: { resourceType: 'Patient', id: ID },
     headers: { 'X-Medplum-Interaction': 'delete' },

@@ -164,7 +164,7 @@ describe('makeExternalRequest', () => {
     });
   });
 
-  test('an answer that breaks off half-way is no answer', async () => {
+  test('an answer that breaks off half-way counts as no answer', async () => {
     const half = (response: ServerResponse): void => {
       response.writeHead(200, { 'content-length': '100' }).write('{"resourceType":');
       setImmediate(() => response.destroy());
@@ -198,7 +198,7 @@ describe('makeExternalRequest', () => {
     },
   );
 
-  test('a redirect is an error: a patient goes nowhere that nobody configured', async () => {
+  test('a redirect is an error: a patient is sent only to the configured address', async () => {
     answers = [answer(307, '', { location: `${baseUrl}/elsewhere` })];
     expect(
       (await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.PUT, {})))['status'],
@@ -403,7 +403,7 @@ describe('failures', () => {
     ['an odd body', answer(400, { issue: [{ code: 'Ada Lovelace' }, null, { diagnostics: 7 }] })],
     ['no JSON at all', answer(400, '{"issue": [{"diagnostics": "Ada Lovelace')],
     ['a list', answer(400, ['Ada Lovelace'])],
-    ['an issue that is no list', answer(400, { issue: 'Ada Lovelace' })],
+    ['an issue that is not a list', answer(400, { issue: 'Ada Lovelace' })],
     ['a network error', (response: ServerResponse) => response.destroy()],
   ])('never hold the query, the body or diagnostics: %s', async (name, reply) => {
     answers = [reply];
@@ -429,7 +429,7 @@ describe('makeConditionalFhirRequest', () => {
     identifier: [{ system, value: '1' }],
   };
 
-  test('encodes the query anew and leaves the id to the server', async () => {
+  test('encodes the query again and leaves the id to the server', async () => {
     const identifier = [
       { system: 'urn:mrn', value: '9' },
       { system, value: '1' },

@@ -174,7 +174,7 @@ describe('harms no other resource', () => {
     },
   );
 
-  test('a 404 of Medplum is no deletion unless the event says so; a policy that hides everything empties nothing', async () => {
+  test('a 404 of Medplum is not a deletion unless the event says so; a policy that hides everything deletes nothing', async () => {
     const event = save();
     await world.run(SYNC, event);
     world.source.access = 'hidden';
@@ -856,7 +856,7 @@ describe('any type', () => {
     expect((await read(`Patient/${id}`)).status).toBe(410);
   });
 
-  test('what HAPI rewrites is no difference afterwards', async () => {
+  test('what HAPI rewrites does not count as a difference afterwards', async () => {
     put({
       resourceType: 'Immunization',
       id,

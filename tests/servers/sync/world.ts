@@ -110,7 +110,7 @@ export async function startWorld(): Promise<World> {
       return void response.destroy();
     }
     if (fault === 'hang') {
-      return; // until whoever asked gives up
+      return; // until the client gives up
     }
     if (fault === '401' || fault === '503' || fault === '429') {
       return void response.writeHead(Number(fault), { 'retry-after': '0' }).end();

@@ -69,7 +69,7 @@ describe('a build', () => {
     expect(bots.plain.shared).toEqual({});
   });
 
-  test('removes the bundles of bots that are no more', async () => {
+  test('removes the bundles of bots that no longer exist', async () => {
     const project = projectForTest({ 'src/bots/a.ts': BOT, 'src/bots/b.ts': BOT });
     await build(project);
     project.write({ 'src/bots/b.ts': '' });

@@ -7,7 +7,7 @@ import type { LocalServers } from '../../tools/src/local-servers.ts';
 import { makeProject, run } from '../project.ts';
 import type { Outcome, Project } from '../project.ts';
 
-const NOBODY = 'http://127.0.0.1:9/';
+const NO_SERVER = 'http://127.0.0.1:9/';
 const CREATED = 'tests/events/created.json';
 const EVENT = {
   input: { resourceType: 'Patient', id: 'b5a1c2d3-1111-4222-8333-444455556666' },
@@ -224,8 +224,8 @@ describe('npm run bot, with a Medplum', () => {
   });
 
   it('says that no Medplum answers at the given address', async () => {
-    const { code, stderr } = await bot(['echo', '--event', CREATED], { MEDPLUM_BASE_URL: NOBODY });
+    const { code, stderr } = await bot(['echo', '--event', CREATED], { MEDPLUM_BASE_URL: NO_SERVER });
     expect(code).toBe(1);
-    expect(stderr).toContain(`No Medplum answers at ${NOBODY}`);
+    expect(stderr).toContain(`No Medplum answers at ${NO_SERVER}`);
   });
 });

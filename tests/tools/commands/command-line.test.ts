@@ -317,16 +317,16 @@ describe('the environment', () => {
     );
   });
 
-  test.each(['../x', 'Staging', 'a b', ''])('"%s" is no name', async (name) => {
+  test.each(['../x', 'Staging', 'a b', ''])('"%s" is not a name', async (name) => {
     expect(await read([name], {})).toBe(
-      `Error: "${name}" is no name for an environment: use lower-case letters, digits and dashes.\n`,
+      `Error: "${name}" is not a valid name for an environment: use lower-case letters, digits and dashes.\n`,
     );
   });
 
   test('an address that is none is refused, and no secret is shown', async () => {
     const message = await read([], { '.env.local': FILE.replace('https://', 'ftp://') });
     expect(message).toBe(
-      'Error: MEDPLUM_BASE_URL is no address: write it like https://api.medplum.com/ (in .env.local).\n',
+      'Error: MEDPLUM_BASE_URL is not an address: write it like https://api.medplum.com/ (in .env.local).\n',
     );
   });
 });

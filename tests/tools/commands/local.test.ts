@@ -147,7 +147,7 @@ describe('npm run local', () => {
     expect(await local.ended).toBe(0);
   });
 
-  it('has a new client secret at each start, which other commands find, at whatever port', async () => {
+  it('has a new client secret at each start, which other commands find, on any port', async () => {
     const { root } = repository();
     const secretOf = (text: string): string => /MEDPLUM_CLIENT_SECRET +(\S+)/.exec(text)![1]!;
     const first = start(root, 'local', ...anyPorts);
@@ -294,7 +294,7 @@ describe('npm run dev, beyond saving a file', () => {
     expect(await dev.next(/deployed one/)).toContain('deployed one new');
   });
 
-  it('takes a bot away that is no longer in medplum.config.json', async () => {
+  it('removes a bot that is no longer in medplum.config.json', async () => {
     const { root } = repository();
     writeFileSync(join(root, 'medplum.config.json'), config(['one', 'two', 'three']));
     const dev = start(root, 'dev', ...anyPorts);

@@ -377,7 +377,7 @@ const CASES: Case[] = [
     title: 'an environment that is empty',
     given: () => undefined,
     args: ['--env', ''],
-    says: ['Error: "" is no name for an environment: use lower-case letters, digits and dashes.'],
+    says: ['Error: "" is not a valid name for an environment: use lower-case letters, digits and dashes.'],
   },
   {
     title: 'a pattern that fits no bot',

@@ -125,7 +125,7 @@ describe('npm run setup:bots', () => {
     expect((await call(root, SETUP)).stdout).toContain('1 unchanged.\nNothing to do.\n');
   });
 
-  it('writes to a server elsewhere only with --yes, where nobody can be asked', async () => {
+  it('writes to a server on another machine only with --yes, where there is no terminal', async () => {
     const elsewhere = await startWorld('elsewhere');
     const root = writeRepository([version(1)]);
     const refused = await call(root, SETUP);

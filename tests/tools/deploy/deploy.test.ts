@@ -354,7 +354,7 @@ describe('a second deployment', () => {
     expect(writes).toEqual([]);
   });
 
-  it('takes away with a bot what starts it, whoever made that, and without an admin only shows it', async () => {
+  it('removes with a bot what starts it, also if another client made that, and without an admin only shows it', async () => {
     await run(world, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
     const channel = { type: 'rest-hook' as const, endpoint: `Bot/${id}` };
@@ -493,7 +493,7 @@ describe('a name that stands twice', () => {
   });
 });
 
-describe('what another client does meanwhile', () => {
+describe('what another client does at the same time', () => {
   it('is kept: an edit of the Bot between the code and the mark', async () => {
     await run(world, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');

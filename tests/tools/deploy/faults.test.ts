@@ -1,4 +1,4 @@
-// Each request of a deployment meets each fault. Whatever happens, it is said in one line, what was
+// Each request of a deployment meets each fault. Each time, it is said in one line, what was
 // not done is not called done, and the next run completes it.
 import type { Questionnaire } from '@medplum/fhirtypes';
 import { mkdirSync, writeFileSync } from 'node:fs';

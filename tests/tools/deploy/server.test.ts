@@ -86,7 +86,7 @@ describe('a request that is refused for now', () => {
     expect(waits[5]).toBeGreaterThan(waits[0]!);
   });
 
-  it('keeps the others waiting, too: whoever asks meanwhile lets Medplum begin its minute anew', async () => {
+  it('keeps the others waiting, too: each request in the meantime lets Medplum start its minute again', async () => {
     let release: () => void = () => undefined;
     held.until = new Promise((resolve) => (release = resolve));
     const asked: (string | undefined)[] = [];
@@ -102,8 +102,8 @@ describe('a request that is refused for now', () => {
     const first = server.send('GET', 'Bot/1');
     await vi.waitFor(() => expect(waits).toEqual([9000]));
     const second = server.send('GET', 'Bot/2');
-    await fetch(`${baseUrl}somebody-else`);
-    expect(asked).toEqual(['/fhir/R4/Bot/1', '/somebody-else']);
+    await fetch(`${baseUrl}another-request`);
+    expect(asked).toEqual(['/fhir/R4/Bot/1', '/another-request']);
     release();
     await Promise.all([first, second]);
     expect(asked.slice(2).toSorted()).toEqual(['/fhir/R4/Bot/1', '/fhir/R4/Bot/2']);

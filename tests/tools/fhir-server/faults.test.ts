@@ -50,7 +50,7 @@ it('reset: the connection is cut and nothing is written', async () => {
   expect(await count(server, base)).toBe(0);
 });
 
-it('lost: it is written, but nobody hears of it; reads are spared', async () => {
+it('lost: it is written, but the client gets no answer; reads are answered', async () => {
   await on('lost:times=1');
   expect(await count(server, base)).toBe(0);
   await expect(put('a')).rejects.toThrow('fetch failed');

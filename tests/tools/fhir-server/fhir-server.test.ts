@@ -205,7 +205,7 @@ describe('a PUT by id', () => {
     expect((await server.call('GET', `${at}/_history/2`)).body.active).toBe(true);
   });
 
-  it('does not look at If-Match where nothing ever was, and fails at one that is no number', async () => {
+  it('does not look at If-Match where nothing ever was, and fails at one that is not a number', async () => {
     expect((await write({}, 'W/"7"')).status).toBe(201);
     expect((await write({}, `W/"${UUID}"`)).status).toBe(500);
   });
@@ -285,7 +285,7 @@ describe('references', () => {
 });
 
 describe('searches', () => {
-  it('stay the same for a minute, unless no-cache asks anew', async () => {
+  it('stay the same for a minute, unless no-cache asks again', async () => {
     const search = (headers?: Record<string, string>) =>
       server.call('GET', `${base}?${query('a')}`, undefined, headers);
     expect((await search()).body.total).toBe(0);
@@ -446,7 +446,7 @@ describe('bad input', () => {
     expect((await server.call('GET', 'elsewhere')).status).toBe(404);
   });
 
-  it('answers a page to whoever accepts one, and echoes X-Request-ID', async () => {
+  it('answers a page to clients that accept one, and echoes X-Request-ID', async () => {
     const page = await server.call('GET', `${base}/nope`, undefined, {
       Accept: 'text/html,application/fhir+json',
     });

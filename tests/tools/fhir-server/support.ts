@@ -9,7 +9,7 @@ export interface Answer {
   headers: Headers;
   text: string;
   /** The body, where it is JSON. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- whatever the server says
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- any answer of the server
   body: any;
 }
 

@@ -58,7 +58,7 @@ describe('$execute', () => {
     expect((await medplum.anonymous('GET', 'healthcheck')).status).toBe(200);
   });
 
-  it('kills an endless loop at its timeout, and answers others meanwhile', async () => {
+  it('stops an endless loop at its timeout, and answers others in the meantime', async () => {
     const first = await medplum.bot(handler('for (;;) {}'), { name: 'loop' });
     await medplum.call('PATCH', `fhir/R4/Bot/${first}`, [
       { op: 'add', path: '/timeout', value: 1 },

@@ -1,4 +1,4 @@
-// What must not stop the local server, whatever bots and policies ask of it.
+// What must not stop the local server, even if bots and policies ask a lot of it.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LOCAL } from '../../tools/src/medplum/local-project.ts';
 import { startTestServer } from './support.ts';

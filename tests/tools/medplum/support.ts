@@ -9,7 +9,7 @@ export const UNKNOWN_ID = '00000000-0000-4000-8000-00000000dead';
 export interface Answer {
   status: number;
   headers: Headers;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- whatever the server says
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- any answer of the server
   body: any;
 }
 

@@ -94,7 +94,7 @@ describe('a difference', () => {
     );
   });
 
-  test('gives back both sides, whatever changed', () => {
+  test('gives back both sides, for any change', () => {
     const cases: [unknown, unknown][] = [
       [undefined, { a: 1 }],
       [{ a: 1 }, undefined],

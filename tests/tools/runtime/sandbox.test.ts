@@ -135,7 +135,7 @@ describe('vmcontext', () => {
     expect(arrow.result).toBeUndefined();
   });
 
-  it('is no module: no import, no top-level await, no import()', async () => {
+  it('is not a module: no import, no top-level await, no import()', async () => {
     expect((await run('vmcontext', `import 'node:fs';\n${handler('')}`)).error?.name).toBe(
       'SyntaxError',
     );
@@ -178,7 +178,7 @@ describe('vmcontext', () => {
     expect(error?.message).toBe('Script execution timed out after 50ms');
   });
 
-  it('starts anew each time', async () => {
+  it('starts fresh each time', async () => {
     const code = `globalThis.runs = (globalThis.runs ?? 0) + 1;\n${handler('return runs;')}`;
     expect((await run('vmcontext', code)).result).toBe(1);
     expect((await run('vmcontext', code)).result).toBe(1);
@@ -284,8 +284,8 @@ describe.each(['vmcontext', 'awslambda'] as const)('%s', (runtime) => {
     ]);
   });
 
-  it('survives what a bundle throws, whatever it is', async () => {
-    expect((await run(runtime, 'this is no code')).error?.name).toBe('SyntaxError');
+  it('survives anything that a bundle throws', async () => {
+    expect((await run(runtime, 'this is not code')).error?.name).toBe('SyntaxError');
     expect((await run(runtime, handler('throw undefined;'))).error?.message).toBe('Unknown error');
     expect((await run(runtime, handler("throw 'text';"))).error?.message).toBe('text');
     expect((await run(runtime, handler('throw null;'))).error).toBeDefined();

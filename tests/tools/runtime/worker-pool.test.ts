@@ -1,4 +1,4 @@
-// Bots in threads: each run gets its own result, whatever the runs before it did to their thread.
+// Bots in threads: each run gets its own result, even if a run before it damaged its thread.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';

@@ -423,7 +423,7 @@ describe('a difference', () => {
     expect(isSame(copied, { ...copied, ...change })).toBe(same);
   });
 
-  test('in security labels, whatever their order', () => {
+  test('in security labels, in any order', () => {
     const labels = [{ code: 'R' }, { code: 'V' }];
     const secure = (security: typeof labels): Patient => ({
       ...copied,

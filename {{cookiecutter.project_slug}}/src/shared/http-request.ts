@@ -92,7 +92,7 @@ export class RequestFailure extends OperationOutcomeError implements FailureDeta
 /**
  * Tells whether a request failed, or something else did.
  *
- * @param error - Whatever was thrown.
+ * @param error - Anything that was thrown.
  * @returns True for the failures of `sendRequest`.
  */
 export function isRequestFailure(error: unknown): error is RequestFailure {

@@ -52,7 +52,7 @@ export function addCommandApi(app: Hono, server: MedplumServer): void {
 
 /**
  * @param name - of a deployed bot
- * @returns undefined if there is no such bot, or it has no ProjectMembership
+ * @returns undefined if the bot does not exist, or has no ProjectMembership
  */
 export function accessOf(server: MedplumServer, name: string): BotAccess | undefined {
   const { state } = server.repository;

@@ -81,7 +81,7 @@ export const ERROR_CLASSES: readonly string[] = [
 ];
 
 export const INSTANCEOF_HINT =
-  'compare error.name, or test "message" in error: on vmcontext an error of Medplum or Node is no instance of your Error';
+  'compare error.name, or test "message" in error: on vmcontext an error of Medplum or Node is not an instance of your Error';
 
 /** A module of the repository that gives vmcontext some of Node's globals. */
 export const NODE_GLOBALS_MODULE = 'src/shared/node-globals.ts';

@@ -33,7 +33,7 @@ const STORY = [
     interaction: 'update',
     expected: 'Florence Nightingale, born 1820-05-12',
   },
-  { title: 'She is deleted', interaction: 'delete', expected: 'nobody' },
+  { title: 'She is deleted', interaction: 'delete', expected: 'no one' },
 ] as const;
 
 export const command = new Command('demo')
@@ -84,7 +84,7 @@ async function demo(): Promise<number> {
         servers,
         runs,
         heard.includes(interaction),
-        syncs ? expected : 'nobody',
+        syncs ? expected : 'no one',
       );
       tell(title, reached, runs, servers, syncs);
       good &&= reached;
@@ -161,5 +161,5 @@ function patientsOf(store: ExternalServer['store']): string {
   const patients = living<Patient>(store, 'Patient').map(({ name, birthDate }) => {
     return birthDate ? `${nameOf(name)}, born ${birthDate}` : nameOf(name);
   });
-  return patients.join('; ') || 'nobody';
+  return patients.join('; ') || 'no one';
 }

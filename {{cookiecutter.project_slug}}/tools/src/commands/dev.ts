@@ -22,7 +22,7 @@ export const command = addServerOptions(new Command('dev'))
     [
       '',
       'Secrets of the bots are read from .env.local.secrets (NAME=value); a bot that lacks one waits.',
-      'Other commands find this server by themselves, at whatever port.',
+      'Other commands find this server by themselves, on any port.',
       '',
       'Example: npm run dev -- --seed tests/data/patients.json',
     ].join('\n'),

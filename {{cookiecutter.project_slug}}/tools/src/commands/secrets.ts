@@ -116,7 +116,7 @@ async function deleteOne(name: string, options: Options): Promise<void> {
   }
   if (secret.requiredBy.length > 0 && !options.force) {
     throw new UserError(
-      `${secret.requiredBy.join(', ')} needs ${name}. To delete it nevertheless, add: --force`,
+      `${secret.requiredBy.join(', ')} needs ${name}. To delete it anyway, add: --force`,
     );
   }
   await confirm(options, server, `delete the secret ${name}`);

@@ -25,7 +25,7 @@ export interface Environment {
 export function readEnvironment(name = 'local'): Environment {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) {
     throw new UserError(
-      `"${name}" is no name for an environment: use lower-case letters, digits and dashes.`,
+      `"${name}" is not a valid name for an environment: use lower-case letters, digits and dashes.`,
     );
   }
   const file = `.env.${name}`;
@@ -56,7 +56,7 @@ export function readEnvironment(name = 'local'): Environment {
   const [baseUrl = '', projectId = '', clientId = '', clientSecret = ''] = values;
   if (!/^https?:$/.test(URL.parse(baseUrl)?.protocol ?? '')) {
     throw new UserError(
-      `MEDPLUM_BASE_URL is no address: write it like https://api.medplum.com/ (in ${file}).`,
+      `MEDPLUM_BASE_URL is not an address: write it like https://api.medplum.com/ (in ${file}).`,
     );
   }
   return {

@@ -24,7 +24,7 @@ export interface Actual {
   bots: Stored<Bot>[];
   /** Of bots; undefined without the rights of a project admin. */
   memberships: Stored<ProjectMembership>[] | undefined;
-  /** Every subscription of the project, whatever its status. */
+  /** Every subscription of the project, of any status. */
   subscriptions: Stored<Subscription>[];
   /** Undefined if the credentials may not read them. */
   policies: Stored<AccessPolicy>[] | undefined;

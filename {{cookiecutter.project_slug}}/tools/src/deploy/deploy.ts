@@ -51,7 +51,7 @@ export interface DeployResult {
   changed: string[];
   /** Names of the bots that needed no change. */
   unchanged: string[];
-  /** What failed, one entry a bot; the others were deployed nevertheless. */
+  /** What failed, one entry for each bot; the others were deployed. */
   failed: { name: string; message: string }[];
 }
 

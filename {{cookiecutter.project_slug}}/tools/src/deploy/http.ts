@@ -46,7 +46,7 @@ class TooSlowError extends Error {}
  *
  * @param isRepeatable - false for a request that must not arrive twice: only refused ones are
  *   repeated
- * @returns the last answer, whatever its status
+ * @returns the last answer, of any status
  * @throws UserError if there is none, or if it is too large or too slow
  */
 export async function exchange(

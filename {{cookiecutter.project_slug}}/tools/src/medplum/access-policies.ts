@@ -268,7 +268,7 @@ export function withProtected<T extends Resource>(
   return copy as unknown as T;
 }
 
-/** Removes `name`, `contact.name` (in each contact) or `value[x]` (whatever its type). */
+/** Removes `name`, `contact.name` (in each contact) or `value[x]` (of any type). */
 function removeField(target: Record<string, unknown>, path: string): void {
   const [first = '', ...rest] = path.split('.');
   const keys = first.endsWith('[x]')

@@ -19,7 +19,7 @@ type Handler = (medplum: unknown, event: unknown) => unknown;
  *
  * @param log - receives what the bot logs
  * @returns what the handler returned
- * @throws whatever the bundle throws
+ * @throws what the bundle throws
  */
 export async function runOnAwsLambda(
   code: string,

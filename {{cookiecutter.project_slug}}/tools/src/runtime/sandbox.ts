@@ -1,5 +1,5 @@
 // Runs the handler of one bundle on one event, the way one of Medplum's two bot runtimes does. It
-// is not a protection against hostile code: a bot can do whatever this process can do.
+// is not a protection against hostile code: a bot can do all that this process can do.
 import * as core from '@medplum/core';
 import type { Bot, OperationOutcome, ProjectSetting, Reference } from '@medplum/fhirtypes';
 import { runOnAwsLambda } from './awslambda.ts';
@@ -59,7 +59,7 @@ export interface SandboxResult {
   unsendable?: boolean;
 }
 
-/** What the handler threw, whatever it was. */
+/** What the handler threw; it may be anything. */
 export interface SandboxError {
   name: string;
   message: string;
@@ -115,7 +115,7 @@ function unsendable(error: unknown): Pick<SandboxResult, 'result' | 'error' | 'u
   return { result: undefined, error: describeThrown(error), unsendable: true };
 }
 
-/** @param thrown - may come from another realm, where it is no instance of our Error */
+/** @param thrown - may come from another realm, so that it is not an instance of our Error */
 export function describeThrown(thrown: unknown): SandboxError {
   const { name = 'Error', message, stack } = (thrown ?? {}) as Partial<Error>;
   const text = message ?? core.normalizeErrorString(thrown);

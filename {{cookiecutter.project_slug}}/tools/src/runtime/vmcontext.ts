@@ -16,7 +16,7 @@ const DEFAULT_TIMEOUT_SECONDS = 10;
  *
  * @param log - receives what the bot logs
  * @returns what the handler returned
- * @throws whatever the bundle throws, in many cases errors of the context's realm
+ * @throws what the bundle throws, in many cases errors of the context's realm
  */
 export async function runOnVmContext(
   code: string,

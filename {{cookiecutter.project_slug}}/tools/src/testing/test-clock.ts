@@ -2,7 +2,7 @@
 import type { BotRunner } from '../runtime/worker-pool.ts';
 import { shiftDate } from '../runtime/clock.ts';
 
-/** The real clock, whatever a test makes of `Date` later. */
+/** The real clock, even if a test replaces `Date` later. */
 const RealDate = globalThis.Date;
 const realNow = RealDate.now.bind(RealDate);
 

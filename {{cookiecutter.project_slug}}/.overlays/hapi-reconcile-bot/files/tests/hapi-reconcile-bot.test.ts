@@ -140,7 +140,7 @@ describe('changes', () => {
     expect(await there()).toEqual(['p female']);
   });
 
-  test('a patient whose record number is the id of another one is no copy of it', async () => {
+  test('a patient whose record number is the id of another one is not a copy of it', async () => {
     save('p');
     save('q', { identifier: [{ system: 'urn:mrn', value: 'p' }] });
     await run();
@@ -148,7 +148,7 @@ describe('changes', () => {
     expect(await there()).toEqual(['p -', 'q -']);
   });
 
-  test('records under other ids are not touched, whatever identifiers they carry', async () => {
+  test('records under other ids are not touched, even if they carry the same identifiers', async () => {
     save('p', { gender: 'male' });
     const ours = { system: SYSTEM, value: 'p' };
     await put('copy', { identifier: [ours] });
@@ -160,7 +160,7 @@ describe('changes', () => {
     expect(await there()).toEqual(['copy -', 'merged -', 'p male', 'stranger -']);
   });
 
-  test('with deactivate, nothing is deleted, and what is deactivated is no leftover any more', async () => {
+  test('with deactivate, nothing is deleted, and deactivated patients no longer count as left over', async () => {
     vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig({ onDelete: 'deactivate' }));
     save('p', { active: true });
     save('q', { active: true });
@@ -199,7 +199,7 @@ describe('changes', () => {
     expect(await there()).toEqual(['bad male', 'good -']);
   });
 
-  test('fifty that differ cost a search and a transaction; what somebody else writes meanwhile, a batch and its own', async () => {
+  test('fifty that differ cost a search and a transaction; a concurrent change costs a batch and a request of its own', async () => {
     const sent: string[] = [];
     let meanwhile: (() => Promise<void>) | undefined;
     const { fetch } = globalThis;
@@ -608,7 +608,7 @@ describe('full', () => {
 describe('one resource never stops the others', () => {
   const POISON = 'poison';
 
-  /** A target that answers to whatever holds the poison; a batch is answered entry by entry. */
+  /** A target that fails for every request with the poison; a batch is answered entry by entry. */
   function poisoned(status: number): void {
     const { fetch } = globalThis;
     vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {

@@ -36,7 +36,7 @@ function withType({ param, details }: SearchColumn, value: string): string {
 }
 
 /**
- * @returns the ids that a parameter's references name, whatever their types; for chained searches
+ * @returns the ids that a parameter's references name, of any type; for chained searches
  */
 export function referencedIds(column: SearchColumn, resource: Resource): string[] {
   return typedValues(column, resource).flatMap(({ value }) => {

@@ -16,7 +16,7 @@ export function wordsCondition(column: SearchColumn, filter: Filter): Condition 
   return isNegation(filter.operator) ? not(anyOf(alternatives)) : anyOf(alternatives);
 }
 
-/** `:missing` is no special case on the real server either: it looks for the word "true". */
+/** `:missing` is not a special case on the real server either: it looks for the word "true". */
 function textMatcher(operator: core.Operator, value: string): (text: string) => boolean {
   if (operator === core.Operator.EXACT) {
     return (text) => text === value.trim();

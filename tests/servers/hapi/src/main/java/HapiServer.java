@@ -73,7 +73,7 @@ public class HapiServer {
         return ((ServerConnector) jetty.getConnectors()[0]).getLocalPort();
     }
 
-    /** Whoever started this server holds its standard input open, and takes the server along however it ends itself. */
+    /** Stops when standard input ends: the process that started this server holds it open, so the server ends with it. */
     private static void endWithStandardInput() {
         var watch = new Thread(() -> {
             try {

@@ -1,5 +1,4 @@
-// Keeps the external FHIR server in sync with Medplum: whatever an event says, it brings one
-// resource up to date.
+// Keeps the external FHIR server in sync with Medplum: each event brings one resource up to date.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import { connectExternalServer } from '../shared/external-server.ts';
 import { changeFrom } from '../shared/fhir-events.ts';

@@ -144,7 +144,7 @@ describe('references', () => {
     'https://elsewhere.example.org/Patient/2',
     'urn:uuid:2',
     '',
-  ])('%j is no reference that may be followed', (reference) => {
+  ])('%j is not a reference that may be followed', (reference) => {
     const subject = { reference };
     expect(
       referencesOf({ resourceType: 'Observation', subject } as Resource, CONFIG, SOURCE_URL),
@@ -154,7 +154,7 @@ describe('references', () => {
     expect(leftOut).toBe(1);
   });
 
-  test('a mere link goes with its other side', () => {
+  test('a link is removed together with the resource it leads to', () => {
     const link = [{ other: { reference: 'Patient/gone' } }, { other: { reference: 'Patient/2' } }];
     const { body, leftOut } = copyPatient({ link }, ['Patient/gone']);
     expect(body.link).toEqual([link[1]]);
@@ -162,7 +162,7 @@ describe('references', () => {
     expect(copyPatient({ link: [link[0]] }, ['Patient/gone']).body).not.toHaveProperty('link');
   });
 
-  test('a uri that is called reference is no reference', () => {
+  test('a uri in a member called reference is not a reference', () => {
     const education = [{ documentType: 'x', reference: 'Patient/2' }];
     expect(copy({ resourceType: 'Immunization', education }).body).toMatchObject({ education });
     const extension = [

@@ -64,7 +64,7 @@ async function putThere(patient: Partial<Patient>): Promise<void> {
 }
 
 /**
- * Holds back the first request like this, and says that nobody answered; gives what delivers it
+ * Holds back the first request like this, and reports that no answer came; gives what delivers it
  * later.
  */
 function holdFirst(isWanted: (init: RequestInit) => boolean): () => Promise<number | undefined> {
@@ -389,7 +389,7 @@ describe('deleting', () => {
     expect((await there())?.active).toBe(true);
   });
 
-  test('deactivate: somebody who wrote meanwhile is not overwritten unseen', async () => {
+  test('deactivate: a concurrent write of another client is not overwritten', async () => {
     config.onDelete = 'deactivate';
     save({ active: true });
     await syncs();
@@ -429,7 +429,7 @@ describe('races and faults', () => {
     expect((await there())?.gender).toBe('female');
   });
 
-  test('a change between reading and writing is seen: the sync begins anew', async () => {
+  test('a change between reading and writing is seen: the sync starts over', async () => {
     save({ gender: 'male' });
     let reads = 0;
     source.before = () => {
@@ -453,7 +453,7 @@ describe('races and faults', () => {
     expect(await there()).toBeUndefined();
   });
 
-  test('a create that is held up does not bring a patient back that was deleted meanwhile', async () => {
+  test('a delayed create does not bring back a patient that has been deleted since', async () => {
     save();
     const release = holdFirst(
       ({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined,
@@ -554,7 +554,7 @@ describe('races and faults', () => {
     expect(versionInEtag(etag)).toBe(version);
   });
 
-  test('a write of somebody else between looking and writing is not overwritten unseen', async () => {
+  test('a write of another client between reading and writing is not overwritten', async () => {
     save({ gender: 'male' });
     await syncs();
     save({ gender: 'female' });
@@ -744,7 +744,7 @@ describe('references among synced types', () => {
   });
 
   test.each(['arrives', 'is lost'])(
-    'what came along does not stay if it was deleted meanwhile; the answer %s',
+    'a dependency does not stay if it has been deleted since; the answer %s',
     async (way) => {
       const other = randomUUID();
       source.save({ resourceType: 'Patient', id: other });

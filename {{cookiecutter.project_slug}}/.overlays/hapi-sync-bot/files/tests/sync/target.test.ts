@@ -1,4 +1,4 @@
-// A target that cannot be trusted: whatever it answers, no other resource is touched, and nothing
+// A target that cannot be trusted: for any answer, no other resource is touched, and nothing
 // counts that is unproven.
 import { randomUUID } from 'node:crypto';
 import type { Patient } from '@medplum/fhirtypes';
@@ -103,7 +103,7 @@ describe('the look at the target', () => {
       () =>
         new Response('', { status: 302, headers: { location: 'https://elsewhere.example.org' } }),
     ],
-  ])('answers with %s: that is no proof of anything', async (_name, look) => {
+  ])('answers with %s: that proves nothing', async (_name, look) => {
     answer = look;
     save();
     await expect(syncs()).rejects.toMatchObject({ code: 'untrusted' });

@@ -1,4 +1,4 @@
-// The shortest sync, for reading: a conditional PUT for a patient that exists, a DELETE for one
+// The shortest sync, to learn from: a conditional PUT for a patient that exists, a DELETE for one
 // that was deleted.
 //
 // It trusts its event, so events that come late or in the wrong order overwrite newer data, and
@@ -14,9 +14,7 @@ import {
 } from '../shared/http-helpers.ts';
 import { optionalSecret, requiredSecret } from '../shared/secrets.ts';
 
-/**
- * The identifier that ties the two patients together: this system, with the id on Medplum as value.
- */
+/** The identifier that ties the two patients together: this system, with the id on Medplum. */
 const SYSTEM = 'https://medplum.com/patient-id';
 
 /**
@@ -28,62 +26,30 @@ const SYSTEM = 'https://medplum.com/patient-id';
  * @throws Error, after logging it.
  */
 export async function handler(_medplum: MedplumClient, event: BotEvent): Promise<boolean> {
-  const { deletedResource, ...current } = event.input as Patient & { deletedResource?: Patient };
-  const {
-    id = '',
-    identifier = [],
-    active,
-    name,
-    telecom,
-    gender,
-    birthDate,
-    address,
-  } = deletedResource ?? current;
+  const { deletedResource } = event.input as { deletedResource?: Patient };
+  const patient = deletedResource ?? (event.input as Patient);
+  const id = patient.id ?? '';
+  const query = `identifier=${SYSTEM}|${id}`;
   const operation = deletedResource ? 'DELETE Patient' : 'PUT Patient';
   try {
     const baseUrl = requiredSecret(event.secrets, 'HAPI_BASE_URL').replace(/\/+$/, '');
     const token = optionalSecret(event.secrets, 'HAPI_BEARER_TOKEN');
     const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
 
-    // Look first: a server that ignores the identifier would overwrite or delete whatever it finds.
-    const query = `identifier=${SYSTEM}|${id}`;
-    const fresh = { ...headers, 'cache-control': 'no-cache' };
-    const found = await makeConditionalFhirRequest<Bundle>(
-      baseUrl,
-      'Patient',
-      query,
-      HTTP_VERBS.GET,
-      null,
-      fresh,
-    );
-    if (found?.resourceType !== 'Bundle') {
-      throw new Error('The external server did not answer with a search result');
-    }
-    const patients = found.entry?.map(({ resource }) => resource as Patient) ?? [];
-    const exact = patients.filter((patient) => carriesOnly(patient, id));
-
+    // Look first: a server that ignores the identifier would overwrite or delete another patient.
+    const found = await findPatients(baseUrl, query, headers);
+    const copies = found.filter((other) => carriesOnly(id, other));
     if (deletedResource) {
-      for (const patient of exact) {
-        const url = `${baseUrl}/Patient/${encodeURIComponent(patient.id ?? '')}`;
+      for (const copy of copies) {
+        const url = `${baseUrl}/Patient/${encodeURIComponent(copy.id ?? '')}`;
         await makeExternalRequest(url, HTTP_VERBS.DELETE, null, headers);
       }
-    } else if (exact.length < patients.length) {
+    } else if (copies.length < found.length) {
       throw new Error(
         'The external server found a patient that does not carry exactly this identifier',
       );
     } else {
-      const others = identifier.filter(({ system }) => system !== SYSTEM);
-      const all = [...others, { system: SYSTEM, value: id }];
-      const copy: Patient = {
-        resourceType: 'Patient',
-        identifier: all,
-        active,
-        name,
-        telecom,
-        gender,
-        birthDate,
-        address,
-      };
+      const copy = copyOf(patient);
       await makeConditionalFhirRequest(baseUrl, 'Patient', query, HTTP_VERBS.PUT, copy, headers);
     }
     logExternalRequest(operation, id, true);
@@ -94,9 +60,44 @@ export async function handler(_medplum: MedplumClient, event: BotEvent): Promise
   }
 }
 
+/** The search results; an entry without a resource is undefined. */
+async function findPatients(
+  baseUrl: string,
+  query: string,
+  headers: Record<string, string>,
+): Promise<(Patient | undefined)[]> {
+  const found = await makeConditionalFhirRequest<Bundle<Patient>>(
+    baseUrl,
+    'Patient',
+    query,
+    HTTP_VERBS.GET,
+    null,
+    { ...headers, 'cache-control': 'no-cache' },
+  );
+  if (found?.resourceType !== 'Bundle') {
+    throw new Error('The external server did not answer with a search result');
+  }
+  return found.entry?.map(({ resource }) => resource) ?? [];
+}
+
 /** False also for a record that was merged there, with the identifiers of two patients. */
-function carriesOnly(patient: Patient, id: string): boolean {
-  const ours = patient.identifier?.filter(({ system }) => system === SYSTEM) ?? [];
-  const isPatient = patient.resourceType === 'Patient' && patient.id !== undefined;
+function carriesOnly(id: string, patient: Patient | undefined): patient is Patient {
+  const ours = patient?.identifier?.filter(({ system }) => system === SYSTEM) ?? [];
+  const isPatient = patient?.resourceType === 'Patient' && patient.id !== undefined;
   return isPatient && ours.length > 0 && ours.every(({ value }) => value === id);
+}
+
+function copyOf({ id, identifier = [], ...patient }: Patient): Patient {
+  const { active, name, telecom, gender, birthDate, address } = patient;
+  const others = identifier.filter(({ system }) => system !== SYSTEM);
+  return {
+    resourceType: 'Patient',
+    identifier: [...others, { system: SYSTEM, value: id }],
+    active,
+    name,
+    telecom,
+    gender,
+    birthDate,
+    address,
+  };
 }

@@ -75,7 +75,7 @@ export function isGivenUp({ outagesInARow }: Knowledge): boolean {
  *
  * The order is that of `sync`: read the targets, read the sources, write behind the fence, read the
  * versions again. What needs more than a PUT, or whose PUT was refused, is left to `sync`, each for
- * itself: whatever is wrong with one of them (a refusal, a 5xx, a bug) is that one's failure.
+ * itself: what is wrong with one of them (a refusal, a 5xx, a bug) is recorded as its failure.
  *
  * @param context - What the sync works with.
  * @param type - The FHIR type.

@@ -69,7 +69,7 @@ export class SyncError extends Error {
  * @param error - Anything thrown.
  * @param conflictCode - What a 409 or 412 means here: `conflict` for a fenced write, `blocked` for
  *   a deletion.
- * @returns The SyncError; the error itself if it is no failed request (a bug stays visible as what
+ * @returns The SyncError; the error itself if it is not a failed request (a bug stays visible as what
  *   it is).
  */
 export function targetError(

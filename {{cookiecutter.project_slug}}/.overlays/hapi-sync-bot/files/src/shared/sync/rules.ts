@@ -31,7 +31,7 @@ export const CANONICALS = new Set([
   'valueCanonical',
 ]);
 
-/** Elements with a member `reference` that is no reference to a resource: a uri in both. */
+/** Elements with a member `reference` that is not a reference to a resource: a uri in both. */
 export const WITH_OTHER_REFERENCE = new Set(['education', 'valueExpression']);
 
 /**
@@ -165,7 +165,7 @@ class Walk {
   }
 
   /**
-   * The resource without those links (see TypeRules.link) whose other side is not on the target.
+   * The resource without those links (see TypeRules.link) whose resource is not on the target.
    */
   dropDeadLinks(source: Resource): Resource {
     const { link } = rulesOf(source.resourceType as SyncedType);

@@ -44,7 +44,7 @@ export interface SyncOptions {
 }
 
 /**
- * Makes one resource of the target equal to what Medplum holds now, whatever event led here.
+ * Makes one resource of the target equal to what Medplum holds now, for any kind of event.
  *
  * 1. Read the target: its version is the fence.
  * 2. Read the source, afterwards.

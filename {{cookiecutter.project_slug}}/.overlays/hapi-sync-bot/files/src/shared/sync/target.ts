@@ -198,7 +198,7 @@ function nextPath({ link }: Bundle, type: string): string | undefined {
  * @param context - What the sync works with.
  * @param path - `Type/id` of the resource.
  * @returns The resources that hold a reference to it.
- * @throws SyncError; `untrusted` if the answer is no search result.
+ * @throws SyncError; `untrusted` if the answer is not a search result.
  */
 export async function readReferrers({ target }: SyncContext, path: string): Promise<Resource[]> {
   const search = `${path.replace('/', '?_id=')}&_revinclude=*`;

@@ -24,7 +24,7 @@ export class FhirError extends Error {
   }
 }
 
-/** A URL that means no interaction: there is no such resource type, operation or path. */
+/** A URL without a meaning: the resource type, operation or path does not exist. */
 export class RoutingError extends FhirError {}
 
 /**

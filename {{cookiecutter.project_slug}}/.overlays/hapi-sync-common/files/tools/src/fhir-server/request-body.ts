@@ -7,7 +7,7 @@ export const MAX_BODY_BYTES = 50 * 1024 * 1024;
 const LOCAL_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 
 /**
- * A web page that is open in a browser on this machine must not read or write here, whatever name
+ * A web page that is open in a browser on this machine must not read or write here, under any name
  * it uses for this machine. Ask before the body is read.
  *
  * @returns whether the request comes from a program, or from a page of this server

@@ -596,7 +596,7 @@ function assertDistinctId(entry: WriteEntry, ids: Set<string>): void {
   ids.add(key);
 }
 
-/** A fullUrl counts more than the id in the resource; a placeholder is no id. */
+/** A fullUrl counts more than the id in the resource; a placeholder is not an id. */
 function bodyIdOf({ fullUrl }: WriteEntry, body: JsonObject): string | undefined {
   if (fullUrl !== '') {
     return fullUrl.startsWith('urn:') ? undefined : parseReference(fullUrl).id;
