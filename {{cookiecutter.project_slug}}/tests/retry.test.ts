@@ -1,4 +1,5 @@
-// When requests are tried again, and when not any more. Time is a number here, so nothing waits.
+// When requests are tried again, and when no longer. The clock is a variable here, so no test
+// waits.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { clock, retry, retryDelay, withTimeout } from '../src/shared/retry.ts';
 

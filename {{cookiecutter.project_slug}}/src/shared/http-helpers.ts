@@ -87,8 +87,9 @@ export async function makeAuthenticatedRequest<T = unknown>(
  * @returns The answer's JSON body, or undefined if there was none.
  * @throws Error for a query, a type or a body that is refused; RequestFailure, as
  *   makeExternalRequest.
- * @example await makeConditionalFhirRequest(baseUrl, 'Patient', identifierQuery(system, id),
- *   HTTP_VERBS.PUT, patient);
+ * @example
+ * const query = identifierQuery(system, id);
+ * await makeConditionalFhirRequest(baseUrl, 'Patient', query, HTTP_VERBS.PUT, patient);
  */
 export async function makeConditionalFhirRequest<T = unknown>(
   baseUrl: string,
@@ -142,8 +143,9 @@ function hasIdentifier(
  * @param error - What went wrong; see describeError.
  * @param details - Numbers and versions for the line, e.g.
  *   `{ status: 200, version: '3', attempt: 1, ms: 45 }`.
- * @example logExternalRequest('PUT Patient', id, false, error, { ms: 45 }) // PUT Patient/… failed:
- *   HTTP 412 ms=45
+ * @example
+ * logExternalRequest('PUT Patient', id, false, error, { ms: 45 });
+ * // PUT Patient/… failed: HTTP 412 ms=45
  */
 export function logExternalRequest(
   operation: string,

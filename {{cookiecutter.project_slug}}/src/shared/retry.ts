@@ -50,8 +50,9 @@ function parseRetryAfter(value: string | null | undefined): number | undefined {
  *   help.
  * @returns What the first successful attempt returned.
  * @throws The last attempt's error.
- * @example await retry(() => readSomething(), clock.now() + 5_000, (error, attempt) =>
- *   retryDelay(attempt));
+ * @example
+ * const deadline = clock.now() + 5_000;
+ * await retry(() => readSomething(), deadline, (error, attempt) => retryDelay(attempt));
  */
 export async function retry<T>(
   attempt: (attempt: number) => Promise<T>,

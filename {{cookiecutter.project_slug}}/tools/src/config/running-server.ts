@@ -1,5 +1,5 @@
-// How commands find a local Medplum that another command of this repository started, at whatever
-// port. Its client secret is new each time, and is kept where only this user can read it.
+// How commands find a local Medplum that another command of this repository started, on any port.
+// Its client secret is new each time, and is kept where only this user can read it.
 import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 

@@ -1,4 +1,4 @@
-// What is allowed in medplum.config.json, and better thought about once more.
+// Warnings about settings in medplum.config.json that are allowed, but risky.
 import type { Finding } from '../bundling/finding.ts';
 import type { BotConfig } from './config.ts';
 

@@ -1,5 +1,5 @@
-// Carries out the steps of one change. Each request can be repeated, and whatever an interrupted
-// run has left is found and finished by the next one.
+// Carries out the steps of one change. Each request can be repeated: the next run finds and
+// finishes what an interrupted one has left.
 import type { Bot, Coding } from '@medplum/fhirtypes';
 import { readBundle } from './bundle-code.ts';
 import type { Change, Step } from './change.ts';

@@ -59,7 +59,10 @@ function summaryOf({ name, subscriptions: [subscription], cron }: BotConfig): st
   return `${name}: runs ${occasions.join(' and ') || 'when it is called'}.`;
 }
 
-/** The types of what the bot is given: on a schedule itself, and when it is called anything, to begin with a Patient. */
+/**
+ * The resource types of the bot's input: of its subscriptions; a schedule gives it its own Bot; if
+ * it is only called, the input may be anything, and the examples have a Patient.
+ */
 function inputTypes({ cron, subscriptions }: BotConfig): string[] {
   const types = subscriptions.map(({ criteria }) => criteria.split('?')[0]!);
   if (cron !== undefined) {
@@ -111,13 +114,14 @@ function sourceOf(bot: BotConfig): string {
     ? "'resourceType' in event.input ? event.input : event.input.deletedResource"
     : 'event.input';
   const access = hearsDeletes ? 'resource?' : 'resource';
+  const afterDeletion = hearsDeletes ? '; after a deletion, `input` holds the last version' : '';
   return `// ${summaryOf(bot)}
     import type { BotEvent, MedplumClient } from '@medplum/core';
     import type { ${types.toSorted().join(', ')} } from '@medplum/fhirtypes';
 
     /**
      * @param _medplum - client for the project, with the rights of this bot
-     * @param event - what happened${hearsDeletes ? '; after a deletion, \`input\` holds the last version' : ''}
+     * @param event - what happened${afterDeletion}
      * @returns What it did. Return objects, never text, and log nothing that says who a patient is.
      */
     export async function handler(

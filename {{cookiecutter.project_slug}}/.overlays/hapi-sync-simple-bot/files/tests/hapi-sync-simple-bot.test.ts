@@ -1,4 +1,4 @@
-// The simple bot: what it does, and that it harms no stranger.
+// The simple bot: what it does, and that it changes no other record.
 import { randomUUID } from 'node:crypto';
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import type { Bundle, Patient } from '@medplum/fhirtypes';

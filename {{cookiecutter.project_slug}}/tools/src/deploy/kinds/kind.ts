@@ -52,7 +52,9 @@ export interface Kind<T extends Resource = Resource> {
   readonly resourceType: T['resourceType'];
 
   /**
-   * Kinds are written in ascending order: an access policy before the membership that refers to it.
+   * The steps of a bot are carried out in ascending order: 1 its access policy, 2 the Bot, 3 the
+   * membership that refers to both, 4 `$deploy` (DEPLOY_ORDER), 5 subscriptions, 6 Cron resources,
+   * 10 removals (REMOVE_ORDER).
    */
   readonly order: number;
 
@@ -87,6 +89,6 @@ export interface Kind<T extends Resource = Resource> {
   warnings?(subject: Subject, others: readonly Stored<T>[]): Warning[];
 }
 
-/** Writes that are not of one kind stand between those of the kinds. */
+/** The places of the steps that do not belong to one kind; see `order` above. */
 export const DEPLOY_ORDER = 4;
 export const REMOVE_ORDER = 10;

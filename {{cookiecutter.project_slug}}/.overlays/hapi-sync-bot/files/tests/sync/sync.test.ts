@@ -1,4 +1,4 @@
-// The sync algorithm, against a server with HAPI's manners and faults, and a Medplum that changes
+// The sync algorithm, against a server that behaves and fails like HAPI, and a Medplum that changes
 // at the worst moments.
 import { randomUUID } from 'node:crypto';
 import { OperationOutcomeError, unauthorized } from '@medplum/core';

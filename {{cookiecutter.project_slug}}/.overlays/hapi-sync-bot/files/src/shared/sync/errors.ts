@@ -1,5 +1,5 @@
-// The one kind of error of the sync: its code says what went wrong, and every decision about
-// retries is made on it.
+// The one kind of error of the sync. Its code says what went wrong; every decision about retries is
+// based on it.
 import { isRequestFailure } from '../http-request.ts';
 import type { RequestFailure } from '../http-request.ts';
 
@@ -36,7 +36,7 @@ export type SyncErrorCode =
   | 'not-found'
   /** Medplum answers 410: the resource was deleted. `readSource` returns undefined instead. */
   | 'gone'
-  /** The call is wrong: a type that is not configured, or an id that is none. */
+  /** The call is wrong: a type that is not configured, or an id that is not a FHIR id. */
   | 'invalid';
 
 /**
@@ -69,8 +69,8 @@ export class SyncError extends Error {
  * @param error - Anything thrown.
  * @param conflictCode - What a 409 or 412 means here: `conflict` for a fenced write, `blocked` for
  *   a deletion.
- * @returns The SyncError; the error itself if it is not a failed request (a bug stays visible as what
- *   it is).
+ * @returns The SyncError; the error itself if it is not a failed request (a bug stays visible as
+ *   what it is).
  */
 export function targetError(
   error: unknown,

@@ -1,5 +1,4 @@
-// The door of the sync: what bots and tests import. The other modules of this folder are its
-// inside.
+// The entry of the sync: what bots and tests import. The other modules of this folder are internal.
 export { checkTarget } from './check-target.ts';
 export type { TargetCheck } from './check-target.ts';
 export { syncConfig } from './config.ts';

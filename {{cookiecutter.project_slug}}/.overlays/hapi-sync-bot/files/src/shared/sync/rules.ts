@@ -83,8 +83,9 @@ export interface Copy {
  * @param source - The resource, as Medplum has it; it is not changed.
  * @param options - The configuration, and what the target has.
  * @returns The copy, and how many references were left out.
- * @example const { body, leftOut } = copyOf(patient, { config, sourceUrl, existing: undefined,
- *   canReferTo: () => true });
+ * @example
+ * const canReferTo = (): boolean => true;
+ * const { body } = copyOf(patient, { config, sourceUrl, existing: undefined, canReferTo });
  */
 export function copyOf(source: Resource, options: CopyOptions): Copy {
   const walk = new Walk(options);

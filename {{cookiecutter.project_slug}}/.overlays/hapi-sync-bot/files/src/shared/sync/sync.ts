@@ -1,4 +1,4 @@
-// The sync of one resource: look at both sides, and make the target equal to Medplum. See
+// The sync of one resource: read both servers, and make the target equal to Medplum. See
 // docs/syncing.md.
 import type { Resource } from '@medplum/fhirtypes';
 import { isTypeAndId } from '../fhir-events.ts';
@@ -46,10 +46,10 @@ export interface SyncOptions {
 /**
  * Makes one resource of the target equal to what Medplum holds now, for any kind of event.
  *
- * 1. Read the target: its version is the fence.
- * 2. Read the source, afterwards.
- * 3. Write behind the fence: a write that is late, or that comes after another client's, is
- *    refused.
+ * 1. Read the target. Its version becomes the fence: the `If-Match` of the write.
+ * 2. Read the source, after the target.
+ * 3. Write with the fence: the target refuses a write that is late, or that comes after another
+ *    client's.
  * 4. Read the source's version from the database. If it changed, or if the write met a conflict:
  *    start over.
  *
@@ -63,8 +63,9 @@ export interface SyncOptions {
  * @returns What was done.
  * @throws SyncError; its code says what went wrong. After a conflict it is tried again until the
  *   deadline; while a server is down, for `retryForMs` only.
- * @example await sync(context, 'Patient', id); // { action: 'updated', version: '3', leftOut: 0,
- *   attempts: 1 }
+ * @example
+ * await sync(context, 'Patient', id);
+ * // { action: 'updated', version: '3', leftOut: 0, attempts: 1 }
  */
 export async function sync(
   context: SyncContext,
@@ -167,8 +168,8 @@ async function write(run: Run, state: TargetState, source: Resource): Promise<Do
 }
 
 /**
- * The last look: if Medplum's database has another version than the one that was written, start
- * over.
+ * The last look at the source: if Medplum's database has another version than the one that was
+ * written, start over.
  */
 async function assertUnchanged(
   context: SyncContext,

@@ -4,7 +4,8 @@
 //   reset (the connection is cut), hang (no response ever),
 //   lost (the request is performed, then the connection is cut),
 //   held (a write is performed `ms` later, even if the client has given up),
-//   latency (`ms` pass between looking for a resource and writing it: concurrent conditional PUTs then create duplicates)
+//   latency (`ms` pass between looking for a resource and writing it: concurrent conditional PUTs
+//   then create duplicates)
 import { setTimeout } from 'node:timers/promises';
 import type { FhirResponse } from './messages.ts';
 

@@ -3,7 +3,8 @@
 // not have, it refuses with 501.
 //
 // Faults can be switched on while it runs (see faults.ts):
-//   curl -X POST localhost:8080/_faults -d '{"kind": "503", "times": 2}'     (GET lists them, DELETE clears them)
+//   curl -X POST localhost:8080/_faults -d '{"kind": "503", "times": 2}'
+// GET lists them, DELETE clears them.
 import type { Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
