@@ -214,6 +214,15 @@ def make_writable(project: Path) -> None:
                 path.chmod(mode | 0o200)
 
 
+def make_executable(project: Path) -> None:
+    """Make the command line executable, as npm does; otherwise git shows a change after npm ci.
+
+    Files from a zip file have lost this mode.
+    """
+    program = project / "tools" / "bin" / "medplum-bots.cjs"
+    program.chmod(program.stat().st_mode | 0o111)
+
+
 @dataclass(frozen=True)
 class Result:
     """How a command ended, and what it printed."""
@@ -371,6 +380,7 @@ def main() -> None:
     answers = json.loads(ANSWERS)
     existing = find_existing(project)
     make_writable(project)
+    make_executable(project)
     overlays = add_overlays(project, answers, existing)
     remove_notice(project / "README.md")
     if not existing.keeps(MANIFEST):

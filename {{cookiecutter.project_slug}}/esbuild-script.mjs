@@ -2,10 +2,9 @@
 // lists what is in it.
 //   npm run build                   checks the code too
 //   npm run build -- --production   and minifies
-import { Command } from 'commander';
-import { build } from 'esbuild';
-import useCompileCache from './tools/bin/compile-cache.cjs';
-useCompileCache(); // for what is imported from here on
+import './tools/bin/require-environment.cjs'; // what is imported from here on needs Node 24
+const { Command } = await import('commander');
+const { build } = await import('esbuild');
 const { externalPackages } = await import('./tools/src/config/bot-layer.ts');
 const { bundleBots } = await import('./tools/src/bundling/bundle-bots.ts');
 const { LOG_OVERRIDE } = await import('./tools/src/bundling/esbuild-messages.ts');

@@ -197,6 +197,15 @@ def test_files_of_a_read_only_template_can_be_written(hook: ModuleType, project:
     assert (project / "package.json").stat().st_mode & 0o777 == 0o644
 
 
+@posix
+def test_the_command_line_is_executable_as_npm_makes_it(hook: ModuleType, project: Path) -> None:
+    program = project / "tools" / "bin" / "medplum-bots.cjs"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o644)  # as from a zip file
+    hook.make_executable(project)
+    assert program.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_first_commit_holds_everything(hook: ModuleType, project: Path) -> None:
     assert hook.create_repository(project) is None
     assert template.git("status", "--porcelain", cwd=project) == ""

@@ -58,7 +58,9 @@ def test_an_update_brings_the_templates_changes_and_keeps_local_ones(
         }
     )
     assert template.cruft("check", cwd=followed.project, check=False).returncode == 1
-    assert "npm ci" not in followed.update(), "cruft's temporary folders must not be named as a place to go to"
+    assert "npm ci" not in followed.update(), (
+        "cruft's temporary folders must not be named as a place to go to"
+    )
     readme = followed.text("README.md")
     assert "## Where to find things" in readme
     assert "Ours.\n" in readme

@@ -1,9 +1,10 @@
 // `npm run setup:bots`: deploys what dist/ holds to Medplum, bots and subscriptions, and says what
 // it did and why. Safe to run again at any time: it writes only what differs. The parts are in
 // tools/src/deploy/.
-import { Command } from 'commander';
-import { runCommandLine } from '../tools/src/command-line.ts';
-import { UserError } from '../tools/src/terminal/user-error.ts';
+import '../tools/bin/require-environment.cjs'; // what is imported from here on needs Node 24
+const { Command } = await import('commander');
+const { runCommandLine } = await import('../tools/src/command-line.ts');
+const { UserError } = await import('../tools/src/terminal/user-error.ts');
 
 interface Options {
   env?: string;

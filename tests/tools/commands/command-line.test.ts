@@ -13,6 +13,14 @@ const ROOT = join(import.meta.dirname, '../..');
 const TOOLS = pathToFileURL(join(ROOT, 'tools/src/')).href;
 const ENTRY = join(ROOT, 'tools/bin/medplum-bots.cjs');
 
+/** What Node is started with, by npm scripts and by hand. */
+const ENTRIES = [
+  'tools/bin/medplum-bots.cjs',
+  'tools/bin/check-environment.cjs',
+  'esbuild-script.mjs',
+  'scripts/setup-bots-and-subscriptions.ts',
+];
+
 const medplumBots = (...args: string[]) => run(process.execPath, [ENTRY, ...args], ROOT);
 
 /** Runs a script that starts with these imports. */
@@ -199,9 +207,11 @@ describe('medplum-bots', () => {
   test('says in one line that the packages are missing', async () => {
     const root = mkdtempSync(join(tmpdir(), 'no-packages-'));
     onTestFinished(() => rmSync(root, { recursive: true }));
-    cpSync(join(ROOT, 'tools/bin'), join(root, 'tools/bin'), { recursive: true });
-    for (const entry of ['medplum-bots.cjs', 'check-environment.cjs']) {
-      const { code, stderr } = await run(process.execPath, [join(root, 'tools/bin', entry)], root);
+    for (const part of ['tools/bin', 'scripts', 'esbuild-script.mjs', 'package.json']) {
+      cpSync(join(ROOT, part), join(root, part), { recursive: true });
+    }
+    for (const entry of ENTRIES) {
+      const { code, stderr } = await run(process.execPath, [join(root, entry)], root);
       expect({ code, stderr }).toEqual({
         code: 1,
         stderr: 'Error: Run npm ci first: the packages are not installed.\n',
@@ -218,8 +228,8 @@ describe('medplum-bots', () => {
         old,
         `Object.defineProperty(process.versions, 'node', { value: '${version}' });`,
       );
-      for (const entry of ['medplum-bots.cjs', 'check-environment.cjs']) {
-        const line = ['--require', old, join(ROOT, 'tools/bin', entry)];
+      for (const entry of ENTRIES) {
+        const line = ['--require', old, join(ROOT, entry)];
         const { code, stdout, stderr } = await run(process.execPath, line, root);
         expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
         expect(stderr).toMatch(

@@ -1,3 +1,3 @@
 // The URL of Node, under the name that node-fetch 2 loads. It is an implementation of the same
 // standard. See ../README.md.
-exports.URL = URL;
+exports.URL = globalThis.URL;
