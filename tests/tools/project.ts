@@ -73,8 +73,11 @@ export function makeProject(files: Record<string, string>): Project {
     write: (texts) => {
       for (const [path, text] of Object.entries(texts)) {
         mkdirSync(dirname(join(root, path)), { recursive: true });
-        if (text) writeFileSync(join(root, path), text);
-        else rmSync(join(root, path));
+        if (text) {
+          writeFileSync(join(root, path), text);
+        } else {
+          rmSync(join(root, path));
+        }
       }
     },
     configure: (names, settings = {}) => {

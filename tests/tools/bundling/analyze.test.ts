@@ -78,8 +78,9 @@ describe('analyze', () => {
       ['hello', ['greeting (src/shared/words.ts:4)']],
       ['bye', ['farewell (src/shared/words.ts:11)']],
     ]);
-    for (const { bytes, minified, gzip } of bots)
+    for (const { bytes, minified, gzip } of bots) {
       expect(bytes > minified && minified > gzip && gzip > 100).toBe(true);
+    }
   });
 
   test.each([
@@ -164,7 +165,11 @@ describe('100 generated changes', () => {
       .join('');
   const reach = (graph: Graph, start: number[]): Set<number> => {
     const found = new Set(start);
-    for (const f of found) for (const next of graph.calls[f]!) found.add(next);
+    for (const f of found) {
+      for (const next of graph.calls[f]!) {
+        found.add(next);
+      }
+    }
     return found;
   };
   const generate = (next: (below: number) => number): Graph => ({

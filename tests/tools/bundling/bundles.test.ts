@@ -38,14 +38,12 @@ describe('a build', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^Built 2 bots into dist\/bots, \d+ kB in all\.\n$/);
     expect(readdirSync(join(project.root, 'dist'), { recursive: true }).toSorted()).toEqual([
-      ...[
-        'bots',
-        'bots/greeter.js',
-        'bots/greeter.js.map',
-        'bots/plain.js',
-        'bots/plain.js.map',
-        'manifest.json',
-      ],
+      'bots',
+      'bots/greeter.js',
+      'bots/greeter.js.map',
+      'bots/plain.js',
+      'bots/plain.js.map',
+      'manifest.json',
     ]);
     const text = read(project, 'dist/bots/greeter.js');
     expect(text).toContain('Hello, ');

@@ -1,7 +1,6 @@
 // What the linter says in the editor, before a build: what vmcontext lacks where a bot runs there,
 // and what fails when it runs.
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BOT, makeProject } from '../project.ts';
 import type { Project } from '../project.ts';

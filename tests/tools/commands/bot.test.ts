@@ -224,7 +224,9 @@ describe('npm run bot, with a Medplum', () => {
   });
 
   it('says that no Medplum answers at the given address', async () => {
-    const { code, stderr } = await bot(['echo', '--event', CREATED], { MEDPLUM_BASE_URL: NO_SERVER });
+    const { code, stderr } = await bot(['echo', '--event', CREATED], {
+      MEDPLUM_BASE_URL: NO_SERVER,
+    });
     expect(code).toBe(1);
     expect(stderr).toContain(`No Medplum answers at ${NO_SERVER}`);
   });

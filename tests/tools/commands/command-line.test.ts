@@ -273,7 +273,9 @@ describe('the environment', () => {
   };
   const read = async (name: string[], files: Record<string, string>, variables = {}) => {
     const { root, outcome } = script(READ, name, { ...NONE, ...variables });
-    for (const [file, text] of Object.entries(files)) writeFileSync(join(root, file), text);
+    for (const [file, text] of Object.entries(files)) {
+      writeFileSync(join(root, file), text);
+    }
     const { code, stdout, stderr } = await outcome();
     return code === 0 ? JSON.parse(stdout) : stderr;
   };

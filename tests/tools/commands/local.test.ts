@@ -32,7 +32,9 @@ export async function handler(): Promise<object> {
 
 let cleanups: (() => void)[] = [];
 afterEach(() => {
-  for (const clean of cleanups.toReversed()) clean();
+  for (const clean of cleanups.toReversed()) {
+    clean();
+  }
   cleanups = [];
 });
 
@@ -61,7 +63,9 @@ function repository(
     writeFileSync(join(root, `${path}.new`.replace('src/', '')), text, { flag: 'w' });
     renameSync(join(root, `${path}.new`.replace('src/', '')), join(root, path));
   };
-  for (const folder of ['bots', 'shared']) mkdirSync(join(root, folder));
+  for (const folder of ['bots', 'shared']) {
+    mkdirSync(join(root, folder));
+  }
   write('src/shared/greeting.ts', SHARED);
   write('src/bots/one.ts', bot(body));
   write('src/bots/two.ts', bot('return { two: greeting() };'));
@@ -121,8 +125,9 @@ function start(root: string, command: string, ...args: string[]): Running {
       return rest;
     },
   };
-  for (const stream of [child.stdout!, child.stderr!])
+  for (const stream of [child.stdout!, child.stderr!]) {
     stream.on('data', (data) => (running.printed += data));
+  }
   return running;
 }
 
@@ -177,7 +182,7 @@ describe('npm run local', () => {
   });
 
   it('has the client secret of .env.local, where there is one', async () => {
-    const { root, write } = repository();
+    const { root } = repository();
     writeFileSync(join(root, '.env.local'), 'MEDPLUM_CLIENT_SECRET=chosen\n');
     const local = start(root, 'local', ...anyPorts);
     expect(await local.next(/MEDPLUM_CLIENT_SECRET/)).toMatch(/MEDPLUM_CLIENT_SECRET +chosen/);

@@ -13,7 +13,9 @@ beforeEach(async () => {
   world = await startWorld();
 });
 afterEach(() => {
-  for (const name of ['npm_config_force', 'npm_lifecycle_event']) delete process.env[name];
+  for (const name of ['npm_config_force', 'npm_lifecycle_event']) {
+    delete process.env[name];
+  }
   return world.stop();
 });
 
@@ -377,7 +379,9 @@ const CASES: Case[] = [
     title: 'an environment that is empty',
     given: () => undefined,
     args: ['--env', ''],
-    says: ['Error: "" is not a valid name for an environment: use lower-case letters, digits and dashes.'],
+    says: [
+      'Error: "" is not a valid name for an environment: use lower-case letters, digits and dashes.',
+    ],
   },
   {
     title: 'a pattern that fits no bot',
@@ -417,12 +421,18 @@ it.each(CASES)('$title', async ({ given, args = [], says, left }) => {
   const wentWell = says.at(-1)!.startsWith('Done: ');
   expect(code).toBe(wentWell ? 0 : 1);
   // It stopped before the plan, or the plan said why nothing can be begun.
-  if (says.at(-1)!.startsWith('Error: ') && !left)
+  if (says.at(-1)!.startsWith('Error: ') && !left) {
     expect(world.requests.filter(isWrite)).toEqual([]);
+  }
   world.rule = () => undefined;
   signIn(world, ADMIN);
-  if (!wentWell && !left) return;
+  if (!wentWell && !left) {
+    return;
+  }
   const after = await command(root, PLAN).done;
-  if (left) expect([...lines(after.stdout), ...lines(after.stderr)]).toEqual(left);
-  else expect(after).toMatchObject({ code: 0, stderr: '' });
+  if (left) {
+    expect([...lines(after.stdout), ...lines(after.stderr)]).toEqual(left);
+  } else {
+    expect(after).toMatchObject({ code: 0, stderr: '' });
+  }
 });

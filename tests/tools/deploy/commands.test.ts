@@ -274,7 +274,9 @@ describe('npm run rollback', () => {
 
   it('a second time says that it is held already, and lets go of it once', async () => {
     const root = writeRepository([version(1)]);
-    for (const number of [1, 2, 3]) await run(world, writeRepository([version(number)], root));
+    for (const number of [1, 2, 3]) {
+      await run(world, writeRepository([version(number)], root));
+    }
     const { stdout } = await call(root, ROLLBACK, 'sync-bot');
     const [held] = /[0-9a-f]{16}/.exec(stdout)!;
     expect(await call(root, ROLLBACK, 'sync-bot')).toMatchObject({
@@ -290,7 +292,9 @@ describe('npm run rollback', () => {
 
   it('names the command by the name that the server has, where a bot was renamed while it is held', async () => {
     const root = writeRepository([version(1)]);
-    for (const number of [1, 2]) await run(world, writeRepository([version(number)], root));
+    for (const number of [1, 2]) {
+      await run(world, writeRepository([version(number)], root));
+    }
     expect((await call(root, ROLLBACK, 'sync-bot')).code).toBe(0);
     writeRepository([{ ...version(2), name: 'new-bot', previousNames: ['sync-bot'] }], root);
     const { stdout } = await call(root, PLAN);
@@ -435,8 +439,9 @@ describe('npm run import', () => {
   it('adopts by id with a single write, and leaves the code as it is', async () => {
     const { repository } = world.server;
     const executableCode = { contentType: 'text/javascript', url: 'Binary/1', title: 'index.cjs' };
-    for (const name of ['twin', 'twin'])
+    for (const name of ['twin', 'twin']) {
       await repository.createResource<Bot>({ resourceType: 'Bot', name, executableCode });
+    }
     const [made] = await all<Bot>(world, 'Bot');
     const root = writeRepository([]);
     world.requests.length = 0;
@@ -450,8 +455,9 @@ describe('npm run import', () => {
   });
 
   it('asks for an id where a name stands twice, and refuses what it cannot find', async () => {
-    for (const _ of [1, 2])
+    for (const _ of [1, 2]) {
       await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'twin' });
+    }
     const root = writeRepository([]);
     expect((await call(root, IMPORT, 'twin')).stderr).toMatch(
       /^Error: Several bots have this name\. Give an id: \S+, \S+\n$/,
@@ -581,11 +587,12 @@ describe('npm run doctor', () => {
   });
 
   it('names ten bots from elsewhere, and counts the others', async () => {
-    for (let number = 1; number <= 12; number++)
+    for (let number = 1; number <= 12; number++) {
       await world.server.repository.createResource<Bot>({
         resourceType: 'Bot',
         name: `theirs-${number}`,
       });
+    }
     const { stdout } = await call(writeRepository([]), DOCTOR);
     expect(stdout).toMatch(
       /^✓ bots from elsewhere: (theirs-\d+ \(\S+\), ){10}2 more; to adopt one: /m,

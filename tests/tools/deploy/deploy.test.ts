@@ -435,8 +435,9 @@ describe('a second deployment', () => {
 
   it('stays away from a bot that carries the same identifier twice', async () => {
     const identifier = [{ system: SYSTEM, value: 'local/hapi-sync-bot' }];
-    for (const name of ['one', 'two'])
+    for (const name of ['one', 'two']) {
       await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name, identifier });
+    }
     const { failed, changed, writes } = await run(
       world,
       writeRepository([SYNC, { name: 'other-bot' }]),
@@ -455,8 +456,9 @@ describe('a second deployment', () => {
 describe('a name that stands twice', () => {
   it('as a previous one: neither of the two is renamed or removed', async () => {
     const identifier = [{ system: SYSTEM, value: 'local/old-bot' }];
-    for (const name of ['one', 'two'])
+    for (const name of ['one', 'two']) {
       await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name, identifier });
+    }
     const root = writeRepository([{ ...SYNC, previousNames: ['old-bot'] }]);
     const { failed, writes } = await run(world, root, { prune: true });
     expect(failed.map(({ message }) => message)).toEqual([
@@ -498,10 +500,11 @@ describe('what another client does at the same time', () => {
     await run(world, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
     world.rule = async ({ path }) => {
-      if (path.endsWith('/$deploy'))
+      if (path.endsWith('/$deploy')) {
         await world.server.repository.patchResource('Bot', id!, [
           { op: 'add', path: '/category', value: [{ text: 'theirs' }] },
         ]);
+      }
       return undefined;
     };
     expect(
@@ -522,8 +525,9 @@ describe('what another client does at the same time', () => {
       },
     ];
     world.rule = async ({ path }) => {
-      if (path.endsWith('/$deploy'))
+      if (path.endsWith('/$deploy')) {
         await world.server.repository.patchResource('Bot', id!, theirs);
+      }
       return undefined;
     };
     const root = writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }]);
@@ -552,10 +556,11 @@ describe('what another client does at the same time', () => {
     await run(world, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
     world.rule = async ({ path }) => {
-      if (path === 'Binary')
+      if (path === 'Binary') {
         await world.server.repository.patchResource('Bot', id!, [
           { op: 'replace', path: '/timeout', value: 99 },
         ]);
+      }
       return undefined;
     };
     const { failed } = await run(world, writeRepository([{ ...SYNC, timeout: 60 }]));

@@ -42,7 +42,9 @@ export interface TestBot {
 
 const folders: string[] = [];
 afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+  for (const folder of folders) {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 function newFolder(): string {
@@ -54,8 +56,9 @@ function newFolder(): string {
 /** Writes medplum.config.json, src/ and dist/ as a build would. */
 export function writeRepository(bots: TestBot[], root = newFolder(), system = SYSTEM): string {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
-  for (const folder of ['dist/bots', 'src/bots'])
+  for (const folder of ['dist/bots', 'src/bots']) {
     mkdirSync(join(root, folder), { recursive: true });
+  }
   const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
   const built: Record<string, object> = {};
   const entries = bots.map(({ code, shared = {}, ...members }) => {
@@ -127,7 +130,9 @@ export async function startWorld(place: 'here' | 'elsewhere' = 'here'): Promise<
       incoming.socket.destroy();
     };
     const chunks: Buffer[] = [];
-    for await (const chunk of incoming) chunks.push(chunk as Buffer);
+    for await (const chunk of incoming) {
+      chunks.push(chunk as Buffer);
+    }
     const body = Buffer.concat(chunks);
     const method = incoming.method ?? 'GET';
     const path = (incoming.url ?? '/').slice(1).replace(/^fhir\/R4\/?/, '');
@@ -139,7 +144,9 @@ export async function startWorld(place: 'here' | 'elsewhere' = 'here'): Promise<
     };
     world.requests.push(request);
     const verdict = await world.rule(request);
-    if (verdict === 'cut before') return cut();
+    if (verdict === 'cut before') {
+      return cut();
+    }
     if (verdict && verdict !== 'cut after') {
       answer.writeHead(verdict.status, {
         'Content-Type': 'application/fhir+json',
@@ -163,7 +170,9 @@ export async function startWorld(place: 'here' | 'elsewhere' = 'here'): Promise<
       ...(body.length > 0 && { body }),
     });
     const content = Buffer.from(await passed.arrayBuffer());
-    if (verdict === 'cut after') return cut();
+    if (verdict === 'cut after') {
+      return cut();
+    }
     const type = passed.headers.get('content-type');
     answer.writeHead(passed.status, type ? { 'Content-Type': type } : {}).end(content);
   };
@@ -247,8 +256,9 @@ export function command(
     env: { ...process.env, NO_COLOR: '1' },
   });
   const out = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const)
+  for (const name of ['stdout', 'stderr'] as const) {
     child[name].on('data', (chunk) => (out[name] += String(chunk)));
+  }
   return {
     pid: child.pid!,
     done: new Promise((resolve) => child.on('close', (code) => resolve({ code, ...out }))),
@@ -286,7 +296,9 @@ export function inTerminal(
   });
   let stdout = '';
   child.stdout.on('data', (chunk) => {
-    if (!stdout.includes('[y/N]') && String(chunk).includes('[y/N]')) child.stdin.write(answer);
+    if (!stdout.includes('[y/N]') && String(chunk).includes('[y/N]')) {
+      child.stdin.write(answer);
+    }
     stdout += String(chunk);
   });
   return new Promise((resolve) =>

@@ -211,7 +211,9 @@ describe('two runs at the same time', () => {
       run(world, root, { prune: true }),
     ]);
     const word = /changed by another client.*run it again$|not as it should be.*run it again$/;
-    for (const { message } of both.flatMap(({ failed }) => failed)) expect(message).toMatch(word);
+    for (const { message } of both.flatMap(({ failed }) => failed)) {
+      expect(message).toMatch(word);
+    }
     expect((await run(world, root, { prune: true })).failed).toEqual([]);
     expect(await everything(root)).toEqual(wanted);
     expect((await run(world, root, { prune: true })).writes).toEqual([]);
@@ -227,7 +229,9 @@ describe('a line that breaks', () => {
       const broken = new Set<string>();
       world.rule = ({ method, path, body }) => {
         const request = `${method} ${path} ${path === 'oauth2/token' ? '' : body}`;
-        if (broken.has(request)) return undefined;
+        if (broken.has(request)) {
+          return undefined;
+        }
         broken.add(request);
         return cut;
       };

@@ -193,8 +193,9 @@ describe('a PUT by id', () => {
       410,
       `${server.baseUrl}/Patient/${UUID}/_history/3`,
     ]);
-    for (const late of ['W/"0"', 'W/"1"', 'W/"2"'])
+    for (const late of ['W/"0"', 'W/"1"', 'W/"2"']) {
       expect((await write({}, late)).status).toBe(409);
+    }
     const history = await server.call('GET', `${at}/_history?_count=1`);
     expect(history.body.entry).toMatchObject([
       { request: { method: 'DELETE' }, response: { etag: 'W/"3"' } },
@@ -298,7 +299,9 @@ describe('searches', () => {
   });
 
   it('come in pages that the next links lead through', async () => {
-    for (let index = 0; index < 5; index++) await server.call('POST', base, patient(`p${index}`));
+    for (let index = 0; index < 5; index++) {
+      await server.call('POST', base, patient(`p${index}`));
+    }
     const found: string[] = [];
     let next: string | undefined = `${server.baseUrl}/Patient?_count=2&_elements=id`;
     while (next) {

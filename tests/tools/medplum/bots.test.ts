@@ -36,9 +36,11 @@ describe('$execute', () => {
   ])('answers with %s', async (_what, body, status, expected) => {
     const answer = await medplum.execute(await medplum.bot(handler(body)));
     expect(answer.status).toBe(status);
-    if (typeof expected === 'object' && !Array.isArray(expected))
+    if (typeof expected === 'object' && !Array.isArray(expected)) {
       expect(answer.body).toMatchObject(expected);
-    else expect(answer.body).toEqual(expected);
+    } else {
+      expect(answer.body).toEqual(expected);
+    }
   });
 
   it.each([

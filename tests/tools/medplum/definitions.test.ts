@@ -35,8 +35,12 @@ function schemaOf(which: 'whole' | 'ours'): Json {
 
 /** @returns where the two are not the same, as `a.b.0` */
 function differences(one: Json | undefined, two: Json | undefined, path = ''): string[] {
-  if (one === two) return [];
-  if (typeof one !== 'object' || typeof two !== 'object' || !one || !two) return [path];
+  if (one === two) {
+    return [];
+  }
+  if (typeof one !== 'object' || typeof two !== 'object' || !one || !two) {
+    return [path];
+  }
   const keys = new Set([...Object.keys(one), ...Object.keys(two)]);
   const at = (value: Json, key: string): Json | undefined =>
     (value as { [key: string]: Json })[key];

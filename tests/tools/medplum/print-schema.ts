@@ -16,8 +16,12 @@ if (process.argv[2] === 'ours') {
   }
 }
 // A type's parent is that type again.
-const plain = (key: string, value: unknown): unknown =>
-  key === 'parentType' ? undefined : value instanceof Set ? [...value] : value;
+function plain(key: string, value: unknown): unknown {
+  if (key === 'parentType') {
+    return undefined;
+  }
+  return value instanceof Set ? [...value] : value;
+}
 process.stdout.write(
   JSON.stringify({ types: core.getAllDataTypes(), searches: core.globalSchema.types }, plain),
 );

@@ -14,7 +14,9 @@ afterAll(() => medplum.server.stop());
 const EXTENSION = 'https://medplum.com/fhir/StructureDefinition';
 let subscriptions: string[] = [];
 afterEach(async () => {
-  for (const id of subscriptions) await medplum.call('DELETE', `fhir/R4/Subscription/${id}`);
+  for (const id of subscriptions) {
+    await medplum.call('DELETE', `fhir/R4/Subscription/${id}`);
+  }
   subscriptions = [];
 });
 
@@ -263,7 +265,9 @@ describe('more than 1,000 active subscriptions', () => {
       criteria: 'Task',
       channel,
     };
-    for (let n = 0; n < 1000; n++) subscriptions.push((await repository.createResource(filler)).id);
+    for (let n = 0; n < 1000; n++) {
+      subscriptions.push((await repository.createResource(filler)).id);
+    }
     const bot = await medplum.bot(ECHO);
     await subscribe(bot);
     const patient = await create();

@@ -105,7 +105,9 @@ export async function eventually<T>(
   const end = Date.now() + 30_000;
   for (;;) {
     const answer = await ask();
-    if (good(answer) || Date.now() > end) return answer;
+    if (good(answer) || Date.now() > end) {
+      return answer;
+    }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -1,6 +1,6 @@
 // How the page pairs what two servers hold, and shows what differs.
 import type { Patient } from '@medplum/fhirtypes';
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ExternalServer } from '../../tools/src/external-server.ts';
 import type { Comparison, ComparisonPair } from '../../tools/src/page/api-types.ts';

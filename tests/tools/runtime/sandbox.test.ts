@@ -186,8 +186,11 @@ describe('vmcontext', () => {
 
   it('fetches in the manner of node-fetch 2', async () => {
     const server = createServer((request, response) => {
-      if (request.url?.startsWith('/cut')) request.socket.destroy();
-      else response.end(request.url === '/html' ? '<p>' : JSON.stringify(request.headers));
+      if (request.url?.startsWith('/cut')) {
+        request.socket.destroy();
+      } else {
+        response.end(request.url === '/html' ? '<p>' : JSON.stringify(request.headers));
+      }
     });
     await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
     const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -267,7 +270,9 @@ describe.each(['vmcontext', 'awslambda'] as const)('%s', (runtime) => {
       handler('return [medplum.marker, Object.keys(event).sort(), event.input.id];'),
     );
     const keys = ['bot', 'contentType', 'headers', 'input', 'requester', 'secrets', 'traceId'];
-    if (runtime === 'vmcontext') keys.push('responseStream');
+    if (runtime === 'vmcontext') {
+      keys.push('responseStream');
+    }
     expect(result).toEqual([true, keys.sort(), '1']);
   });
 

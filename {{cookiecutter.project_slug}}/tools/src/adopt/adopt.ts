@@ -138,10 +138,7 @@ function neededFiles(
   );
   const tests = [...layout.tests].filter((test) => {
     const targets = repository.imports(test).flatMap(({ target }) => target ?? []);
-    return (
-      targets.length === 0 ||
-      targets.every((target) => code.has(target) || layout.tests.has(target))
-    );
+    return targets.every((target) => code.has(target) || layout.tests.has(target));
   });
   const mocks = repository.files.filter((file) => file.startsWith('__mocks__/'));
   for (const mock of mocks) {

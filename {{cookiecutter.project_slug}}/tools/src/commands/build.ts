@@ -2,7 +2,7 @@
 // is left out of dist/; the others are there, and the exit code is 1.
 import { Command } from 'commander';
 import { rmSync } from 'node:fs';
-import type { BuiltBots } from '../bundling/bundle-bots.ts';
+import type { BuildError as BuildErrorClass, BuiltBots } from '../bundling/bundle-bots.ts';
 
 const OUTDIR = 'dist/bots';
 
@@ -60,7 +60,7 @@ async function build({ production = false, verbose = false }: BuildOptions): Pro
 /** What was built, whether or not there were errors: they are among its findings. */
 async function withoutThrowing(
   run: () => Promise<BuiltBots> | BuiltBots,
-  BuildError: typeof import('../bundling/bundle-bots.ts').BuildError,
+  BuildError: typeof BuildErrorClass,
 ): Promise<BuiltBots> {
   try {
     return await run();

@@ -185,12 +185,7 @@ function linkTarget(
     return undefined;
   }
   const { base, type, id } = parseReference(text);
-  const problem =
-    type === undefined
-      ? ['0505', 'Does not contain resource type']
-      : isResourceType(type)
-        ? undefined
-        : ['0506', 'Resource type is unknown or not supported on this server'];
+  const problem = typeProblem(type);
   if (problem) {
     return mustBeValid ? refuse(path, problem, text) : undefined;
   }
@@ -207,6 +202,16 @@ function linkTarget(
     return mustBeValid ? refuse(path, ['0508', 'Does not contain resource ID'], text) : undefined;
   }
   return `${type}/${id}`;
+}
+
+/** HAPI's number and reason for a reference without a type that it knows. */
+function typeProblem(type: string | undefined): [string, string] | undefined {
+  if (type === undefined) {
+    return ['0505', 'Does not contain resource type'];
+  }
+  return isResourceType(type)
+    ? undefined
+    : ['0506', 'Resource type is unknown or not supported on this server'];
 }
 
 function refuse(path: string, [number, reason]: string[], text: string): never {
