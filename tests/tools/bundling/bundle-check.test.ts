@@ -165,6 +165,31 @@ describe('packages', () => {
     expect(await buildBot('vmcontext', caller('careful'), packages)).toMatchObject(CLEAN);
   });
 
+  test('a bot accepts the warnings about a package, also where warnings are errors', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': caller('encoder'),
+      'src/bots/b.ts': caller('encoder'),
+      'packages/node_modules/encoder/package.json': '{ "name": "encoder", "version": "1.2.3" }',
+      'packages/node_modules/encoder/index.js':
+        "export default (x) => [Buffer.from('x'), require(x)];",
+    });
+    project.configure(['a', 'b'], { ...POLICY, runtimeVersion: 'vmcontext' });
+    const file = 'medplum.config.json';
+    const config = JSON.parse(readFileSync(join(project.root, file), 'utf8')) as {
+      strictness: string;
+      bots: [{ acceptedPackages: string[] }];
+    };
+    config.strictness = 'strict';
+    config.bots[0].acceptedPackages = ['encoder'];
+    project.write({ [file]: JSON.stringify(config) });
+    const { built, findings } = await build(project);
+    expect(built).toEqual(['a']);
+    expect(findings).toEqual([
+      expect.stringContaining('encoder 1.2.3: require() of an expression'),
+      expect.stringContaining('encoder 1.2.3 uses Buffer'),
+    ]);
+  });
+
   test.each(['awslambda', 'vmcontext'] as const)('__dirname on %s', async (runtime) => {
     const packages = { reader: "export default (x) => __dirname + '/data.json' + x;" };
     const { built, findings } = await buildBot(runtime, caller('reader'), packages);

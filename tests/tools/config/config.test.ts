@@ -11,6 +11,7 @@ const BOT = { name: 'a', source: 'src/bots/a.ts', dist: 'dist/bots/a.js' };
 /** What is filled in. */
 const DEFAULTS = {
   previousNames: [],
+  acceptedPackages: [],
   portable: false,
   cronJobs: [],
   subscriptions: [],
@@ -47,6 +48,7 @@ test('what is there stays, and short forms are written out', () => {
   const bot = {
     ...BOT,
     previousNames: ['b'],
+    acceptedPackages: ['stripe'],
     description: 'A bot',
     id: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
     runtimeVersion: 'vmcontext',
@@ -117,6 +119,7 @@ describe('settings of the Bot', () => {
       accessPolicy: 'Webhooks',
     });
     expect(bot).toMatchObject(settings);
+    expect(bot.cronTiming?.repeat, 'FHIR asks for a unit').toHaveProperty('periodUnit', 'd');
     expect(bot.category).toEqual([{ text: 'webhook' }, { coding: [{ code: 'lab' }] }]);
   });
 

@@ -2,8 +2,11 @@
 // call a handler.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { runInNewContext } from 'node:vm';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runInSandbox } from '../../tools/src/runtime/sandbox.ts';
 import type { BotEvent, SandboxOptions, SandboxResult } from '../../tools/src/runtime/sandbox.ts';
 
@@ -298,5 +301,47 @@ describe.each(['vmcontext', 'awslambda'] as const)('%s', (runtime) => {
       'TypeError',
     );
     expect((await run(runtime, 'exports.handler = 7;')).error?.name).toBe('TypeError');
+  });
+});
+
+describe('packages that medplum.config.json calls external', () => {
+  const home = process.cwd();
+  const folder = mkdtempSync(join(tmpdir(), 'external-'));
+  const files = {
+    'medplum.config.json': JSON.stringify({
+      identifierSystem: 'urn:medplum-bots:test',
+      external: ['own-layer', { package: '@aws-sdk/*', runtimes: ['awslambda'] }],
+      bots: [],
+    }),
+    'package.json': '{}',
+    'node_modules/own-layer/index.js': "module.exports = 'own layer';",
+    'node_modules/@aws-sdk/client-s3/index.js': "module.exports = 's3';",
+    'node_modules/other/index.js': "module.exports = 'other';",
+  };
+
+  beforeAll(() => {
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true });
+      writeFileSync(join(folder, path), text);
+    }
+    process.chdir(folder);
+  });
+  afterAll(() => {
+    process.chdir(home);
+    rmSync(folder, { recursive: true });
+  });
+
+  it.each([
+    ['awslambda', 'own-layer', { result: 'own layer' }],
+    ['vmcontext', 'own-layer', { result: 'own layer' }],
+    ['awslambda', '@aws-sdk/client-s3', { result: 's3' }],
+    [
+      'vmcontext',
+      '@aws-sdk/client-s3',
+      { error: { message: "Cannot find module '@aws-sdk/client-s3'" } },
+    ],
+    ['awslambda', 'other', { error: { message: "Cannot find module 'other'" } }],
+  ] as const)('on %s: %s', async (runtime, name, outcome) => {
+    expect(await run(runtime, handler(`return require('${name}');`))).toMatchObject(outcome);
   });
 });

@@ -9,7 +9,7 @@ import { configWarnings } from '../config/warnings.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { checkBundle } from './check-bundle.ts';
 import { errorFinding, warningFinding } from './esbuild-messages.ts';
-import { asErrors, describe, errorsByBot, mergeFindings } from './finding.ts';
+import { asErrors, describe, errorsByBot, mergeFindings, withoutAccepted } from './finding.ts';
 import type { Finding } from './finding.ts';
 import { checkContents, describeBundle } from './inspect-bundle.ts';
 import type { Inputs, SourceHashes } from './inspect-bundle.ts';
@@ -73,7 +73,8 @@ export async function bundleBots(
       }),
   );
   const infos = await inspectAll(config.bots, outdir, inputs, findings);
-  const graded = config.strictness === 'strict' ? asErrors(findings) : findings;
+  const open = withoutAccepted(findings, config.bots);
+  const graded = config.strictness === 'strict' ? asErrors(open) : open;
   const built: BuiltBots = {
     production,
     bots: Object.fromEntries(infos),

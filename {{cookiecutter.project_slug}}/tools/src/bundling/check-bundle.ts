@@ -119,12 +119,19 @@ function packageFindings(uses: readonly PlacedUse[], bundle: Bundle): Finding[] 
     byPackage.set(label, [...(byPackage.get(label) ?? []), use]);
   }
   return [...byPackage].map(([label, group]) => {
+    const [{ place }] = group as [PlacedUse];
     const names = [...new Set(group.map(({ name }) => name))].toSorted();
     const message = bundle.runtimes.includes('vmcontext')
       ? `${label} uses ${names.join(', ')}, which vmcontext does not have: the bot fails where it gets there. ${hintFor(names)}`
       : `${label} uses ${names.join(', ')}: the files of a package are not next to a bundle. If it reads one, the bot fails there`;
-    const [{ place }] = group as [PlacedUse];
-    return { severity: 'warning', kind: 'package-globals', message, ...place, bots: [bundle.bot] };
+    return {
+      severity: 'warning',
+      kind: 'package-globals',
+      message,
+      package: packageOf(place.file)!.name,
+      ...place,
+      bots: [bundle.bot],
+    };
   });
 }
 

@@ -120,5 +120,7 @@ function finding(
   const place = location
     ? { file: location.file, line: location.line, column: location.column + 1 }
     : {};
-  return { severity, kind, message, ...place, bots };
+  const owner = packageOf(location?.file ?? '');
+  const blamed = owner ? { package: owner.name } : {};
+  return { severity, kind, message, ...blamed, ...place, bots };
 }

@@ -17,6 +17,8 @@ export interface Finding {
   line?: number;
   /** The first column is 1. */
   column?: number;
+  /** The npm package that is to blame. */
+  package?: string;
   /** The bots it concerns. Empty: none of them, such as an error in a test. */
   bots: string[];
 }
@@ -41,6 +43,26 @@ export function errorsByBot(findings: readonly Finding[]): Map<string, Finding[]
     }
   }
   return errors;
+}
+
+/**
+ * @param findings - of all checks
+ * @param bots - with the packages that each accepts
+ * @returns the same without warnings about packages for bots that accept them
+ */
+export function withoutAccepted(
+  findings: readonly Finding[],
+  bots: readonly { name: string; acceptedPackages: readonly string[] }[],
+): Finding[] {
+  const accepted = new Map(bots.map(({ name, acceptedPackages }) => [name, acceptedPackages]));
+  return findings.flatMap((finding) => {
+    const { package: name, severity } = finding;
+    if (name === undefined || severity === 'error') {
+      return [finding];
+    }
+    const concerned = finding.bots.filter((bot) => !accepted.get(bot)?.includes(name));
+    return concerned.length > 0 ? [{ ...finding, bots: concerned }] : [];
+  });
 }
 
 /** @returns the same findings, the warnings among them as errors */

@@ -45,8 +45,23 @@ const CALLED_BY_THE_RUNTIME = new Set([
   // What a module is: esbuild's helpers read these.
   'default',
   'exports',
-  ...['next', 'return', 'then', 'throw', 'toJSON', 'toString', 'valueOf'],
-  ...['_construct', '_destroy', '_final', '_flush', '_read', '_transform', '_write', '_writev'],
+  // Iterators, promises and conversions.
+  'next',
+  'return',
+  'then',
+  'throw',
+  'toJSON',
+  'toString',
+  'valueOf',
+  // Streams.
+  '_construct',
+  '_destroy',
+  '_final',
+  '_flush',
+  '_read',
+  '_transform',
+  '_write',
+  '_writev',
 ]);
 
 /** What is given to these is called by the language: the traps of a proxy, getters and setters. */

@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { format, resolveConfig } from 'prettier';
 import { CONFIG_FILE, loadConfig, parseConfig } from '../config/config.ts';
-import type { RuntimeVersion } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
 import type { NewBot } from '../new-bot/new-bot-files.ts';
 import { plainBot, plainEntry } from '../new-bot/plain-bot.ts';
 import { botFromTemplate, listTemplates } from '../new-bot/templates.ts';
@@ -47,9 +47,9 @@ async function newBot(name: string | undefined, options: NewBotOptions): Promise
   if (name === undefined) {
     throw new UserError('Give the new bot a name: npm run new:bot -- <name>');
   }
-  const { bots } = loadConfig();
-  checkName(name, bots);
-  const { config, files, summary } = describeBot(name, bots[0]?.runtimeVersion, options);
+  const repository = loadConfig();
+  checkName(name, repository.bots);
+  const { config, files, summary } = describeBot(name, repository, options);
   const [taken] = Object.keys(files).filter((file) => existsSync(file));
   if (taken !== undefined) {
     throw new UserError(`${taken} is there already: choose another name, or move it away.`);
@@ -85,7 +85,7 @@ function checkName(name: string, bots: readonly { name: string; previousNames: s
 /** What is to be written: the whole text of medplum.config.json, and the files of the bot. */
 function describeBot(
   name: string,
-  runtimeVersion: RuntimeVersion | undefined,
+  repository: Config,
   { on, cron, template }: NewBotOptions,
 ): Omit<NewBot, 'entry'> & { config: string } {
   if (template !== undefined && (on !== undefined || cron !== undefined)) {
@@ -93,13 +93,14 @@ function describeBot(
       'A template brings its own --on and --cron: change them in medplum.config.json.',
     );
   }
-  const fromTemplate = template === undefined ? undefined : botFromTemplate(template, name);
+  const fromTemplate =
+    template === undefined ? undefined : botFromTemplate(template, name, repository);
   const raw = JSON.parse(readFileSync(CONFIG_FILE, 'utf8')) as { bots: object[] };
   raw.bots.push({
     name,
     source: `src/bots/${name}.ts`,
     dist: `dist/bots/${name}.js`,
-    runtimeVersion,
+    runtimeVersion: repository.bots[0]?.runtimeVersion,
     ...(fromTemplate?.entry ?? plainEntry(on, cron)),
   });
   const config = JSON.stringify(raw);

@@ -23,10 +23,15 @@ export const cronString = z
  */
 export const cronTiming = z
   .strictObject({
-    repeat: z.strictObject({
-      period: z.number().positive().lt(60).optional(),
-      dayOfWeek: z.array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'])).optional(),
-    }),
+    repeat: z
+      .strictObject({
+        period: z.number().positive().lt(60).optional(),
+        dayOfWeek: z.array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'])).optional(),
+      })
+      .transform((repeat) =>
+        // FHIR asks for a unit next to a period (constraint tim-2). Medplum does not look at it.
+        repeat.period === undefined ? repeat : { ...repeat, periodUnit: 'd' as const },
+      ),
   })
   .meta({
     description:

@@ -34,6 +34,10 @@ export async function deployBot(
   } else {
     codeOf(state, bot);
   }
+  if (bot.runtimeVersion === 'fission') {
+    // What a server without fission answers; the code is stored all the same.
+    return [core.badRequest('Fission bots are not enabled')];
+  }
   if (bot.runtimeVersion === 'awslambda' && bot.timeout === undefined) {
     const latest = await system.readResource<Bot>('Bot', bot.id);
     await repo.updateResource<Bot>({ ...latest, timeout: DEFAULT_TIMEOUT_SECONDS });

@@ -8,6 +8,9 @@ import type { Store } from './store.ts';
 /** Types of later Medplum versions, which 5.1.26 does not know. */
 const LATER_TYPES = new Set(['Cron', 'Enterprise']);
 
+/** Members of later versions, by type: Medplum 5.2 has them. */
+const LATER_MEMBERS: Readonly<Record<string, readonly string[]>> = { Bot: ['rawBody'] };
+
 /** @returns whether the server has such a resource type */
 export function isKnownType(type: string): boolean {
   return core.isResourceType(type) && !LATER_TYPES.has(type);
@@ -23,12 +26,26 @@ export function assertKnownType(type: string): void {
  */
 export function validateResource(resource: Resource, store: Store): void {
   const checked = withExistingDays(resource);
+  assertKnownMembers(resource);
   core.validateResource(checked);
   for (const url of resource.meta?.profile ?? []) {
     const profile = projectProfile(store, url) ?? standardProfile(url);
     if (profile) {
       core.validateResource(checked, { profile });
     }
+  }
+}
+
+function assertKnownMembers(resource: Resource): void {
+  const { resourceType } = resource;
+  const later = LATER_MEMBERS[resourceType]?.find((member) => member in resource);
+  if (later !== undefined) {
+    const details = { text: `Invalid additional property "${later}"` };
+    const expression = [`${resourceType}.${later}`];
+    throw new core.OperationOutcomeError({
+      resourceType: 'OperationOutcome',
+      issue: [{ severity: 'error', code: 'structure', details, expression }],
+    });
   }
 }
 

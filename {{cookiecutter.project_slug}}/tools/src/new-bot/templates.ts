@@ -1,18 +1,26 @@
 // Bots to start from: each folder of templates/ is one, written as the bot `my-bot`.
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
 import type { NewBot } from './new-bot-files.ts';
 
 const FOLDER = new URL('./templates/', import.meta.url);
-/** The name that a template has in place of its bot's. */
+/** What a template has in place of the name of its bot, and of identifierSystem. */
 const PLACEHOLDER = /\bmy-bot\b/g;
+const SYSTEM_PLACEHOLDER = /\bidentifier-system\b/g;
 
 export interface Template {
   name: string;
   description: string;
   /** Members of its entry in medplum.config.json. */
   entry: Record<string, unknown>;
+}
+
+/** What the files of a bot depend on. */
+export interface Repository {
+  identifierSystem: string;
+  /** The folder of other FHIR resources. */
+  resources: string;
 }
 
 /** @returns all templates, by name */
@@ -28,9 +36,10 @@ export function listTemplates(): Template[] {
 /**
  * @param template - its name
  * @param bot - the name of the new bot
+ * @param repository - that it is for
  * @throws UserError if there is no such template
  */
-export function botFromTemplate(template: string, bot: string): NewBot {
+export function botFromTemplate(template: string, bot: string, repository: Repository): NewBot {
   const templates = listTemplates();
   const found = templates.find(({ name }) => name === template);
   if (!found) {
@@ -39,14 +48,21 @@ export function botFromTemplate(template: string, bot: string): NewBot {
     throw new UserError(`There is no template "${template}".${hint}`);
   }
   const read = (file: string): string =>
-    readTemplateFile(template, file).replaceAll(PLACEHOLDER, bot);
+    readTemplateFile(template, file)
+      .replaceAll(PLACEHOLDER, bot)
+      .replaceAll(SYSTEM_PLACEHOLDER, repository.identifierSystem)
+      .replaceAll("'resources/", `'${repository.resources}/`);
+  const files: Record<string, string> = {
+    [`src/bots/${bot}.ts`]: read('bot.ts'),
+    [`tests/${bot}.test.ts`]: read('test.ts'),
+    [`tests/events/${bot}.json`]: read('event.json'),
+  };
+  if (existsSync(new URL(`${template}/resource.json`, FOLDER))) {
+    files[`${repository.resources}/${bot}.json`] = read('resource.json');
+  }
   return {
     entry: found.entry,
-    files: {
-      [`src/bots/${bot}.ts`]: read('bot.ts'),
-      [`tests/${bot}.test.ts`]: read('test.ts'),
-      [`tests/events/${bot}.json`]: read('event.json'),
-    },
+    files,
     summary: `${bot} ${found.description}.`,
   };
 }

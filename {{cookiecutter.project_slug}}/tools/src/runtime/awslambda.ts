@@ -61,7 +61,7 @@ function loadModule(
   const scope = {
     exports: module.exports,
     // One copy of the client library, as on Lambda: there `instanceof OperationOutcomeError` works.
-    require: requireFromBotLayer({ '@medplum/core': core }),
+    require: requireFromBotLayer('awslambda', { '@medplum/core': core }),
     module,
     __filename: filename,
     __dirname: process.cwd(),

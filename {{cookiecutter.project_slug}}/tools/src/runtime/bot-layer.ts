@@ -2,13 +2,16 @@
 import { createRequire, isBuiltin } from 'node:module';
 import { join } from 'node:path';
 import { BOT_LAYER, isExternal } from '../config/bot-layer.ts';
+import type { ExternalPackage, RuntimeVersion } from '../config/config.ts';
 
 /**
+ * @param runtime - that the bot runs on
  * @param given - modules to use instead of the installed ones, by name
  * @returns a `require` that finds Node's own modules, the bot layer's and those that
  *   medplum.config.json calls external, as far as they are installed here
  */
 export function requireFromBotLayer(
+  runtime: 'vmcontext' | 'awslambda',
   given: Record<string, unknown> = {},
 ): (name: string) => unknown {
   const require = createRequire(join(process.cwd(), 'package.json'));
@@ -16,7 +19,11 @@ export function requireFromBotLayer(
     if (name in given) {
       return given[name];
     }
-    if (isBuiltin(name) || isExternal(name, BOT_LAYER) || isExternal(name, addedPackages())) {
+    if (
+      isBuiltin(name) ||
+      isExternal(name, BOT_LAYER) ||
+      isExternal(name, addedPackages(runtime))
+    ) {
       return require(name);
     }
     throw Object.assign(new Error(`Cannot find module '${name}'`), { code: 'MODULE_NOT_FOUND' });
@@ -27,13 +34,15 @@ export function requireFromBotLayer(
  * Packages beside the bot layer. None where the configuration cannot be read, which other commands
  * report.
  */
-function addedPackages(): string[] {
+function addedPackages(runtime: RuntimeVersion): string[] {
   try {
     // Loaded here, as it takes longer to load than all else that a thread needs.
     const { loadConfig } = createRequire(import.meta.url)('../config/config.ts') as {
-      loadConfig(): { external: { package: string }[] };
+      loadConfig(): { external: ExternalPackage[] };
     };
-    return loadConfig().external.map((entry) => entry.package);
+    const { external } = loadConfig();
+    const present = external.filter(({ runtimes }) => runtimes.includes(runtime));
+    return present.map((entry) => entry.package);
   } catch {
     return [];
   }

@@ -33,7 +33,7 @@ export async function createPdf(
   tableLayouts?: unknown,
   fonts?: Fonts,
 ): Promise<Buffer> {
-  const require = requireFromBotLayer();
+  const require = requireFromBotLayer('awslambda');
   let Printer: PdfPrinterClass;
   try {
     Printer = require('pdfmake') as PdfPrinterClass;

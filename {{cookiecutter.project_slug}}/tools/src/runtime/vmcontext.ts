@@ -27,7 +27,7 @@ export async function runOnVmContext(
   const context = createContext({
     console: new LogOnlyConsole(log),
     fetch: options.fetch ?? nodeFetch,
-    require: requireFromBotLayer(),
+    require: requireFromBotLayer('vmcontext'),
     process,
     ContentType,
     Hl7Message,

@@ -18,6 +18,7 @@ import { UserError } from '../terminal/user-error.ts';
 import { describeRun } from './bot-run.ts';
 import type { BotRun } from './bot-run.ts';
 import { buildForTests } from './bundles.ts';
+import { resolveLinks } from '../deploy/links.ts';
 import { seedResources } from './seed.ts';
 import { setClock, withTestClock } from './test-clock.ts';
 
@@ -27,7 +28,10 @@ export interface LocalMedplumOptions {
    * policies.
    */
   bots?: readonly string[];
-  /** What is there from the start; resources in bundles too. No bot runs for them. */
+  /**
+   * What is there from the start; resources in bundles too. No bot runs for them. They may refer to
+   * these bots by name, such as `Bot/summary-bot`, as the files in resources/ do.
+   */
   resources?: readonly Resource[];
   /** Values of the project's secrets, by name. */
   secrets?: Readonly<Record<string, string>>;
@@ -84,8 +88,16 @@ export async function localMedplum(options: LocalMedplumOptions = {}): Promise<L
   const medplum = new LocalMedplum(server, client, folder);
   try {
     await client.startClientLogin(LOCAL.clientId, LOCAL.clientSecret);
-    await seedResources(server.repository, client, resources);
+    const refersToBot = (resource: Resource): boolean =>
+      bots.some((name) => JSON.stringify(resource).includes(`"Bot/${name}"`));
+    const early = resources.filter((resource) => !refersToBot(resource));
+    await seedResources(server.repository, client, early);
     await deployBots(server, folder, bots);
+    const links = new Map(
+      bots.map((name) => [`Bot/${name}`, medplum.referenceTo(name).reference] as const),
+    );
+    const linked = resolveLinks(resources.filter(refersToBot), links);
+    await seedResources(server.repository, client, linked);
     if (time !== undefined) {
       medplum.setTime(time);
     }
@@ -173,6 +185,11 @@ export class LocalMedplum {
     });
     await this.settled();
     return this.#lastRunOf(name);
+  }
+
+  /** @param name - of a deployed bot */
+  referenceTo(name: string): { reference: string } {
+    return { reference: `Bot/${this.#bot(name).id}` };
   }
 
   /** The runs so far, oldest first. */

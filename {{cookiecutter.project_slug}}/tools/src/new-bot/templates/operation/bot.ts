@@ -1,5 +1,5 @@
-// my-bot: counts the open Tasks of a patient. Call it with $execute, or give it an
-// OperationDefinition to call it as $my-bot.
+// my-bot: counts the open Tasks of a patient. The OperationDefinition in resources/ lets clients
+// call it as a FHIR operation: POST fhir/R4/$my-bot.
 import type { BotEvent, MedplumClient } from '@medplum/core';
 import { badRequest, OperationOutcomeError } from '@medplum/core';
 import type { Parameters } from '@medplum/fhirtypes';
@@ -7,12 +7,13 @@ import type { Parameters } from '@medplum/fhirtypes';
 /**
  * @param medplum - client for the project, with the rights of this bot
  * @param event - `input` has the parameter `patient`, a reference
- * @returns the parameter `open`
+ * @returns the values of the output parameters, by name: Medplum makes a Parameters resource of
+ *   them
  */
 export async function handler(
   medplum: MedplumClient,
   event: BotEvent<Parameters>,
-): Promise<Parameters> {
+): Promise<{ open: number }> {
   const given = event.input.parameter?.find(({ name }) => name === 'patient');
   const patient = given?.valueReference?.reference;
   if (!patient) {
@@ -23,5 +24,5 @@ export async function handler(
     { patient, status: 'requested', _count: '1000' },
     { cache: 'reload' },
   );
-  return { resourceType: 'Parameters', parameter: [{ name: 'open', valueInteger: tasks.length }] };
+  return { open: tasks.length };
 }

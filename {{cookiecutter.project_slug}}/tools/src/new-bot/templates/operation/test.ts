@@ -1,11 +1,14 @@
-// my-bot, called on a local Medplum.
+// my-bot, called as a FHIR operation on a local Medplum.
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { localMedplum } from 'medplum-bot-tools/testing';
 import type { LocalMedplum } from 'medplum-bot-tools/testing';
+import type { OperationDefinition } from '@medplum/fhirtypes';
 
 let medplum: LocalMedplum;
 beforeAll(async () => {
-  medplum = await localMedplum({ bots: ['my-bot'] });
+  const operation = JSON.parse(readFileSync('resources/my-bot.json', 'utf8')) as OperationDefinition;
+  medplum = await localMedplum({ bots: ['my-bot'], resources: [operation] });
 });
 afterAll(() => medplum.stop());
 
@@ -17,10 +20,10 @@ test('counts only open Tasks of the patient', async () => {
   await medplum.create({ ...task, status: 'completed' });
   await medplum.create({ resourceType: 'Task', intent: 'order', status: 'requested' });
   const parameter = [{ name: 'patient', valueReference: patient }];
-  const run = await medplum.execute('my-bot', { resourceType: 'Parameters', parameter });
-  expect(run).toMatchObject({
-    success: true,
-    result: { parameter: [{ name: 'open', valueInteger: 1 }] },
+  const url = medplum.client.fhirUrl('$my-bot');
+  expect(await medplum.client.post(url, { resourceType: 'Parameters', parameter })).toMatchObject({
+    resourceType: 'Parameters',
+    parameter: [{ name: 'open', valueInteger: 1 }],
   });
 });
 
