@@ -73,6 +73,7 @@ def run(size: Size) -> list[Row]:
             f"{arrived} of {total}",
             goal=f"all but those that HAPI refuses ({refused})",
             met=arrived + refused == total,
+            growth=f"HAPI refuses {', '.join(report['missing'])}." if report["missing"] else "",
         ),
         _none("of them, with another content", len(report["changed"])),
         _none(

@@ -154,7 +154,7 @@ saveAll();
 report.first = await run('full');
 const { missing, changed } = await differences(resources);
 report.arrived = resources.size - missing.length;
-report.missing = missing.length;
+report.missing = missing;
 report.changed = changed;
 report.again = await run('full');
 report.dry = await run('full', true);
