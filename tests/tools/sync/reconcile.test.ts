@@ -123,6 +123,17 @@ describe('a full comparison', () => {
     },
   );
 
+  test('does not take a Bundle of another type for an empty list', async () => {
+    save('p');
+    await run();
+    const bundle = JSON.stringify({ resourceType: 'Bundle', type: 'batch-response' });
+    answerInstead(
+      (url) => url.includes('_tag='),
+      () => new Response(bundle),
+    );
+    expect((await run({ mode: 'full', report: true })).failures).toEqual({ list: 1 });
+  });
+
   test('ends at once where the target accepts the credentials no longer (401)', async () => {
     save('p');
     await run();

@@ -38,12 +38,17 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function syncs(patientId = id, isDeletionKnown = false, ms = 60_000): Promise<SyncResult> {
+function syncs(
+  syncedId = id,
+  isDeletionKnown = false,
+  ms = 60_000,
+  type = 'Patient',
+): Promise<SyncResult> {
   const deadline = clock.now() + ms;
   const secrets = { HAPI_BASE_URL: { name: 'HAPI_BASE_URL', valueString: external.baseUrl } };
   const target = connectExternalServer(secrets, deadline);
   const context = { medplum: source.medplum, target, config, deadline };
-  return sync(context, 'Patient', patientId, { isDeletionKnown });
+  return sync(context, type, syncedId, { isDeletionKnown });
 }
 
 function save(patient: Partial<Patient> = {}): void {
@@ -374,6 +379,22 @@ describe('deleting', () => {
     expect(await there(stranger.id)).toMatchObject(linkTo(id));
     await putThere(stranger);
     expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+  });
+
+  test('a patient that a living observation refers to stays, and so does the reference', async () => {
+    config.types = ['Patient', 'Observation'];
+    save();
+    await syncs();
+    const subject = { reference: `Patient/${id}` };
+    source.save({ resourceType: 'Observation', id, status: 'final', code: { text: 'x' }, subject });
+    expect(await syncs(id, false, 60_000, 'Observation')).toMatchObject({ action: 'created' });
+    source.remove('Patient', id);
+    await expect(syncs(id, true)).rejects.toMatchObject({ code: 'blocked' });
+    const observation = await (await fetch(`${external.baseUrl}/Observation/${id}`)).json();
+    expect(observation, 'no reference is removed to force a deletion').toMatchObject({ subject });
+    source.remove('Observation', id);
+    expect(await syncs(id, true), 'both go').toMatchObject({ action: 'deleted' });
+    expect((await fetch(`${external.baseUrl}/Observation/${id}`)).status).toBe(410);
   });
 
   test('deactivate instead: fenced, and undone by the next update', async () => {
