@@ -112,6 +112,7 @@ describe('a full comparison', () => {
       await run();
       now += 5 * HOUR;
       save('new');
+      now += 5 * HOUR;
       const isRefused = (url: string): boolean => url.includes(later ? '_getpages' : '_tag=');
       const answered = answerInstead(isRefused, () => new Response('{}', { status }));
       const { failures } = await run({ mode: 'full', report: true });

@@ -758,6 +758,8 @@ describe('one resource never stops the others', () => {
           })
         : fetch(url, init),
     );
+    const dry = await run({ mode: 'full', dryRun: true, report: true });
+    expect(dry.failures, 'nothing is counted from a lie').toEqual({ list: 1 });
     expect((await run()).counts).toMatchObject({ checked: 1, failed: 0 });
     expect(await there()).toEqual(['p male']);
   });
