@@ -1,4 +1,4 @@
-// What a reconciler's run looks at: searches on both sides, page by page.
+// Lists what a run of the reconciler compares: searches on both servers, page by page.
 import type { Resource } from '@medplum/fhirtypes';
 import { isTypeAndId } from '../fhir-events.ts';
 import { SyncError } from './errors.ts';

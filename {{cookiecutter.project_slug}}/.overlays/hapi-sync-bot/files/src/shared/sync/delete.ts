@@ -1,4 +1,4 @@
-// Takes a resource off the target: by its id, and only what this sync wrote.
+// Deletes a resource from the target: by its id, and only if this sync wrote it.
 import type { Resource } from '@medplum/fhirtypes';
 import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
 import { codeOfError, SyncError, targetError } from './errors.ts';

@@ -1,5 +1,5 @@
-// Reads the target, and proves what an answer is before it counts: nothing is written or deleted on
-// a mere status.
+// Reads the target, and checks what each answer proves: a status alone is never enough to write or
+// delete anything.
 import type { MedplumClient } from '@medplum/core';
 import type { Bundle, Resource, ResourceType } from '@medplum/fhirtypes';
 import type { ExternalServer } from '../external-server.ts';
@@ -154,7 +154,7 @@ export interface SearchPage {
  *   `Patient/_search`.
  * @param form - The parameters, for searches that are too long for an address.
  * @returns One page.
- * @throws SyncError; `untrusted` if the answer is no search result.
+ * @throws SyncError; `untrusted` if the answer is not a search result.
  */
 export async function searchTarget(
   target: ExternalServer,
@@ -168,7 +168,7 @@ export async function searchTarget(
   try {
     const { body } = await target.send<Bundle>(method, path, form, headers);
     if (body?.resourceType !== 'Bundle' || body.type !== 'searchset') {
-      throw untrusted(`Search for ${type || 'the next page'}: the answer is no search result`);
+      throw untrusted(`Search for ${type || 'the next page'}: the answer is not a search result`);
     }
     const entries = (body.entry ?? []).filter(({ search }) => search?.mode !== 'outcome');
     const resources = entries.flatMap(({ resource }) => resource ?? []);

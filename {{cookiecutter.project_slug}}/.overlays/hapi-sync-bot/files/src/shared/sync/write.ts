@@ -1,5 +1,5 @@
-// Writes the target: a PUT behind its fence, or a Bundle of them. A write counts when its answer
-// proves it.
+// Writes to the target: a PUT with its fence (If-Match), or a Bundle of such PUTs. A write counts
+// only if its answer proves it.
 import type { Bundle, BundleEntry, BundleEntryResponse, Resource } from '@medplum/fhirtypes';
 import { HTTP_VERBS } from '../http-request.ts';
 import { codeOfError, SyncError, targetError } from './errors.ts';
