@@ -157,6 +157,21 @@ describe('makeExternalRequest', () => {
     expect(seen.length).toBeGreaterThan(3);
   });
 
+  test('gives each attempt only the time that is left', async () => {
+    answers = [answer(503, '', { 'retry-after': '3' })];
+    const ends: number[] = [];
+    vi.mocked(clock.sleep).mockImplementation(async (ms, signal) => {
+      if (signal) {
+        ends.push(now + ms);
+        await new Promise(() => undefined);
+      }
+      now += ms;
+    });
+    vi.spyOn(Math, 'random').mockReturnValue(0);
+    await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET));
+    expect(ends, 'at most 4 s for one attempt, 8 s for all').toEqual([4_000, 7_000, 8_000]);
+  });
+
   test('tries again after a broken connection', async () => {
     answers = [(response) => response.destroy(), answer(200, { resourceType: 'Patient' })];
     expect(await makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)).toEqual({
@@ -380,6 +395,29 @@ describe('failures', () => {
       issue: [{ code: 'transient' }],
     });
     expect(describeError(failure)).toBe(['no answer', ...codes].join(' '));
+  });
+
+  test('name the codes of an OAuth server, and nothing else of its answer', async () => {
+    answers = [
+      answer(401, { error: 'invalid_client', error_description: 'Ada Lovelace' }),
+      answer(401, { error: 'Ada Lovelace' }),
+    ];
+    const url = `${baseUrl}/token`;
+    const first = await failureOf(makeExternalRequest(url, HTTP_VERBS.POST, 'grant_type=x'));
+    expect(first.message).toBe('POST 127.0.0.1: HTTP 401 (invalid_client)');
+    const second = await failureOf(makeExternalRequest(url, HTTP_VERBS.POST, 'grant_type=x'));
+    expect(second.message).toBe('POST 127.0.0.1: HTTP 401');
+  });
+
+  test.each([
+    ['an OperationOutcome', answer(404, { resourceType: 'OperationOutcome', issue: [] }), true],
+    ['a web page', answer(404, '<h1>Not found</h1>'), false],
+    ['other JSON', answer(404, { resourceType: 'Patient' }), false],
+    ['no answer', (response: ServerResponse) => response.destroy(), false],
+  ])('tell a FHIR server from a proxy: %s', async (_name, reply, isFhir) => {
+    answers = [reply];
+    const request = sendRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET, undefined, {}, 1000);
+    expect(await failureOf(request)).toMatchObject({ isFhir });
   });
 
   test.each([
@@ -658,5 +696,18 @@ describe('logExternalRequest', () => {
       expect(describeError({ code })).toBe('see the error');
     }
     expect(describeError({ code: 'not-found' })).toBe('not-found');
+  });
+
+  test('adds the id to a type only if the words are a verb and a type', () => {
+    expect(logged('Nightly PUT Patient', 'p-1', true)).toBe('Nightly PUT Patient p-1 ok');
+    expect(logged('PUT Patient again', 'p-1', true)).toBe('PUT Patient again p-1 ok');
+    expect(logged(' ', 'p-1', true)).toBe('request p-1 ok');
+  });
+
+  test('names the code of an error together with the request behind it', async () => {
+    answers = [answer(502)];
+    const url = `${baseUrl}/Patient/1`;
+    const cause = await failureOf(sendRequest(url, HTTP_VERBS.GET, undefined, {}, 1000));
+    expect(describeError({ code: 'unavailable', cause })).toBe('unavailable HTTP 502');
   });
 });
