@@ -51,6 +51,11 @@ def test_it_builds_and_its_tests_pass(example_bots: str, new_project: NewProject
     assert template.files(project) == before, "building or testing changed a file"
 
 
+def test_the_linter_finds_nothing(project: Path) -> None:
+    """In tools/ and scripts/ too, which `npm run build` does not check; warnings count as well."""
+    npm("run", "lint", "--", "--deny-warnings", cwd=project)
+
+
 @pytest.mark.parametrize("answers", [{}, HOSTILE], ids=["plain", "hostile"])
 def test_npm_would_not_change_the_lock_file(
     answers: dict[str, Any], new_project: NewProject
