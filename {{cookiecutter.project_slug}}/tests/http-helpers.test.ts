@@ -303,7 +303,7 @@ describe('sendRequest', () => {
     expect(error).toMatchObject({ status: 0, codes: ['too-large'] });
   });
 
-  test('location and kind of body are told, of failures too', async () => {
+  test('reports location and kind of body, of failures too', async () => {
     answers = [
       answer(200, '', { 'content-location': '/fhir/Patient/1/_history/2' }),
       answer(410, outcome410, { location: 'x' }),
@@ -368,7 +368,7 @@ describe('failures', () => {
       { issue: [{ code: 'ada lovelace' }, { code: 'of HAPI-0001' }, {}] },
       [],
     ],
-  ])('codes are codes and nothing else: %s', async (_name, body, codes) => {
+  ])('their codes hold codes and nothing else: %s', async (_name, body, codes) => {
     answers = [answer(400, body)];
     expect(
       (await failureOf(makeExternalRequest(`${baseUrl}/Patient/1`, HTTP_VERBS.GET)))['codes'],
@@ -558,7 +558,7 @@ describe('makeConditionalFhirRequest', () => {
     expect(seen).toEqual([]);
   });
 
-  test('refuses a POST, and a type that is none', async () => {
+  test('refuses a POST, and what is not a type', async () => {
     const query = identifierQuery(system, '1');
     await expect(
       makeConditionalFhirRequest(baseUrl, 'Patient', query, HTTP_VERBS.POST, patient),
@@ -600,7 +600,7 @@ describe('identifierQuery', () => {
     });
   });
 
-  test('a query is read as it is meant, or refused, wherever it is read', () => {
+  test('a query is read as it was meant, or refused', () => {
     expect(parseIdentifierQuery('?identifier=urn:mrn|a?b')).toEqual({
       system: 'urn:mrn',
       value: 'a?b',

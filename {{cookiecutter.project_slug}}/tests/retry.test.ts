@@ -13,7 +13,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-test('waits are random, double, and end at five seconds', () => {
+test('waits are random, double each time, and are five seconds at most', () => {
   vi.spyOn(Math, 'random').mockReturnValue(1);
   expect([1, 2, 3, 4, 5, 6, 20].map((attempt) => retryDelay(attempt))).toEqual([
     200, 400, 800, 1600, 3200, 5000, 5000,
@@ -32,7 +32,7 @@ test('Retry-After comes first: seconds, or a date', () => {
 });
 
 test.each(['', ' ', 'soon', '3rd', 'in 3', null, undefined])(
-  'a Retry-After of %j is as good as none',
+  'a Retry-After of %j is ignored',
   (header) => {
     vi.spyOn(Math, 'random').mockReturnValue(0.5);
     expect(retryDelay(1, header)).toBe(100);
@@ -85,7 +85,7 @@ test('withTimeout ends work that takes too long, and leaves no timer behind', as
   await expect(sleep.mock.results[0]?.value).rejects.toThrow('aborted');
 });
 
-test('an error that trying again cannot cure is thrown at once', async () => {
+test('an error that another try cannot help is thrown at once', async () => {
   const failing = vi.fn(async () => {
     throw new Error('for good');
   });

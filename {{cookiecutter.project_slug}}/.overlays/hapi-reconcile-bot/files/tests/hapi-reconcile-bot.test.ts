@@ -120,7 +120,7 @@ describe('changes', () => {
     expect((await run()).counts.checked, 'looks back further than the last run began').toBe(1);
   });
 
-  test('what was deleted goes, whether it was active or not, or is read from a cache', async () => {
+  test('deleted patients are deleted, active or not, even if a cache still has them', async () => {
     save('a', { active: true });
     save('i', { active: false });
     save('n');
@@ -235,7 +235,7 @@ describe('changes', () => {
     );
   });
 
-  test('tags and labels that are gone go there, too', async () => {
+  test('tags and labels that were removed are removed from the target', async () => {
     save('p', { meta: { tag: [{ code: 'a' }], security: [{ code: 'R' }] } });
     await run();
     save('p', { meta: { tag: [{ code: 'b' }] } });
@@ -325,7 +325,7 @@ describe('changes', () => {
     expect(await there()).toEqual(['p male']);
   });
 
-  test('stops in time, and goes on there', async () => {
+  test('stops in time, and continues there', async () => {
     for (let n = 0; n < 450; n++) {
       save(`p${n}`);
     }
@@ -350,7 +350,7 @@ test('two bots, or two targets, do not share their progress', async () => {
   );
 });
 
-test('many that cannot be helped keep no run from its end, and none is forgotten', async () => {
+test('many failures do not keep a run from completing, and none is forgotten', async () => {
   const ms = 45_000; // 15 s, and half a minute for the last page
   const many = Array.from({ length: 8 }, (_, n) => `p${n}`);
   many.forEach((id) => save(id));
@@ -375,7 +375,7 @@ test('many that cannot be helped keep no run from its end, and none is forgotten
   expect(await there()).toEqual(['new0 -', 'new1 -']);
 });
 
-test('what failed before is tried as long as there is time', async () => {
+test('earlier failures are tried while there is time', async () => {
   const many = Array.from({ length: 15 }, (_, n) => `p${n}`);
   many.forEach((id) => save(id));
   await run();
@@ -398,7 +398,7 @@ test('what failed before is tried as long as there is time', async () => {
   expect(now - began).toBeLessThan(10_000);
 });
 
-test('what there is no time for is done by the next run', async () => {
+test('the next run does what there was no time for', async () => {
   const many = Array.from({ length: 15 }, (_, n) => `p${n}`);
   many.forEach((id) => save(id));
   await run();
@@ -419,7 +419,7 @@ test('what there is no time for is done by the next run', async () => {
   expect(await there()).toEqual([]);
 });
 
-test('of two runs at once one ends, and what the other found is not forgotten', async () => {
+test('of two concurrent runs one ends, and what the other found is not forgotten', async () => {
   save('bad', { gender: 'robot' as never });
   let second: Promise<unknown> | undefined;
   source.before = (request) => {
@@ -502,7 +502,7 @@ test('a Medplum that hangs is left alone in time', async () => {
 describe('references', () => {
   const link: Patient['link'] = [{ other: { reference: 'Patient/b' }, type: 'seealso' }];
 
-  test('what a stranger links to is deleted by the run after the link is gone', async () => {
+  test("a patient that another client's record links to is deleted by the run after the link is removed", async () => {
     save('b');
     await run();
     await put('stranger', { link });
@@ -534,7 +534,7 @@ describe('references', () => {
 });
 
 describe('full', () => {
-  test('finds what no search of changes can: expunged, unreadable, changed there', async () => {
+  test('finds what no search for changes can: expunged, unreadable, changed on the target', async () => {
     save('same', { gender: 'male', meta: { tag: [{ code: 'b' }, { code: 'a' }] } });
     save('changed-there', { gender: 'male' });
     save('expunged');
@@ -588,7 +588,7 @@ describe('full', () => {
   test.each([
     ['by the clock', undefined],
     ['by hand', { mode: 'full' }],
-  ])('a full run is gone on with before anything else: %s', async (_how, input) => {
+  ])('an unfinished full run is continued before anything else: %s', async (_how, input) => {
     for (let n = 0; n < 450; n++) {
       save(`p${n}`);
     }
@@ -651,7 +651,7 @@ describe('one resource never stops the others', () => {
     },
   );
 
-  test('however many of them there are: each run gets further', async () => {
+  test('with many of them, each run gets further', async () => {
     poisoned(500);
     for (let n = 0; n < 90; n++) {
       save(`p${n}`, n < 40 ? { name: [{ text: POISON }] } : {});
@@ -662,7 +662,7 @@ describe('one resource never stops the others', () => {
     expect(await there()).toHaveLength(50);
   });
 
-  test('a bug that one of them brings to light is its failure', async () => {
+  test('a bug in the code for one of them is its failure', async () => {
     const inScope = ({ id }: { id?: string }): boolean => {
       if (id === 'b') {
         throw new TypeError('Cannot read properties of undefined');
@@ -695,7 +695,7 @@ describe('one resource never stops the others', () => {
     });
   });
 
-  test('a type that is not supported keeps none of the others out', async () => {
+  test('a type that is not supported does not stop the others', async () => {
     const types = ['Provenance', 'Patient'] as unknown as ['Patient'];
     vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig({ types }));
     save('p');
@@ -703,7 +703,7 @@ describe('one resource never stops the others', () => {
     expect(await there()).toEqual(['p -']);
   });
 
-  test('a list that the target refuses keeps none of the others out', async () => {
+  test('a search that the target refuses does not stop the others', async () => {
     vi.spyOn(configuration, 'syncConfig').mockReturnValue(
       testConfig({ types: ['Patient', 'Organization'] }),
     );
@@ -723,7 +723,7 @@ describe('one resource never stops the others', () => {
     expect(await there()).toEqual([]);
   });
 
-  test('a target without history keeps none of the others out, only what is restored', async () => {
+  test('a target without history does not stop the others, only restores', async () => {
     save('restored');
     await run();
     source.remove('Patient', 'restored');
@@ -745,7 +745,7 @@ describe('one resource never stops the others', () => {
     expect(await there()).toEqual(['new -']);
   });
 
-  test('a target that lies to searches is looked at resource by resource', async () => {
+  test('a target that answers searches wrongly is read resource by resource', async () => {
     save('p', { gender: 'male' });
     const { fetch } = globalThis;
     const stranger = { resourceType: 'Patient', id: 'someone-else' };
@@ -781,7 +781,7 @@ describe('one resource never stops the others', () => {
 });
 
 describe("Medplum's quota", () => {
-  test('when it is nearly spent, the run waits until it is there again', async () => {
+  test('when it is nearly spent, the run waits until it is renewed', async () => {
     save('p');
     source.rateLimits = [{ name: 'fhirInteractions', remainingUnits: 100, secondsUntilReset: 30 }];
     const began = now;

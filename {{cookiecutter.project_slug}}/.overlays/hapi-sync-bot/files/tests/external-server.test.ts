@@ -66,7 +66,7 @@ test('HAPI_BEARER_TOKEN signs them', async () => {
   expect(seen).toEqual(['POST /fhir Bearer abc']);
 });
 
-test('a fixed token that is not taken is an error at once', async () => {
+test('a fixed token that is refused is an error at once', async () => {
   good.add('Bearer other');
   const external = connectExternalServer(secrets({ HAPI_BEARER_TOKEN: 'abc' }), later());
   await expect(external.send('GET', 'Patient/1')).rejects.toThrow('HTTP 401');
@@ -105,7 +105,7 @@ test('a token that the server no longer takes is renewed once', async () => {
   ]);
 });
 
-test('several requests whose token is not taken any more share one new token', async () => {
+test('several requests whose token is no longer accepted share one new token', async () => {
   const oauth = {
     HAPI_TOKEN_URL: `${base}/token`,
     HAPI_CLIENT_ID: 'several',

@@ -65,7 +65,7 @@ test('create, update and delete, by the identifier', async () => {
   expect(await find(patient.id)).toEqual([]);
 });
 
-test('deleting a patient that never arrived leaves the only other one alone', async () => {
+test('deleting a patient that was never copied leaves the only other one alone', async () => {
   await post({ identifier: [{ system: 'urn:stranger', value: 'a' }] });
   expect(await run({ deletedResource: { resourceType: 'Patient', id: randomUUID() } })).toBe(true);
   expect(await find('a', 'urn:stranger')).toHaveLength(1);

@@ -31,7 +31,7 @@ function copyPatient(patient: object, missing: string[] = []): { body: Patient; 
 }
 
 describe('meta', () => {
-  test('of meta, only security, tag and profile cross; the tag of the sync is added', () => {
+  test('of meta, only security, tag and profile are copied; the tag of the sync is added', () => {
     const kept = { security: [{ code: 'R' }], profile: ['http://example.org/p'] };
     const own = {
       project: 'x',
@@ -47,14 +47,14 @@ describe('meta', () => {
     expect(copyPatient({ meta: more }).body.meta).toEqual({ tag: [TAG] });
   });
 
-  test('a tag or a label without a code means nothing, and the tag of the sync is there once', () => {
+  test('a tag or label without a code is left out, and the tag of the sync is there once', () => {
     const meta = { tag: [{ display: 'x' }, TAG, { code: 'a' }], security: [{ system: 'urn:s' }] };
     expect(copyPatient({ meta }).body.meta).toEqual({ tag: [{ code: 'a' }, TAG] });
   });
 });
 
 describe('identifiers', () => {
-  test("the source identifier is there once, beside the team's own; one of another id does not cross", () => {
+  test("the source identifier is there once, beside the team's own; one with another id is not copied", () => {
     const mrn = { system: 'urn:mrn', value: '7' };
     expect(copyPatient({}).body.identifier).toEqual([SOURCE_ID]);
     const foreign = { ...SOURCE_ID, value: 'another' };
@@ -62,7 +62,7 @@ describe('identifiers', () => {
     expect(copyPatient({ identifier }).body.identifier).toEqual([mrn, SOURCE_ID]);
   });
 
-  test('what was merged on the target stays merged', () => {
+  test('identifiers that were merged on the target stay', () => {
     const merged = { ...SOURCE_ID, value: 'another' };
     const existing: Patient = {
       resourceType: 'Patient',
@@ -73,14 +73,14 @@ describe('identifiers', () => {
     expect((body as Patient).identifier).toEqual([SOURCE_ID, merged]);
   });
 
-  test('a type with one identifier keeps its own', () => {
+  test("a type with a single identifier keeps the team's identifier", () => {
     const { body } = copy({ resourceType: 'Composition', identifier: { value: '1' } });
     expect(body).toMatchObject({ identifier: { value: '1' }, meta: { tag: [TAG] } });
   });
 });
 
 describe('references', () => {
-  test('one to something that is not synced becomes a logical reference; nothing else is lost', () => {
+  test('a reference to a resource that is not synced becomes a logical reference; nothing else is lost', () => {
     const { body, leftOut } = copyPatient({
       managingOrganization: { reference: 'Organization/1', display: 'A clinic' },
       generalPractitioner: [
@@ -107,7 +107,7 @@ describe('references', () => {
     expect(leftOut).toBe(3);
   });
 
-  test('so required members stay', () => {
+  test('required members stay', () => {
     const related = copy(
       { resourceType: 'RelatedPerson', patient: { reference: 'Patient/gone' } },
       ['Patient/gone'],
@@ -171,7 +171,7 @@ describe('references', () => {
     expect(copyPatient({ extension })).toMatchObject({ body: { extension }, leftOut: 0 });
   });
 
-  test('a resource refers to others by what it says, not by its meta; each counts once', () => {
+  test('references are found in the content, not in meta, and each is listed once', () => {
     const patient = {
       resourceType: 'Patient',
       meta: { compartment: [{ reference: 'Patient/9' }] },
@@ -190,7 +190,7 @@ describe('references', () => {
 });
 
 describe('canonicals', () => {
-  test('one that is written like a reference is one; an address is left alone', () => {
+  test('a canonical that is written like a reference is treated as one; an address is not changed', () => {
     const response = { resourceType: 'QuestionnaireResponse' };
     const kept = { ...response, questionnaire: 'Questionnaire/1|2' };
     expect(copy(kept)).toMatchObject({ body: { questionnaire: 'Questionnaire/1|2' }, leftOut: 0 });
@@ -205,7 +205,7 @@ describe('canonicals', () => {
     });
   });
 
-  test('in a list, the others keep their places beside their extensions', () => {
+  test('in a list, the others keep their positions beside their extensions', () => {
     const task = {
       resourceType: 'Procedure',
       instantiatesCanonical: ['PlanDefinition/1', 'http://example.org/p'],
@@ -218,7 +218,7 @@ describe('canonicals', () => {
     });
   });
 
-  test('an element of another type that has the same name stays one', () => {
+  test('an element of another type with the same name is not changed', () => {
     const derivedFrom = [{ reference: 'Observation/2' }];
     expect(copy({ resourceType: 'Observation', derivedFrom }).body).toMatchObject({ derivedFrom });
   });
@@ -231,7 +231,7 @@ describe('files', () => {
     'https://bucket.s3.amazonaws.com/1?X-Amz-Signature=abc',
     `${SOURCE_URL}Binary/1`,
     'Binary/1',
-  ])('an address that only Medplum can serve does not cross: %s', (url) => {
+  ])('an address that only Medplum can serve is not copied: %s', (url) => {
     const photo = [{ contentType: 'image/png', url }, { url: 'https://example.org/a.png?size=2' }];
     expect(copyPatient({ photo }).body.photo).toEqual([{ contentType: 'image/png' }, photo[1]]);
     const content = [{ attachment: { url, title: 'X' } }];
@@ -239,7 +239,7 @@ describe('files', () => {
     expect(document).toMatchObject({ content: [{ attachment: { title: 'X' } }] });
   });
 
-  test('an attachment that was nothing but an address says that it is withheld', () => {
+  test('an attachment that had only an address says that it is withheld', () => {
     const content = [{ attachment: { url: 'Binary/1' } }];
     const { body } = copy({ resourceType: 'DocumentReference', content });
     expect(body).toHaveProperty('content.0.attachment._url.extension.0.valueCode', 'masked');
@@ -268,7 +268,7 @@ describe('extensions', () => {
     valueString: 'z',
   };
 
-  test("Medplum's stay with Medplum; others cross, at any depth", () => {
+  test("Medplum's extensions are left out; others are copied, at any depth", () => {
     const { body } = copyPatient({
       extension: [medplum, race],
       name: [{ family: 'X', extension: [medplum] }],
@@ -277,7 +277,7 @@ describe('extensions', () => {
     expect(body.name).toEqual([{ family: 'X' }]);
   });
 
-  test('only in lists of extensions: a resource or an attachment with such a url is none', () => {
+  test('only in lists of extensions: a resource or attachment with such a url is not an extension', () => {
     const url = 'https://medplum.com/questionnaires/1';
     expect(copy({ resourceType: 'Questionnaire', url, title: 'Q' }).body).toMatchObject({
       url,
@@ -286,7 +286,7 @@ describe('extensions', () => {
     expect(copyPatient({ photo: [{ url, title: 'P' }] }).body.photo).toEqual([{ url, title: 'P' }]);
   });
 
-  test('names and street lines keep their places when an extension beside them goes', () => {
+  test('names and street lines keep their positions when an extension beside them is removed', () => {
     const name = {
       given: ['Ada', 'B', 'C'],
       _given: [{ extension: [medplum] }, { extension: [race] }, null],
@@ -301,7 +301,7 @@ describe('extensions', () => {
     );
   });
 
-  test('one without a value goes, because HAPI drops it; one whose reference was left out keeps the identifier', () => {
+  test('an extension without a value is removed, because HAPI drops it; one whose reference is left out keeps the identifier', () => {
     const nested = { url: 'urn:nested', extension: [{ url: 'a', valueString: 'b' }] };
     const refers = { url: 'urn:refers', valueReference: { reference: 'Practitioner/1' } };
     const canonical = { url: 'urn:canonical', valueCanonical: 'PlanDefinition/1' };

@@ -101,7 +101,7 @@ async function copies(): Promise<Patient[]> {
 }
 
 describe('one resource', () => {
-  test('create, update, nothing new, delete, restore', async () => {
+  test('create, update, unchanged, delete, restore', async () => {
     save({ gender: 'female' });
     expect(await syncs()).toMatchObject({ action: 'created', version: '1', attempts: 1 });
     expect(await there()).toMatchObject({
@@ -139,7 +139,7 @@ describe('one resource', () => {
     }
   });
 
-  test('what Medplum refuses to be: only configured types, and ids', async () => {
+  test('refuses types that are not configured, and what is not an id', async () => {
     const context = { medplum: source.medplum, target: undefined as never, config, deadline: 0 };
     await expect(sync(context, 'Observation', id)).rejects.toThrow('not among the types');
     await expect(sync(context, 'Patient', 'undefined')).rejects.toThrow('not a FHIR id');
@@ -148,7 +148,7 @@ describe('one resource', () => {
   });
 });
 
-test("the team's identifiers cross, and those that are removed on Medplum are removed there, too", async () => {
+test("the team's identifiers are copied, and removed from the target when they are removed on Medplum", async () => {
   const [ours, mrn, old] = [`https://medplum.com/patient-id ${id}`, 'urn:mrn 7', 'urn:old 1'];
   const named = (...texts: string[]): Patient['identifier'] =>
     texts.map((text) => ({ system: text.split(' ')[0] ?? '', value: text.split(' ')[1] ?? '' }));
@@ -169,7 +169,7 @@ test('a reference to another synced type stays', async () => {
   expect((await there())?.managingOrganization?.reference).toBe(`Organization/${clinic}`);
 });
 
-test('a tag or label that goes on Medplum goes there too', async () => {
+test('a tag or label that is removed on Medplum is removed from the target', async () => {
   save({ meta: { tag: [{ code: 'a' }, { code: 'b' }], security: [{ code: 'R' }] } });
   await syncs();
   save({ meta: { tag: [{ code: 'b' }] } });
@@ -190,7 +190,7 @@ describe('deleting', () => {
   });
 
   test.each(['hidden', 'forbidden'] as const)(
-    'losing the right to read (%s) empties nothing',
+    'losing the right to read (%s) deletes nothing',
     async (access) => {
       save();
       await syncs();
@@ -203,7 +203,7 @@ describe('deleting', () => {
   );
 
   test.each([true, false])(
-    'what Medplum still reads from its cache goes, whether the event says so: %s',
+    "a deleted patient in Medplum's cache is deleted on the target; the event says so: %s",
     async (said) => {
       save();
       await syncs();
@@ -213,7 +213,7 @@ describe('deleting', () => {
     },
   );
 
-  test('what is gone is not brought back from that cache by an update that comes late', async () => {
+  test('a late update does not bring a deleted patient back from that cache', async () => {
     save();
     await syncs();
     source.remove('Patient', id, true);
@@ -223,7 +223,7 @@ describe('deleting', () => {
     expect(sent.mock.calls.map(([, init]) => init?.method)).not.toContain('PUT');
   });
 
-  test('a database that is later than the cache is asked again: neither a new nor a restored patient goes', async () => {
+  test('a database that lags behind the cache is asked again: neither a new nor a restored patient is deleted', async () => {
     const search = vi.spyOn(source.medplum, 'search');
     const late = (...entry: object[]): unknown =>
       search.mockResolvedValueOnce({ resourceType: 'Bundle', entry } as never);
@@ -241,7 +241,7 @@ describe('deleting', () => {
     expect(await there()).toBeDefined();
   });
 
-  test('a patient that never arrived is not there afterwards, and a stranger still is', async () => {
+  test('deleting a patient that was never copied leaves a tombstone, and other records alone', async () => {
     const stranger = randomUUID();
     const body = JSON.stringify({ resourceType: 'Patient', id: stranger });
     const headers = { 'content-type': 'application/fhir+json' };
@@ -252,7 +252,7 @@ describe('deleting', () => {
     expect(await there(stranger)).toBeDefined();
   });
 
-  test('a patient with identifiers of its own goes; what is gone already is not touched, also in a second attempt', async () => {
+  test('a patient with identifiers of the team is deleted; one that is deleted already is not touched, also in a second attempt', async () => {
     save({ identifier: [{ system: 'urn:mrn', value: '7' }] });
     await syncs();
     source.remove('Patient', id);
@@ -263,7 +263,7 @@ describe('deleting', () => {
     expect(new Set(verbs())).toEqual(new Set(['GET']));
   });
 
-  test('a source identifier that came with imported data does not cross, and does not keep the copy', async () => {
+  test('a source identifier from imported data is not copied, and does not protect the copy from deletion', async () => {
     const foreign = { system: 'https://medplum.com/patient-id', value: 'another-project' };
     save({ identifier: [foreign] });
     await syncs();
@@ -275,7 +275,7 @@ describe('deleting', () => {
     expect(await there()).toBeUndefined();
   });
 
-  test('a record that was merged there stays merged through an update, and stays as long as the other patient lives', async () => {
+  test('a record that was merged on the target stays merged through an update, and stays while the other patient exists', async () => {
     source.save({ resourceType: 'Patient', id: 'the-other' });
     save();
     await syncs();
@@ -292,7 +292,7 @@ describe('deleting', () => {
     expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
   });
 
-  test('a copy whose identifier or whose tag was removed there still goes', async () => {
+  test('a copy is deleted even if its identifier or its tag was removed on the target', async () => {
     for (const removed of [{ identifier: [] }, { meta: {} }]) {
       save();
       await syncs();
@@ -314,7 +314,7 @@ describe('deleting', () => {
     link: [{ other: { reference: `Patient/${other}` }, type: 'refer' }],
   });
 
-  test('a patient that another one of ours links to takes the link along, though it stays on Medplum', async () => {
+  test('a link from another synced patient is removed with the deleted patient, though it stays on Medplum', async () => {
     const other = randomUUID();
     save();
     source.save({ resourceType: 'Patient', id: other, gender: 'male', ...linkTo(id) });
@@ -327,7 +327,7 @@ describe('deleting', () => {
     expect(await syncs(other)).toMatchObject({ action: 'unchanged', leftOut: 1 });
   });
 
-  test('a change of that other one, just before its link goes, is not overwritten', async () => {
+  test('a change of that other patient, just before its link is removed, is not overwritten', async () => {
     const other = randomUUID();
     save();
     source.save({ resourceType: 'Patient', id: other, ...linkTo(id) });
@@ -347,7 +347,7 @@ describe('deleting', () => {
     expect(await there(other)).toMatchObject({ gender: 'female' });
   });
 
-  test('two that link to each other both go', async () => {
+  test('two patients that link to each other are both deleted', async () => {
     const other = randomUUID();
     save(linkTo(other));
     source.save({ resourceType: 'Patient', id: other, ...linkTo(id) });
@@ -364,7 +364,7 @@ describe('deleting', () => {
     }
   });
 
-  test('a patient that a stranger links to is an error until that link goes', async () => {
+  test("deleting a patient that another client's record links to is an error until that link is removed", async () => {
     save();
     await syncs();
     const stranger = { id: randomUUID(), identifier: [{ system: 'urn:x', value: id }] };
@@ -429,7 +429,7 @@ describe('deleting', () => {
     expect(await there()).toMatchObject({ active: false, gender: 'unknown' });
   });
 
-  test('what is not in scope (any more) is not there', async () => {
+  test('a resource that is not in scope, or no longer, is not on the target', async () => {
     config.inScope = (resource) => (resource as Patient).active === true;
     save({ active: false });
     expect(await syncs()).toMatchObject({ action: 'absent' });
@@ -443,7 +443,7 @@ describe('deleting', () => {
 });
 
 describe('races and faults', () => {
-  test('8 events of a new patient at once make one', async () => {
+  test('8 concurrent events of a new patient create one patient', async () => {
     save({ gender: 'female' });
     await Promise.all(Array.from({ length: 8 }, () => syncs()));
     expect(await copies()).toHaveLength(1);
@@ -484,7 +484,7 @@ describe('races and faults', () => {
     expect(await copies()).toEqual([]);
   });
 
-  test('with deactivate, what keeps it out is an inactive patient', async () => {
+  test('with deactivate, an inactive patient keeps the delayed create out', async () => {
     config.onDelete = 'deactivate';
     save({ active: true });
     const release = holdFirst(
@@ -496,7 +496,7 @@ describe('races and faults', () => {
     expect(verbs()).not.toContain('DELETE');
   });
 
-  test('a bot that dies before that is done leaves nothing that cannot be found', async () => {
+  test('what a bot leaves when it dies before that is found later', async () => {
     save();
     holdFirst(({ method }) => method === 'PUT' && source.remove('Patient', id) !== undefined);
     external.faults.add({ kind: '503', method: 'DELETE' });
@@ -504,7 +504,7 @@ describe('races and faults', () => {
     expect(await copies(), 'what was put there for its tombstone').toMatchObject([{ id }]);
   });
 
-  test('a restore that is held up does not bring a patient back that was deleted again', async () => {
+  test('a delayed restore does not bring back a patient that has been deleted again', async () => {
     save();
     await syncs();
     source.remove('Patient', id);
@@ -545,7 +545,7 @@ describe('races and faults', () => {
   });
 
   test.each(['living', 'deleted'])(
-    'a server that returns no version of what is %s is not written to',
+    'nothing is written to a server that returns no version of a resource that is %s',
     async (state) => {
       save();
       await syncs();
@@ -598,7 +598,7 @@ describe('races and faults', () => {
     expect(await copies()).toHaveLength(1);
   });
 
-  test('a server that hangs is left alone after the deadline', async () => {
+  test('a server that does not answer is given up at the deadline', async () => {
     external.faults.add({ kind: 'hang' });
     save();
     await expect(syncs(id, false, 40)).rejects.toMatchObject({ code: 'timeout' });
@@ -678,7 +678,7 @@ describe('races and faults', () => {
     }
   });
 
-  test('a request that hangs is tried once more, not again and again', async () => {
+  test('a request without an answer is tried once more, no more often', async () => {
     external.faults.add({ kind: 'hang' });
     save();
     const sent = vi.spyOn(globalThis, 'fetch');
@@ -687,7 +687,7 @@ describe('races and faults', () => {
     expect(sent).toHaveBeenCalledTimes(2);
   });
 
-  test('a Medplum that hangs is left alone when its time is up', async () => {
+  test('a Medplum that does not answer is given up when its time is up', async () => {
     save();
     let timeIsUp = (): void => undefined; // of the request that is under way
     vi.mocked(clock.sleep).mockImplementation((_ms, signal) =>
@@ -710,7 +710,7 @@ describe('races and faults', () => {
     expect(source.medplum.readResource).toHaveBeenCalledTimes(2);
   });
 
-  test('what trying again cannot cure fails at once', async () => {
+  test('an error that another try cannot help fails at once', async () => {
     save({ birthDate: 'not a date' });
     const sent = vi
       .spyOn(globalThis, 'fetch')
@@ -725,7 +725,7 @@ describe('references among synced types', () => {
     link: ids.map((other) => ({ other: { reference: `Patient/${other}` }, type: 'seealso' })),
   });
 
-  test('a target that is not there yet comes along, circles and all', async () => {
+  test('a referenced patient that is not on the target yet is written in the same transaction, circles included', async () => {
     const [second, third] = [randomUUID(), randomUUID()];
     save(linkTo(second));
     source.save({ resourceType: 'Patient', id: second, ...linkTo(third) });
@@ -736,7 +736,7 @@ describe('references among synced types', () => {
     expect(await there(third)).toMatchObject(linkTo(id, third));
   });
 
-  test('one that is there already keeps its link, beside one that comes along', async () => {
+  test('a link to a patient that is there already stays, beside one that is written in the same transaction', async () => {
     const [known, fresh] = [randomUUID(), randomUUID()];
     source.save({ resourceType: 'Patient', id: known, gender: 'male' });
     await syncs(known);
@@ -747,7 +747,7 @@ describe('references among synced types', () => {
     expect((await there(known))?.meta?.versionId).toBe('1');
   });
 
-  test('patients in one transaction that is held up do not come back after they were deleted', async () => {
+  test('a delayed transaction does not bring back patients that have been deleted since', async () => {
     const other = randomUUID();
     source.save({ resourceType: 'Patient', id: other, ...linkTo(id) });
     save(linkTo(other));
@@ -789,7 +789,7 @@ describe('references among synced types', () => {
     },
   );
 
-  test('one of those it links to goes while another one comes along', async () => {
+  test('one linked patient is deleted while another one is written', async () => {
     const [known, fresh] = [randomUUID(), randomUUID()];
     source.save({ resourceType: 'Patient', id: known });
     await syncs(known);
@@ -809,7 +809,7 @@ describe('references among synced types', () => {
     expect((await there())?.link).toEqual(linkTo(fresh).link);
   });
 
-  test('what was to come along in a transaction that is held up does not come after it was deleted', async () => {
+  test('a dependency in a delayed transaction is not written after it was deleted', async () => {
     const fresh = randomUUID();
     save();
     await syncs();
@@ -836,7 +836,7 @@ describe('references among synced types', () => {
     expect(verbs()).toEqual(['GET', 'PUT']);
   });
 
-  test('a target that is gone, out of scope or unreadable is left out and counted', async () => {
+  test('a reference to what is deleted, out of scope or unreadable is left out and counted', async () => {
     config.inScope = (resource) => (resource as Patient).active !== false;
     const [gone, out, unknown, good] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
     source.save({ resourceType: 'Patient', id: gone });

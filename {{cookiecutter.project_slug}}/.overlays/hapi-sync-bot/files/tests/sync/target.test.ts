@@ -73,7 +73,7 @@ function writes(): string[] {
   return requests.filter((request) => !request.startsWith('GET'));
 }
 
-describe('the look at the target', () => {
+describe('reading the target', () => {
   test.each([
     ['someone-else', { id: 'someone-else' }],
     ['an organization', { resourceType: 'Organization', id: 'org1' }],
@@ -247,7 +247,7 @@ describe('the answer to a DELETE', () => {
     ['an outcome of severity error', () => Response.json(OUTCOME)],
     ['another resource', () => Response.json(stored({ id: 'x' }))],
     ['a 404', () => WEB_PAGE(404)],
-  ])('is %s: it is looked whether the resource is gone', async (_name, deleted) => {
+  ])('is %s: the sync checks whether the resource is deleted', async (_name, deleted) => {
     let isGone = false;
     answer = (request) => {
       if (request.startsWith('DELETE')) {
