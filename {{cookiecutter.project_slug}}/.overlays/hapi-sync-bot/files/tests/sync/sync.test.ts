@@ -397,7 +397,7 @@ describe('deleting', () => {
     expect((await fetch(`${external.baseUrl}/Observation/${id}`)).status).toBe(410);
   });
 
-  test('deactivate instead: fenced, and undone by the next update', async () => {
+  test('deactivate instead of delete: with If-Match, and undone by the next update', async () => {
     config.onDelete = 'deactivate';
     save({ active: true });
     await syncs();
