@@ -172,8 +172,8 @@ FAULTS = [
     Fault(
         "the manifest has another hash",
         POST_HOOK,
-        "hashlib.sha256((project / path)",
-        "hashlib.sha256((source / path)",
+        "hashlib.sha256((project / path).read_bytes())",
+        "hashlib.sha256(path.name.encode())",
         MATRIX,
     ),
     Fault(
@@ -327,7 +327,7 @@ FAULTS = [
         "if False:",
         ANSWERS,
     ),
-    Fault("a reserved folder", EXTENSIONS, '{"node_modules", ', '{"', ANSWERS),
+    Fault("a reserved folder", EXTENSIONS, '"node_modules", ', "", ANSWERS),
     Fault(
         "a refusal ends with 0", EXTENSIONS, "raise SystemExit(1)", "raise SystemExit(0)", ANSWERS
     ),

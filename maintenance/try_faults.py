@@ -52,9 +52,11 @@ def failed_tests(repository: Path, tests: str) -> list[str]:
         text=True,
         check=False,
     )
-    found = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    found = [
+        line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR tests"))
+    ]
     if done.returncode and not found:  # it could not even begin
-        return [done.stdout.strip().splitlines()[-1]]
+        return [(done.stdout + done.stderr).strip().splitlines()[-1]]
     return found
 
 

@@ -80,20 +80,25 @@ def base_files() -> dict[str, Path]:
 
 def test_each_overlay_is_chosen_by_some_answer() -> None:
     known = {path.parent.name for path in OVERLAYS.glob("*/overlay.json")}
-    assert known == {
+    chosen = {
         name for choices in OVERLAYS_OF.values() for names in choices.values() for name in names
     }
+    table = "OVERLAYS_OF in tests/bake/test_matrix.py"
+    assert known <= chosen, f"{table} lacks {known - chosen}"
+    assert chosen <= known, f"{table} has {chosen - known}, which is not an overlay"
     for question, choices in OVERLAYS_OF.items():
-        assert set(template.QUESTIONS[question]) == set(choices)
+        answers = set(template.QUESTIONS[question])
+        assert answers == set(choices), f"{table}: {question} must have {answers}"
 
 
 def test_no_two_overlays_bring_the_same_file() -> None:
-    base = base_files()
+    base = set(base_files())
     for question, choices in OVERLAYS_OF.items():
-        for chosen in choices.values():
-            paths = [path for name in chosen for path in overlay_files(name)]
-            assert len(paths) == len(set(paths)), question
-            assert not set(paths) & set(base)
+        for answer, chosen in choices.items():
+            paths = [path for name in sorted(chosen) for path in overlay_files(name)]
+            twice = {path for path in paths if paths.count(path) > 1}
+            assert not twice, f"{question} {answer}: two of {chosen} bring {twice}"
+            assert not base & set(paths), f"every repository has {base & set(paths)} already"
 
 
 def test_exactly_the_chosen_files(bakes: Bakes) -> None:
@@ -103,7 +108,10 @@ def test_exactly_the_chosen_files(bakes: Bakes) -> None:
             name for question, choices in OVERLAYS_OF.items() for name in choices[answers[question]]
         ]
         of_overlays = (path for name in chosen for path in overlay_files(name))
-        assert set(files) == {*base, *of_overlays, MANIFEST}, answers
+        expected = {*base, *of_overlays, MANIFEST}
+        assert set(files) == expected, (
+            f"{answers}: OVERLAYS_OF and chosen_by differ: {set(files) ^ expected}"
+        )
 
 
 def test_the_manifest_has_the_hash_of_every_file(bakes: Bakes) -> None:
@@ -189,7 +197,8 @@ def test_source_folders_hold_no_jinja() -> None:
         }:
             text = (template.ROOT / path).read_text(encoding="utf-8")
             if path != f"{template.SOURCE.name}/README.md":
-                assert not re.search(r"\{[{%#]", text), path
+                found = re.search(r"\{[{%#]", text)
+                assert not found, f"{path} contains {found[0] if found else ''}, which is Jinja"
 
 
 def test_nothing_of_the_template_language_is_left(bakes: Bakes) -> None:

@@ -15,16 +15,52 @@ from tests.support import template
 
 Baked = Callable[..., Path]
 KEYS = {"title", "chosen_by", "needs", "inactive_beside", "bots", "scripts"}
-DESCRIPTIONS: dict[str, dict[str, Any]] = {
-    path.parent.name: json.loads(path.read_text(encoding="utf-8"))
-    for path in sorted(OVERLAYS.glob("*/overlay.json"))
+BOT_KEYS = ("name", "description", "source", "dist")
+
+
+def description(path: Path) -> dict[str, Any]:
+    """Return the content of an overlay.json; nothing if it is not a JSON object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+DESCRIPTIONS = {
+    path.parent.name: description(path) for path in sorted(OVERLAYS.glob("*/overlay.json"))
 }
 each_overlay = pytest.mark.parametrize("name", DESCRIPTIONS)
 
 
+def bots_of(name: str) -> list[dict[str, Any]]:
+    """Return the bots of an overlay that have all the keys they need."""
+    bots = DESCRIPTIONS[name].get("bots", [])
+    return [bot for bot in bots if set(BOT_KEYS) <= set(bot)]
+
+
 def test_every_folder_has_a_description() -> None:
     folders = {path.name for path in OVERLAYS.iterdir() if path.is_dir()}
-    assert folders == set(DESCRIPTIONS), "add overlay.json"
+    for folder in sorted(folders - set(DESCRIPTIONS)):
+        pytest.fail(f"{folder}/overlay.json is missing")
+
+
+@each_overlay
+def test_a_description_is_json(name: str) -> None:
+    try:
+        content = json.loads((OVERLAYS / name / "overlay.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        pytest.fail(f"{name}/overlay.json is not valid JSON: {error}")
+    assert isinstance(content, dict), f"{name}/overlay.json must be an object"
+
+
+@each_overlay
+def test_lists_are_lists(name: str) -> None:
+    about = DESCRIPTIONS[name]
+    lists = {key: about.get(key, []) for key in ("needs", "inactive_beside", "bots")}
+    lists |= {f"chosen_by: {key}": value for key, value in about.get("chosen_by", {}).items()}
+    for key, value in lists.items():
+        assert isinstance(value, list), f"{name}/overlay.json: {key} must be a list"
 
 
 @each_overlay
@@ -65,7 +101,7 @@ def test_what_it_needs_does_not_need_it(name: str) -> None:
         assert needed != name, f"{name} needs itself through {seen}"
         if needed not in seen:
             seen.append(needed)
-            waiting += DESCRIPTIONS[needed].get("needs", [])
+            waiting += DESCRIPTIONS.get(needed, {}).get("needs", [])
 
 
 @each_overlay
@@ -80,12 +116,43 @@ def test_it_is_chosen_or_needed(name: str) -> None:
 def test_its_bots_have_their_files_and_a_test(name: str) -> None:
     files = overlay_files(name)
     for bot in DESCRIPTIONS[name].get("bots", []):
-        assert {"name", "description", "source", "dist"} <= set(bot), f"{name}: {bot}"
+        missing = [key for key in BOT_KEYS if key not in bot]
+        assert not missing, f"{name}/overlay.json: a bot lacks {missing}"
+        dist = f"dist/bots/{bot['name']}.js"
+        assert bot["dist"] == dist, f"{name}/overlay.json: dist of {bot['name']} must be {dist}"
         assert bot["source"] in files, f"{name}: {bot['source']} is not in files/"
+        code = files[bot["source"]].read_text(encoding="utf-8")
+        assert re.search(r"^export .*\bhandler\b", code, re.MULTILINE), (
+            f"{name}: {bot['source']} exports no handler"
+        )
         tests = [file for path, file in files.items() if path.endswith(".test.ts")]
         assert any(bot["name"] in test.read_text(encoding="utf-8") for test in tests), (
             f"{name}: no test in files/ names {bot['name']}"
         )
+
+
+def test_no_bot_is_added_twice() -> None:
+    names = [bot["name"] for name in DESCRIPTIONS for bot in bots_of(name)]
+    twice = {name for name in names if names.count(name) > 1}
+    assert not twice, f"several overlays add {twice}"
+
+
+@each_overlay
+def test_its_bots_are_among_its_files(name: str) -> None:
+    """The build refuses a bot that medplum.config.json does not name."""
+    sources = {bot["source"] for bot in bots_of(name)}
+    others = {path for path in overlay_files(name) if path.startswith("src/bots/")} - sources
+    assert not others, f"{name}/overlay.json: bots lacks {others}"
+
+
+@each_overlay
+def test_its_events_are_json(name: str) -> None:
+    for path, file in overlay_files(name).items():
+        if path.endswith(".json"):
+            try:
+                json.loads(file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                pytest.fail(f"{name}/files/{path} is not valid JSON: {error}")
 
 
 @each_overlay
@@ -115,7 +182,11 @@ def check_bots_in_readme(project: Path) -> None:
     items = [line for line in section.splitlines() if line.startswith("- `")]
     described = {name for item in items for name in re.findall(r"`([\w-]+-bot)`", item)}
     config = json.loads((project / "medplum.config.json").read_bytes())
-    assert described == {bot["name"] for bot in config["bots"]}
+    bots = {bot["name"] for bot in config["bots"]}
+    assert bots <= described, f"README.md of a generated repository lacks {bots - described}"
+    assert described <= bots, (
+        f"README.md of a generated repository describes {described - bots}, which it lacks"
+    )
 
 
 def code_of(project: Path, source: str) -> str:
@@ -147,10 +218,13 @@ def test_each_bot_is_given_exactly_the_secrets_that_its_code_reads(
             assert given == {"HAPI_BASE_URL", "HAPI_BEARER_TOKEN"}
             assert given <= read
         else:
-            assert given == read, bot["name"]
+            assert given == read, f"secrets of {bot['name']}: {given}; its code reads {read}"
 
 
 def test_every_choice_of_examples_is_built_and_tested() -> None:
     from tests.project.test_project import ANSWERS
 
-    assert set(ANSWERS) == set(template.QUESTIONS["example_bots"])
+    choices = set(template.QUESTIONS["example_bots"])
+    assert set(ANSWERS) == choices, (
+        f"ANSWERS in tests/project/test_project.py must name each of {choices}"
+    )

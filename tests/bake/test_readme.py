@@ -40,7 +40,8 @@ def test_the_readme_names_every_question_and_choice() -> None:
         if isinstance(default, list):
             *_, shown = asked[question].split(" | ")
             assert shown.strip("`") == default[0], question
-            assert all(f"`{choice}`" in asked[question] for choice in default), question
+            missing = [choice for choice in default if f"`{choice}`" not in asked[question]]
+            assert not missing, f"README.md: the row of {question} lacks {missing}"
 
 
 def test_the_pictures_are_small_and_load_nothing() -> None:

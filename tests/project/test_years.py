@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from template_extensions import VERSION
 from tests.support import template
 from tests.support.projects import add_packages
 from tests.support.updates import BASE, FollowedTemplate, write
@@ -133,7 +134,7 @@ def test_three_later_versions_arrive_and_everything_is_green(
     (followed.template / BASE / "docs" / "new-page.md").unlink()
     followed.publish(
         {
-            "template_extensions.py": ('VERSION = "0.1.0"', 'VERSION = "0.2.0"'),
+            "template_extensions.py": (f'VERSION = "{VERSION}"', 'VERSION = "9.9.9"'),
             f"{BASE}/package.json": ('"prettier": "3.99.0"', f'"prettier": "{pin}"'),
             f"{BASE}/package-lock.json": ('"prettier": "3.99.0"', f'"prettier": "{pin}"'),
         }
@@ -141,8 +142,8 @@ def test_three_later_versions_arrive_and_everything_is_green(
     followed.update()
     assert followed.conflicts() == []
     assert not (project / "docs" / "new-page.md").exists()
-    assert json.loads(followed.text("package.json"))["medplumBotsTemplate"] == "0.2.0"
-    assert json.loads(followed.text("tools/template.json"))["version"] == "0.2.0"
+    assert json.loads(followed.text("package.json"))["medplumBotsTemplate"] == "9.9.9"
+    assert json.loads(followed.text("tools/template.json"))["version"] == "9.9.9"
     assert (project / "src" / "bots" / "own-bot.ts").read_text(encoding="utf-8") == OWN_BOT
 
     # What came out installs (npm would not change the lock file), builds and passes its tests.

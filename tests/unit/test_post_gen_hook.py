@@ -147,6 +147,17 @@ class TestOverAnExistingRepository:
         assert hook.drop_unchanged_copies(project, copies) == []
         assert not copies.exists()
 
+    def test_a_copy_of_the_same_size_and_time_may_have_another_content(
+        self, hook: ModuleType, project: Path
+    ) -> None:
+        """Cookiecutter may write within the same tick of the clock as the user."""
+        copies = project.with_name("bots.before-1")
+        copies.mkdir()
+        for folder, readme in ((project, "theirs"), (copies, "edited")):
+            (folder / "README.md").write_text(readme)
+            os.utime(folder / "README.md", (1, 1))
+        assert hook.drop_unchanged_copies(project, copies) == ["README.md"]
+
     @pytest.mark.parametrize("mode", ["skipped", "overwritten"])
     def test_skipped_files_stay_as_they_are(
         self, mode: str, hook: ModuleType, project: Path
@@ -212,6 +223,16 @@ def test_a_first_commit_holds_everything(hook: ModuleType, project: Path) -> Non
     assert template.git("log", "--format=%s", cwd=project) == "Start from medplum-bots\n"
     assert template.git("branch", "--show-current", cwd=project) == "main\n"
     assert "git repository already" in hook.create_repository(project)
+
+
+def test_the_first_branch_is_the_one_that_pipelines_deploy(
+    hook: ModuleType, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = "[user]\n    name = Tester\n    email = tester@example.invalid\n"
+    (tmp_path / "gitconfig").write_text(f"{user}[init]\n    defaultBranch = trunk\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    assert hook.create_repository(project) is None
+    assert template.git("branch", "--show-current", cwd=project) == "main\n"
 
 
 def test_a_git_hook_that_started_us_does_not_get_our_commit(
@@ -524,6 +545,26 @@ class TestUnderCruft:
             done = template.run(sys.executable, hook, cwd=project)
             assert (done.stdout, done.stderr) == ("", "")
             assert not (project / ".git").exists()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("here", "command"),
+    [
+        (".", "cd 'My Bots'"),
+        ("elsewhere", "cd '../My Bots'"),
+        ("My Bots", None),
+    ],
+)
+def test_the_first_command_goes_to_the_repository(
+    here: str,
+    command: str | None,
+    hook: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PWD", str(tmp_path / here))
+    assert hook.change_folder_command(tmp_path / "My Bots") == command
 
 
 @posix

@@ -20,8 +20,11 @@ def test_every_question_is_asked_in_words() -> None:
 )
 def test_every_choice_is_explained_and_the_first_is_recommended(name: str) -> None:
     labels = {choice: label for choice, label in PROMPTS[name].items() if choice != "__prompt__"}
-    assert list(labels) == COOKIECUTTER[name]
-    assert all(label.startswith(f"{choice}: ") for choice, label in labels.items())
+    assert list(labels) == COOKIECUTTER[name], (
+        f"__prompts__: {name} must label {COOKIECUTTER[name]}"
+    )
+    for choice, label in labels.items():
+        assert label.startswith(f"{choice}: "), f"the label must begin with {choice}: {label}"
     recommended = [choice for choice, label in labels.items() if "(recommended" in label]
     assert recommended == [COOKIECUTTER[name][0]]
 

@@ -26,8 +26,10 @@ The first version.
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    for name in release.VERSION_LINES:
-        (tmp_path / name).write_bytes((template.ROOT / name).read_bytes())
+    """The files that a release changes, at version 0.1.0 whatever the template's version is."""
+    for name, line in release.VERSION_LINES.items():
+        text = (template.ROOT / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(line.sub(r"\g<1>0.1.0\g<3>", text), encoding="utf-8")
     (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
     template.commit_all(tmp_path, "First")
     return tmp_path
@@ -97,8 +99,10 @@ def test_what_is_not_ready_is_refused_and_changes_nothing(
 
 
 def test_the_templates_own_changelog_and_versions_can_be_released() -> None:
+    """Right after a release, nothing is under Unreleased."""
     changelog = (template.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert release.notes(changelog, "Unreleased")
+    released = f"\n## {release.current_version(template.ROOT)} (" in changelog
+    assert released or release.notes(changelog, "Unreleased")
     for name, line in release.VERSION_LINES.items():
         text = (template.ROOT / name).read_text(encoding="utf-8")
         assert [found[1] for found in line.findall(text)] == [

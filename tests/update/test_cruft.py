@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from template_extensions import VERSION
 from tests.support import template
 from tests.support.updates import BASE, FollowedTemplate, write
 
@@ -97,7 +98,8 @@ def test_a_version_may_bring_new_filters(followed: FollowedTemplate) -> None:
 
 
 def test_the_version_it_came_from_moves_along(followed: FollowedTemplate) -> None:
-    followed.publish({"template_extensions.py": ('VERSION = "0.1.0"', 'VERSION = "9.9.9"')})
+    version = (f'VERSION = "{VERSION}"', 'VERSION = "9.9.9"')
+    followed.publish({"template_extensions.py": version})
     followed.update()
     assert json.loads(followed.text("package.json"))["medplumBotsTemplate"] == "9.9.9"
     assert "medplum-bots) 9.9.9." in followed.text("README.md")
