@@ -451,7 +451,7 @@ FAULTS = [
         "a workflow runs what a title says",
         ".github/workflows/ci.yml",
         "      - run: make demo\n",
-        "      - run: make demo # ${{ github.event.pull_request.title }}\n",
+        "      - run: echo '${{ github.event.pull_request.title }}'\n",
         WORKFLOWS,
     ),
     Fault(

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.support import template
@@ -28,6 +29,20 @@ def test_zizmor_accepts_the_templates_own(tmp_path: Path) -> None:
 
 def test_zizmor_accepts_those_of_a_generated_repository(baked: Baked, tmp_path: Path) -> None:
     audit(baked(), tmp_path)
+
+
+@pytest.mark.parametrize("place", ["template", "generated repository"])
+def test_no_checkout_leaves_credentials(place: str, baked: Baked) -> None:
+    """A later step could read them. zizmor accepts `persist-credentials: true`."""
+    repository = template.ROOT if place == "template" else baked()
+    checkouts = 0
+    for path in sorted((repository / WORKFLOWS).glob("*.yml")):
+        for job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values():
+            for step in job["steps"]:
+                if step.get("uses", "").startswith("actions/checkout@"):
+                    assert step["with"]["persist-credentials"] is False, path.name
+                    checkouts += 1
+    assert checkouts
 
 
 def test_issue_forms_are_complete() -> None:
