@@ -178,6 +178,7 @@ PROSE = {
     "external_fhir_url": "http://hapi:8080/fhir/",
     "bot_runtime": "vmcontext",
     "example_bots": "both",
+    "failure_alerts": "failure-alert-bot",
     "ci_provider": "gitlab",
     "license": "MIT",
     "init_git": True,
@@ -241,8 +242,9 @@ def test_a_bad_answer_costs_no_further_question(tmp_path: Path) -> None:
         "--default-config", template.ROOT, cwd=tmp_path, given="Name\nBad Slug\n", check=False
     )
     assert done.returncode == 1
-    assert "[2/12]" in done.stdout
-    assert "[3/12]" not in done.stdout
+    count = len(template.QUESTIONS)
+    assert f"[2/{count}]" in done.stdout
+    assert f"[3/{count}]" not in done.stdout
     assert done.stderr.startswith("Error: project_slug 'Bad Slug'")
 
 

@@ -33,6 +33,7 @@ OVERLAYS_OF = {
 }
 OVERLAYS = template.SOURCE / ".overlays"
 MANIFEST = "tools/template.json"
+COMMAND_LINE = "tools/bin/medplum-bots.cjs"
 # The ending of the only files that are not text.
 DATA = ".gz"
 
@@ -236,9 +237,11 @@ def test_files_are_plain(bakes: Bakes) -> None:
     for path in files:
         assert not (project / path).is_symlink()
         if os.name != "nt":  # which has no such modes
-            assert (project / path).stat().st_mode & 0o133 == 0, (
-                f"{path} is executable or writable by others"
-            )
+            mode = (project / path).stat().st_mode & 0o777
+            if path == COMMAND_LINE:
+                assert mode & 0o111 == 0o111, f"{path} is not executable"
+                mode &= ~0o111
+            assert mode & 0o133 == 0, f"{path} is executable or writable by others"
 
 
 def test_nothing_asks_for_a_posix_shell(bakes: Bakes) -> None:

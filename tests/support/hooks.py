@@ -35,6 +35,16 @@ def rendered_hook(folder: Path, name: str, **answers: Any) -> Path:
     return path
 
 
+def write_project(project: Path) -> Path:
+    """Write a rendered repository as small as the hooks need it; return its folder."""
+    (project / "tools" / "bin").mkdir(parents=True)
+    (project / "tools" / "bin" / "medplum-bots.cjs").write_text("")
+    (project / "medplum.config.json").write_text('{"identifierSystem": "urn:x", "bots": []}')
+    (project / "package.json").write_text('{"scripts": {"build": "b"}}')
+    (project / "README.md").write_text("# Bots\n")
+    return project
+
+
 def write_overlay(
     project: Path, name: str, files: dict[str, str] | None = None, **description: Any
 ) -> None:

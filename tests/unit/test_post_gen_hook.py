@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.support import template
-from tests.support.hooks import load_hook, rendered_hook, write_overlay
+from tests.support.hooks import load_hook, rendered_hook, write_overlay, write_project
 
 posix = pytest.mark.skipif(os.name == "nt", reason="its programs and modes are POSIX ones")
 
@@ -62,6 +62,7 @@ def test_an_overlays_files_and_entries_are_added_and_the_rest_is_gone(
         "package.json",
         "src/bots/a-bot.ts",
         "tests/.hidden",
+        "tools/bin/medplum-bots.cjs",
     }
     assert set(template.files(project)) == expected
     config = json.loads((project / "medplum.config.json").read_text())
@@ -211,8 +212,7 @@ def test_files_of_a_read_only_template_can_be_written(hook: ModuleType, project:
 @posix
 def test_the_command_line_is_executable_as_npm_makes_it(hook: ModuleType, project: Path) -> None:
     program = project / "tools" / "bin" / "medplum-bots.cjs"
-    program.parent.mkdir(parents=True)
-    program.touch(mode=0o644)  # as from a zip file
+    program.chmod(0o644)  # as from a zip file
     hook.make_executable(project)
     assert program.stat().st_mode & 0o777 == 0o755
 
@@ -535,12 +535,8 @@ class TestUnderCruft:
     def test_nothing_is_printed_for_a_comparison(self, tmp_path: Path) -> None:
         """A commit in this folder would break `cruft update` without a message."""
         with tempfile.TemporaryDirectory() as folder:
-            project = Path(folder, "bots")
-            (project / ".overlays").mkdir(parents=True)
-            (project / "tools").mkdir()
-            (project / "medplum.config.json").write_text('{"bots": []}')
-            (project / "package.json").write_text('{"scripts": {}}')
-            (project / "README.md").write_text("# Bots\n")
+            project = write_project(Path(folder, "bots"))
+            (project / ".overlays").mkdir()
             hook = rendered_hook(tmp_path, "post_gen_project", **self.ANSWERS)
             done = template.run(sys.executable, hook, cwd=project)
             assert (done.stdout, done.stderr) == ("", "")

@@ -47,7 +47,7 @@ def test_it_generates_the_same(oldest: Path, baked: Callable[..., Path], tmp_pat
 
 
 def test_typed_answers_are_understood(oldest: Path, tmp_path: Path) -> None:
-    typed = "Our Bots\n\n\nWe\n\n2\n5\n\n2\n2\nn\nno\n"
+    typed = "Our Bots\n\n\nWe\n\n2\n5\n\n\n2\n2\nn\nno\n"
     line = ("--default-config", template.ROOT)
     template.run(oldest / "cookiecutter", *line, cwd=tmp_path, given=typed)
     made = tmp_path / "our-bots"

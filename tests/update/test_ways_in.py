@@ -126,7 +126,7 @@ def test_answers_from_the_users_own_configuration(named: bool, place: Path, tmp_
 
 
 def test_answers_typed_in(place: Path) -> None:
-    typed = "Our Bots\n\n\nWe\n\n2\n5\n\n2\n2\nn\nn\n"
+    typed = "Our Bots\n\n\nWe\n\n2\n5\n\n\n2\n2\nn\nn\n"
     done = template.cookiecutter("--default-config", template.ROOT, cwd=place, given=typed)
     made = place / "our-bots"
     assert json.loads((made / "package.json").read_text())["license"] == "MIT"
