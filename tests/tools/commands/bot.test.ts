@@ -1,9 +1,13 @@
 // `npm run bot`: one bot on one event, from the command line, with the rights and limits of the
 // deployed bot.
+import { MedplumClient } from '@medplum/core';
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { localTarget, startLocal } from '../../tools/src/local-servers.ts';
 import type { LocalServers } from '../../tools/src/local-servers.ts';
+import { eventually } from '../medplum/support.ts';
 import { makeProject, run } from '../project.ts';
 import type { Outcome, Project } from '../project.ts';
 
@@ -42,6 +46,7 @@ const BOTS = {
   return (0, eval)(wait)(() => undefined, 1);`,
   reader: `console.log(String(event.input));
   return true;`,
+  watched: 'return true;',
   broken: `return 'unfinished;`,
 };
 
@@ -90,6 +95,42 @@ function bot(args: string[], variables: Record<string, string> = {}): Promise<Ou
     MEDPLUM_CLIENT_SECRET: target.clientSecret,
     ...variables,
   });
+}
+
+/** Starts one that goes on until it is stopped. */
+function startBot(
+  args: string[],
+  variables: Record<string, string> = {},
+): { child: ChildProcess; next(pattern: RegExp): Promise<string> } {
+  const target = localTarget(servers);
+  const child = spawn(process.execPath, ['tools/bin/medplum-bots.cjs', 'bot', ...args], {
+    cwd: project.root,
+    env: {
+      ...process.env,
+      NO_COLOR: '1',
+      MEDPLUM_BASE_URL: target.baseUrl,
+      MEDPLUM_PROJECT_ID: target.projectId,
+      MEDPLUM_CLIENT_ID: target.clientId,
+      MEDPLUM_CLIENT_SECRET: target.clientSecret,
+      ...variables,
+    },
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let printed = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (data) => (printed += data));
+  }
+  const next = async (pattern: RegExp): Promise<string> => {
+    await eventually(
+      async () => printed,
+      (text) => pattern.test(text),
+    );
+    expect(printed).toMatch(pattern);
+    const found = printed;
+    printed = '';
+    return found;
+  };
+  return { child, next };
 }
 
 const WITHOUT_SERVER = {
@@ -221,6 +262,69 @@ describe('npm run bot, with a Medplum', () => {
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain(text);
     expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+
+  it('--from: gives the bot the event of an earlier run', async () => {
+    const { medplum } = servers;
+    const client = new MedplumClient({ baseUrl: medplum.baseUrl, fetch });
+    const { clientId, clientSecret, projectId } = localTarget(servers);
+    await client.startClientLogin(clientId, clientSecret);
+    const deployed = (await client.post(`admin/projects/${projectId}/bot`, {
+      name: 'any',
+      runtimeVersion: 'vmcontext',
+    })) as { id: string };
+    await client.post(client.fhirUrl('Bot', deployed.id, '$deploy'), {
+      code: 'exports.handler = async () => true;',
+      filename: 'index.js',
+    });
+    await client.executeBot(deployed.id, { resourceType: 'Basic', language: 'of-that-run' });
+    const [earlier] = medplum.runs.list();
+    const { code, stdout } = await bot(['echo', '--from', earlier!.id]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('"language": "of-that-run"');
+    const unknown = await bot(['echo', '--from', 'unknown']);
+    expect(unknown.stderr).toContain('The local Medplum has no run unknown.');
+  });
+
+  it('--watch: runs again when a source or the event is saved, until it is stopped', async () => {
+    const event = 'tests/events/watched.json';
+    project.write({
+      [event]: JSON.stringify({ ...EVENT, input: { value: 1 } }),
+      'src/bots/watched.ts': source('return { first: event.input.value };'),
+    });
+    const { child, next } = startBot(['watched', '--event', event, '--watch']);
+    await next(/"first": 1[^]*Watching/);
+    project.write({ 'src/bots/watched.ts': source('return { second: event.input.value };') });
+    await next(/"second": 1/);
+    project.write({ [event]: JSON.stringify({ ...EVENT, input: { value: 2 } }) });
+    await next(/"second": 2/);
+    child.kill('SIGTERM');
+  });
+
+  it('--inspect-brk: waits for a debugger, and stops in it before the bot runs', async () => {
+    const { child, next } = startBot(['echo', '--event', CREATED, '--inspect-brk'], {
+      NODE_OPTIONS: '--inspect-port=0',
+    });
+    const [, address = ''] = /(ws:\S+)/.exec(await next(/Debugger listening on ws:\S+/))!;
+    const debuggerClient = new WebSocket(address);
+    await new Promise((resolve) => debuggerClient.addEventListener('open', resolve));
+    const scripts: string[] = [];
+    const send = (method: string): void =>
+      debuggerClient.send(JSON.stringify({ id: 1, method, params: {} }));
+    debuggerClient.addEventListener('message', ({ data }) => {
+      const { method, params } = JSON.parse(String(data));
+      if (method === 'Debugger.paused') {
+        send('Debugger.resume');
+      } else if (method === 'Debugger.scriptParsed') {
+        scripts.push(params.url);
+      }
+    });
+    send('Debugger.enable');
+    send('Runtime.runIfWaitingForDebugger');
+    await next(/"bot": "echo"/);
+    expect(scripts.some((url) => url.endsWith('dist/bots/echo.js'))).toBe(true);
+    debuggerClient.close();
+    expect(await new Promise((resolve) => child.on('exit', resolve))).toBe(0);
   });
 
   it('says that no Medplum answers at the given address', async () => {

@@ -71,11 +71,12 @@ async function tryBot(name: string | undefined, options: BotOptions): Promise<vo
   process.exitCode = succeeded ? 0 : 1;
   if (options.watch) {
     const { watchSources } = await import('../dev/source-watcher.ts');
+    const events = [options.event, options.input].filter((file) => file !== undefined);
     await watchSources(async () => {
       console.log(dim('\n—\n'));
       await run().catch((error: Error) => console.error(red(error.message)));
-    });
-    console.log(dim('Watching src/ and medplum.config.json; end with Ctrl+C.'));
+    }, events);
+    console.log(dim('Watching src/, medplum.config.json and the event; end with Ctrl+C.'));
   }
 }
 

@@ -9,13 +9,16 @@ export interface Key {
   press(): unknown;
 }
 
+/** What is used of a terminal. */
+type Terminal = Pick<NodeJS.ReadStream, 'isTTY' | 'setRawMode' | 'setEncoding' | 'on'>;
+
 /**
  * Listens to keys until the process ends. Ctrl+C ends it, as always.
  *
  * @param keys - see Key
  * @param input - the terminal; where it is none, nothing happens
  */
-export function listenToKeys(keys: readonly Key[], input: NodeJS.ReadStream = process.stdin): void {
+export function listenToKeys(keys: readonly Key[], input: Terminal = process.stdin): void {
   if (!input.isTTY) {
     return;
   }

@@ -16,16 +16,34 @@ import { LOCAL } from '../medplum/local-project.ts';
 import { bold, dim, green, red, yellow } from '../terminal/output.ts';
 import { withSourceLine } from './source-line.ts';
 
+/** What comes of bundling all bots. */
+type Build = Promise<{ findings: Finding[] }>;
+
+/** Begins to bundle all bots; esbuild does it in a process of its own. */
+export async function startBuild(): Promise<{ build: Build }> {
+  const { bundle } = (await import('../../../esbuild-script.mjs')) as { bundle(): Build };
+  const build = bundle();
+  build.catch(() => undefined); // the session looks at it later
+  return { build };
+}
+
 export class DevSession {
   readonly #servers: LocalServers;
+  /** The first build, until it is used. */
+  #firstBuild: Build | undefined;
   /** Findings that were shown, so that a warning is not repeated at each save. */
   #shown = new Set<string>();
   /** The bots that wait for a secret, with the names of the secrets, as it was shown last. */
   #waiting = '';
   #work: Promise<void> = Promise.resolve();
 
-  constructor(servers: LocalServers) {
+  /**
+   * @param servers - to deploy to
+   * @param firstBuild - see startBuild
+   */
+  constructor(servers: LocalServers, firstBuild: Build) {
     this.#servers = servers;
+    this.#firstBuild = firstBuild;
     // `npm run secrets -- push` in another terminal.
     servers.medplum.events.on('change', ({ resource }) => {
       if (resource.resourceType === 'Project' && this.#waiting !== '') {
@@ -83,11 +101,10 @@ export class DevSession {
 
   /** @returns the names of the bots that could not be built; what is wrong with them was printed */
   async #bundle(): Promise<string[]> {
-    const { bundle } = (await import('../../../esbuild-script.mjs')) as {
-      bundle(): Promise<{ findings: Finding[] }>;
-    };
+    const build = this.#firstBuild ?? (await startBuild()).build;
+    this.#firstBuild = undefined;
     try {
-      const { findings } = await bundle();
+      const { findings } = await build;
       this.#showWarnings(findings);
       return [];
     } catch (error) {
