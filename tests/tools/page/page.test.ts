@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BotList, ServerLog } from '../../tools/src/page/api-types.ts';
 import { openPage } from './support.ts';
+import { BOT, makeProject } from '../project.ts';
 import type { PageServer } from './support.ts';
 
 let medplum: PageServer;
@@ -120,6 +121,40 @@ test('a bot is listed with its triggers, rights and what keeps it from running',
   });
 });
 
+test('a bot is listed with its schedules, and which of them do not run here', async () => {
+  const startedIn = process.cwd();
+  const repeat = { period: 2, dayOfWeek: ['mon', 'wed'] };
+  const project = makeProject({ 'src/bots/clock.ts': BOT });
+  project.configure(['clock'], {
+    cronTiming: { repeat },
+    cronJobs: [
+      { name: 'nightly', cron: '0 3 * * *' },
+      { name: 'paused', cron: '0 4 * * *', active: false },
+    ],
+  });
+  process.chdir(project.root);
+  try {
+    const bot = await medplum.bot('exports.handler = async () => true;', { name: 'clock' });
+    await medplum.call('PATCH', `fhir/R4/Bot/${bot}`, [
+      { op: 'add', path: '/cronTiming', value: { repeat: { ...repeat, periodUnit: 'd' } } },
+    ]);
+    const { bots } = (await medplum.page<BotList>('GET', 'bots')).body;
+    expect(bots.find(({ name }) => name === 'clock')?.schedules).toEqual([
+      { pattern: '0 */12 * * 1,3', nextRun: expect.stringMatching(/^\d{4}-/) },
+      { name: 'nightly', pattern: '0 3 * * *', problem: 'needs Medplum 5.2; not run locally' },
+      { name: 'paused', pattern: '0 4 * * *', problem: 'switched off' },
+    ]);
+  } finally {
+    process.chdir(startedIn);
+    project.remove();
+  }
+});
+
+test('the page knows whether bots can send e-mails', async () => {
+  const { body } = await medplum.page<ServerLog>('GET', 'server-log');
+  expect(body.canSendEmail).toBe(false);
+});
+
 test('e-mails and requests that only a real Medplum answers are shown', async () => {
   const emails = await openPage({ features: ['email'] });
   await emails.call('GET', 'fhir/R4/Patient/$export');
@@ -127,6 +162,7 @@ test('e-mails and requests that only a real Medplum answers are shown', async ()
   await emails.call('POST', 'email/v1/send', email, { 'Content-Type': 'application/json' });
   const { body } = await emails.page<ServerLog>('GET', 'server-log');
   await emails.server.stop();
+  expect(body.canSendEmail).toBe(true);
   expect(body.emails).toMatchObject([{ to: 'a@example.com', subject: 'Hello', text: 'Hi' }]);
   expect(body.refused).toMatchObject([
     {

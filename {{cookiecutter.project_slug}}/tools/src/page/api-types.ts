@@ -125,6 +125,17 @@ export interface SubscriptionView {
   active: boolean;
 }
 
+export interface ScheduleView {
+  /** Of a Cron resource; undefined for the schedule of the bot itself. */
+  name: string | undefined;
+  /** Five numeric fields. */
+  pattern: string;
+  /** ISO 8601; undefined where this server does not run it. */
+  nextRun: string | undefined;
+  /** Why this server does not run it. */
+  problem: string | undefined;
+}
+
 export interface BotView {
   name: string;
   /** Undefined if it is not deployed. */
@@ -134,9 +145,7 @@ export interface BotView {
   source: string | undefined;
   runtime: string | undefined;
   timeoutSeconds: number | undefined;
-  cron: string | undefined;
-  /** ISO 8601. */
-  nextRun: string | undefined;
+  schedules: ScheduleView[];
   subscriptions: SubscriptionView[];
   secrets: { name: string; optional: boolean; present: boolean }[];
   /** What it may access; undefined: everything. */
@@ -249,6 +258,8 @@ export interface RefusedRequest {
 }
 
 export interface ServerLog {
+  /** Whether the project has the feature that bots need to send e-mails. */
+  canSendEmail: boolean;
   /** Newest first, as the refused requests are. */
   emails: EmailView[];
   refused: RefusedRequest[];

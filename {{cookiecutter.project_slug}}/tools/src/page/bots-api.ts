@@ -9,7 +9,6 @@ import type {
   ProjectMembership,
   Subscription,
 } from '@medplum/fhirtypes';
-import { Cron } from 'croner';
 import { Hono } from 'hono';
 import { readFileSync } from 'node:fs';
 import type { Manifest } from '../bundling/manifest.ts';
@@ -18,8 +17,15 @@ import type { BotConfig } from '../config/config.ts';
 import { findMembership } from '../medplum/access.ts';
 import { LOCAL } from '../medplum/local-project.ts';
 import type { MedplumServer } from '../medplum/server.ts';
+import { nextRunOf, scheduleOf } from '../medplum/triggers/bot-schedule.ts';
 import { UserError } from '../terminal/user-error.ts';
-import type { BotEventText, BotList, BotView, SubscriptionView } from './api-types.ts';
+import type {
+  BotEventText,
+  BotList,
+  BotView,
+  ScheduleView,
+  SubscriptionView,
+} from './api-types.ts';
 import { PageError } from './page-error.ts';
 import { readJson } from './resources-api.ts';
 import { sendEvent } from './run-bot.ts';
@@ -90,7 +96,6 @@ function toView(
   const present = new Set((project.secret ?? []).map((secret) => secret.name));
   const membership = bot && findMembership(store, `Bot/${bot.id}`);
   const runs = server.runs.list().filter((run) => (run.bot.name ?? run.bot.id) === name);
-  const cron = bot?.cronString ?? config?.cron;
   const info = manifest[name];
   return {
     name,
@@ -99,8 +104,7 @@ function toView(
     source: config?.source,
     runtime: bot?.runtimeVersion ?? config?.runtimeVersion,
     timeoutSeconds: bot?.timeout ?? config?.timeout,
-    cron,
-    nextRun: cron ? nextRun(cron) : undefined,
+    schedules: schedulesOf(bot, config),
     subscriptions: bot ? subscriptionsOf(server, bot) : configuredSubscriptions(config),
     secrets: (config?.secrets ?? []).map((secret) => {
       return { ...secret, present: present.has(secret.name) };
@@ -183,7 +187,7 @@ function configuredPolicy(config: BotConfig | undefined): BotView['policy'] {
 /** @returns the bots of medplum.config.json, or why it cannot be read */
 function readConfig(): { configured: BotConfig[]; problem: string | undefined } {
   try {
-    return { configured: loadConfig().bots, problem: undefined };
+    return { configured: loadConfig(undefined, 'local').bots, problem: undefined };
   } catch (error) {
     if (error instanceof UserError) {
       return { configured: [], problem: error.message };
@@ -200,10 +204,24 @@ function readManifest(): Manifest['bots'] {
   }
 }
 
-function nextRun(pattern: string): string | undefined {
-  try {
-    return new Cron(pattern, { paused: true }).nextRun()?.toISOString();
-  } catch {
-    return undefined; // Medplum ignores a schedule that is not valid.
-  }
+/** The schedule of the bot itself, and those of its Cron resources. */
+function schedulesOf(bot: Bot | undefined, config: BotConfig | undefined): ScheduleView[] {
+  const configured = { cronString: config?.cron, cronTiming: config?.cronTiming } as Bot;
+  const pattern = scheduleOf(bot ?? configured);
+  const own = pattern === undefined ? [] : [pattern];
+  const jobs = config?.cronJobs ?? [];
+  return [
+    ...own.map((text) => ({
+      name: undefined,
+      pattern: text,
+      nextRun: bot && nextRunOf(text)?.toISOString(),
+      problem: undefined,
+    })),
+    ...jobs.map(({ name, cron, active }) => ({
+      name,
+      pattern: cron,
+      nextRun: undefined,
+      problem: active ? 'needs Medplum 5.2; not run locally' : 'switched off',
+    })),
+  ];
 }

@@ -4,6 +4,7 @@ import { isOperationOutcome, operationOutcomeToString } from '@medplum/core';
 import { Hono } from 'hono';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { Email } from '../medplum/outbox.ts';
+import { currentProject } from '../medplum/routes/context.ts';
 import type { MedplumServer } from '../medplum/server.ts';
 import type { EmailView, RefusedRequest, ServerLog } from './api-types.ts';
 
@@ -41,6 +42,7 @@ export function serverLogApi(server: MedplumServer, refused: RefusedRequests): H
   const api = new Hono();
   api.get('/', (c) => {
     const log: ServerLog = {
+      canSendEmail: currentProject(server.repository.state).features?.includes('email') === true,
       emails: server.outbox.list().map(toEmailView),
       refused: refused.list,
     };

@@ -1,4 +1,4 @@
-// Bots with a `cronString` run by the clock.
+// Bots with a schedule run by the clock.
 import type { WithId } from '@medplum/core';
 import * as core from '@medplum/core';
 import type { Bot, Project } from '@medplum/fhirtypes';
@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { runAsOf } from '../bot-execution.ts';
 import { LOCAL } from '../local-project.ts';
 import type { Change } from '../server-state.ts';
+import { scheduleOf } from './bot-schedule.ts';
 import type { TriggerContext } from './subscriptions.ts';
 
 export interface ScheduleTriggers {
@@ -43,7 +44,7 @@ export function createScheduleTriggers(
   };
 
   const schedule = (bot: WithId<Bot>, deleted: boolean): void => {
-    const pattern = !deleted && isSchedule(bot.cronString) ? bot.cronString : undefined;
+    const pattern = deleted ? undefined : scheduleOf(bot);
     if (schedules.get(bot.id)?.pattern === pattern) {
       return;
     }
@@ -72,16 +73,4 @@ export function createScheduleTriggers(
     runCron,
     stop: () => schedules.forEach(({ cron }) => cron.stop()),
   };
-}
-
-/** Five numeric fields; the server ignores any other string without a word. */
-function isSchedule(text: string | undefined): text is string {
-  if (!text || !/^([\d*,/-]+ ){4}[\d*,/-]+$/.test(text)) {
-    return false;
-  }
-  try {
-    return new Cron(text, { paused: true }).nextRun() !== null;
-  } catch {
-    return false;
-  }
 }

@@ -119,7 +119,7 @@ function BotCard({ bot, isMarked, onSend }: CardProps): VNode {
         >
           Send an event
         </button>
-        {bot.cron && (
+        {bot.schedules.length > 0 && (
           <button
             type="button"
             disabled={!bot.id}
@@ -174,13 +174,14 @@ function Triggers({ bot }: { bot: BotView }): VNode {
             {!active && bot.id && <span class="bad"> (off)</span>}
           </p>
         ))}
-        {bot.cron && (
-          <p>
-            <code>{bot.cron}</code>
-            {bot.nextRun && bot.id && ` next at ${formatTime(bot.nextRun)}`}
+        {bot.schedules.map(({ name, pattern, nextRun, problem }) => (
+          <p key={name ?? pattern}>
+            <code>{pattern}</code> {name}
+            {nextRun && ` next at ${formatTime(nextRun)}`}
+            {problem && <span class="dim"> ({problem})</span>}
           </p>
-        )}
-        {bot.subscriptions.length === 0 && !bot.cron && 'Only when it is called'}
+        ))}
+        {bot.subscriptions.length + bot.schedules.length === 0 && 'Only when it is called'}
       </dd>
     </div>
   );

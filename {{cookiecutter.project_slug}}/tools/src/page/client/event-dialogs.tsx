@@ -3,8 +3,8 @@ import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ApiError, api } from './api.ts';
 import { Dialog } from './dialog.tsx';
-import { JsonEditor, problemIn } from './json-editor.tsx';
-import { attempt, notify } from './notices.tsx';
+import { JsonForm } from './json-form.tsx';
+import { notify } from './notices.tsx';
 import { hrefOf, navigate } from './router.ts';
 import { SamplePicker } from './sample-picker.tsx';
 
@@ -18,15 +18,10 @@ interface SendEventProps {
 
 export function SendEventDialog({ botId, bot, text: initial, onClose }: SendEventProps): VNode {
   const [text, setText] = useState(initial);
-  const send = async (): Promise<void> => {
-    const { id } = await api.post<{ id: string }>(`bots/${botId}/send`, JSON.parse(text));
+  const send = async (event: unknown): Promise<void> => {
+    const { id } = await api.post<{ id: string }>(`bots/${botId}/send`, event);
     onClose();
     navigate(hrefOf(['runs', id]));
-  };
-  const submit = (): void => {
-    if (problemIn(text) === undefined) {
-      void attempt(send);
-    }
   };
   return (
     <Dialog title={`Send an event to ${bot}`} onClose={onClose}>
@@ -35,21 +30,18 @@ export function SendEventDialog({ botId, bot, text: initial, onClose }: SendEven
         label="Start from a sample event"
         onPick={(event) => setText(JSON.stringify(event, null, 2))}
       />
-      <JsonEditor label="Event" text={text} onChange={setText} onSubmit={submit} />
-      <div class="actions">
-        <button
-          type="button"
-          class="primary"
-          disabled={problemIn(text) !== undefined}
-          onClick={submit}
-        >
-          Send event
-        </button>
+      <JsonForm
+        label="Event"
+        text={text}
+        button="Send event"
+        hint="Ctrl+Enter sends"
+        onChange={setText}
+        send={send}
+      >
         <button type="button" onClick={onClose}>
           Cancel
         </button>
-        <span class="dim hint">Ctrl+Enter sends</span>
-      </div>
+      </JsonForm>
     </Dialog>
   );
 }

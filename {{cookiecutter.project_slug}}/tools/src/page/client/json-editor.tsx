@@ -5,7 +5,7 @@ import { useId } from 'preact/hooks';
 interface JsonEditorProps {
   label: string;
   text: string;
-  rows?: number;
+  rows?: number | undefined;
   onChange(text: string): void;
   /** Ctrl+Enter, or Cmd+Enter on a Mac. */
   onSubmit?(): void;

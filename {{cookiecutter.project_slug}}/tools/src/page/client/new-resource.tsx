@@ -4,8 +4,8 @@ import { useState } from 'preact/hooks';
 import type { SampleFile } from '../api-types.ts';
 import { api } from './api.ts';
 import { count } from './format.ts';
-import { JsonEditor, problemIn } from './json-editor.tsx';
-import { attempt, notify } from './notices.tsx';
+import { JsonForm } from './json-form.tsx';
+import { notify } from './notices.tsx';
 import { hrefOf, navigate } from './router.ts';
 import { SamplePicker } from './sample-picker.tsx';
 
@@ -14,16 +14,11 @@ const LAST_NAMES = ['Lovelace', 'Hopper', 'Nightingale', 'Blackwell', 'Seacole',
 
 export function NewResource({ type = 'Patient' }: { type: string | undefined }): VNode {
   const [text, setText] = useState(() => JSON.stringify(example(type), null, 2));
-  const create = async (): Promise<void> => {
-    const { created } = await api.post<{ created: string[] }>('resources', JSON.parse(text));
+  const create = async (resource: unknown): Promise<void> => {
+    const { created } = await api.post<{ created: string[] }>('resources', resource);
     notify(`${count(created.length, 'resource')} created.`);
     const [first = ''] = created;
     navigate(hrefOf(['resources', ...first.split('/').slice(0, created.length === 1 ? 2 : 1)]));
-  };
-  const submit = (): void => {
-    if (problemIn(text) === undefined) {
-      void attempt(create);
-    }
   };
   const pick = (content: unknown, kind: SampleFile['kind']): void => {
     const resource = kind === 'event' ? inputOf(content) : content;
@@ -48,24 +43,15 @@ export function NewResource({ type = 'Patient' }: { type: string | undefined }):
         label="Start from a file of this repository"
         onPick={pick}
       />
-      <JsonEditor
+      <JsonForm
         label="Resource or Bundle"
         text={text}
         rows={22}
+        button="Create"
+        hint="Ctrl+Enter creates"
         onChange={setText}
-        onSubmit={submit}
+        send={create}
       />
-      <div class="actions">
-        <button
-          type="button"
-          class="primary"
-          disabled={problemIn(text) !== undefined}
-          onClick={submit}
-        >
-          Create
-        </button>
-        <span class="dim hint">Ctrl+Enter creates</span>
-      </div>
     </section>
   );
 }

@@ -6,7 +6,7 @@ import { api } from './api.ts';
 import { DiffView } from './diff-view.tsx';
 import { Dialog } from './dialog.tsx';
 import { formatTime } from './format.ts';
-import { JsonEditor, problemIn } from './json-editor.tsx';
+import { JsonForm } from './json-form.tsx';
 import { JsonView } from './json-view.tsx';
 import { useLive } from './live.ts';
 import { attempt, notify } from './notices.tsx';
@@ -115,33 +115,26 @@ interface EditProps {
 
 function EditDialog({ path, resource, onClose }: EditProps): VNode {
   const [text, setText] = useState(() => JSON.stringify(withoutServerMeta(resource), null, 2));
-  const save = async (): Promise<void> => {
-    await api.put(path, JSON.parse(text));
+  const save = async (edited: unknown): Promise<void> => {
+    await api.put(path, edited);
     notify('Saved.');
     onClose();
   };
-  const submit = (): void => {
-    if (problemIn(text) === undefined) {
-      void attempt(save);
-    }
-  };
   return (
     <Dialog title="Edit resource" onClose={onClose}>
-      <JsonEditor label="Resource" text={text} rows={24} onChange={setText} onSubmit={submit} />
-      <div class="actions">
-        <button
-          type="button"
-          class="primary"
-          disabled={problemIn(text) !== undefined}
-          onClick={submit}
-        >
-          Save
-        </button>
+      <JsonForm
+        label="Resource"
+        text={text}
+        rows={24}
+        button="Save"
+        hint="Ctrl+Enter saves"
+        onChange={setText}
+        send={save}
+      >
         <button type="button" onClick={onClose}>
           Cancel
         </button>
-        <span class="dim hint">Ctrl+Enter saves</span>
-      </div>
+      </JsonForm>
     </Dialog>
   );
 }

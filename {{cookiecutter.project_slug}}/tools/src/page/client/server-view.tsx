@@ -22,7 +22,13 @@ export function ServerView(): VNode {
         {(data?.emails ?? []).map((email, index) => (
           <Email key={index} email={email} />
         ))}
-        {data?.emails.length === 0 && <p>No bot has sent an e-mail.</p>}
+        {data && !data.canSendEmail && (
+          <p>
+            This project refuses e-mails, as a new Medplum project does. Start with{' '}
+            <code>npm run dev -- --feature email</code>; a bot then also needs an admin membership.
+          </p>
+        )}
+        {data?.canSendEmail && data.emails.length === 0 && <p>No bot has sent an e-mail.</p>}
       </Panel>
       <Panel title="Refused requests">
         <p class="dim">
