@@ -11,6 +11,7 @@ NAMES = (
     "neighbours",
     "real_data",
     "local_servers",
+    "page",
     "tests",
 )
 """The benchmarks in the order of RESULTS.md. Each is a module with `run(size) -> list[Row]`."""
