@@ -7,7 +7,9 @@ import type { OperationDefinition } from '@medplum/fhirtypes';
 
 let medplum: LocalMedplum;
 beforeAll(async () => {
-  const operation = JSON.parse(readFileSync('resources/my-bot.json', 'utf8')) as OperationDefinition;
+  const operation = JSON.parse(
+    readFileSync('resources/my-bot.json', 'utf8'),
+  ) as OperationDefinition;
   medplum = await localMedplum({ bots: ['my-bot'], resources: [operation] });
 });
 afterAll(() => medplum.stop());
