@@ -1,5 +1,5 @@
 // What the demo does in Medplum, and which patients the external server has to hold afterwards.
-import type { MedplumClient } from '@medplum/core';
+import type { MedplumClient, WithId } from '@medplum/core';
 import type { Patient } from '@medplum/fhirtypes';
 
 export interface Step {
@@ -46,10 +46,8 @@ export const STEPS: readonly Step[] = [
   },
 ];
 
-async function readFlorence(medplum: MedplumClient): Promise<Patient & { id: string }> {
+/** The only patient of the local Medplum. */
+async function readFlorence(medplum: MedplumClient): Promise<WithId<Patient>> {
   const patient = await medplum.searchOne('Patient', '', { cache: 'reload' });
-  if (!patient) {
-    throw new Error('The patient of the demo is not there');
-  }
-  return patient;
+  return patient!;
 }
