@@ -50,8 +50,7 @@ def _quota_row(project: Path) -> Row:
         f"from Medplum's first refusal, in a burst of {patients} patients, "
         "to the next patient that arrives",
         "",
-        f"{measured['seconds']:.0f} s",
+        f"{measured['seconds']:.0f} s, {measured['refused']} requests refused",
         goal="at most 70 s",
         met=measured["seconds"] <= 70,
-        growth=f"{measured['refused']} requests were refused in the meantime.",
     )
