@@ -159,7 +159,7 @@ describe('what becomes of a file', () => {
     expect(botsOf(project)).toEqual([]);
   });
 
-  test('a file that is there with another text stays, and is named', async () => {
+  test('an existing file with another content stays, and is named', async () => {
     const project = projectForTest({ 'src/shared/lib/both.ts': 'export const both = 2;\n' });
     const source = sourceRepository(files);
     const { stdout } = await adopt(project, source);
@@ -188,7 +188,7 @@ describe('what becomes of a file', () => {
 });
 
 describe('packages', () => {
-  test('are listed in the version that the repository had; those of Medplum in ours', async () => {
+  test('are listed in the version that the repository had; those of Medplum in the version of the template', async () => {
     const project = projectForTest({});
     const source = sourceRepository({
       'src/bots/a.ts': `import '@medplum/mock';\nimport 'left-pad';\nimport 'ssh2';\nimport 'nowhere';\nexport const handler = 1;\n`,

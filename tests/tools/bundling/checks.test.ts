@@ -36,7 +36,7 @@ const STYLE = `export async function handler(_: unknown, event: any): Promise<ob
 }
 `;
 
-test('good code is bundled, and what an earlier build left in dist is gone', async () => {
+test('good code is bundled, and what an earlier build left in dist is removed', async () => {
   const project = projectForTest({ 'src/bots/a.ts': BOT });
   project.configure(['a'], POLICY);
   mkdirSync(join(project.root, 'dist/bots'), { recursive: true });

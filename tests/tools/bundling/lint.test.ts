@@ -156,7 +156,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(project.root, { recursive: true, force: true }));
 
-test('what is there on both runtimes may be used', () => {
+test('what both runtimes have may be used', () => {
   expect(found('src/shared/good.ts')).toEqual([]);
 });
 

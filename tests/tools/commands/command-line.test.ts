@@ -335,7 +335,7 @@ describe('the environment', () => {
     );
   });
 
-  test('an address that is none is refused, and no secret is shown', async () => {
+  test('a text that is not an address is refused, and no secret is shown', async () => {
     const message = await read([], { '.env.local': FILE.replace('https://', 'ftp://') });
     expect(message).toBe(
       'Error: MEDPLUM_BASE_URL is not an address: write it like https://api.medplum.com/ (in .env.local).\n',

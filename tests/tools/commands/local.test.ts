@@ -309,7 +309,7 @@ describe('npm run dev, beyond saving a file', () => {
     expect(await dev.next(/removed three/)).toContain('is no longer in medplum.config.json');
   });
 
-  it('goes on where src/ is deleted and restored', async () => {
+  it('continues when src/ is deleted and restored', async () => {
     const { root, write } = repository();
     writeFileSync(join(root, 'medplum.config.json'), config(['one', 'two', 'three']));
     const dev = start(root, 'dev', ...anyPorts);

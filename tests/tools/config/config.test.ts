@@ -44,7 +44,7 @@ test('what is left out is filled in', () => {
   });
 });
 
-test('what is there stays, and short forms are written out', () => {
+test('existing entries stay, and short forms are written out', () => {
   const bot = {
     ...BOT,
     previousNames: ['b'],
@@ -231,7 +231,7 @@ describe('environments', () => {
   });
 });
 
-test('the budget of all bots is that of each, unless it has its own', () => {
+test('the limit for all bots holds for each, unless a bot has another', () => {
   const text = JSON.stringify({
     identifierSystem: 'urn:x',
     maxBytes: 7,
@@ -470,7 +470,7 @@ describe('the JSON Schema for editors', () => {
     expect(definitions.Subscription.required).toEqual(['criteria']);
   });
 
-  test('is named by the repository, whose configuration is right', () => {
+  test('is named by the repository, and its configuration is valid', () => {
     expect(JSON.parse(readFileSync(join(ROOT, 'medplum.config.json'), 'utf8')).$schema).toBe(
       './medplum.config.schema.json',
     );

@@ -169,7 +169,7 @@ describe('npm run setup:bots', () => {
     expect(stdout).toContain('\u001B[31mError:\u001B[39m sync-bot: POST Bot/');
   });
 
-  it('refuses a number of bots at a time that is none', async () => {
+  it('refuses a concurrency that is not a number', async () => {
     expect(await call(writeRepository([version(1)]), SETUP, '--concurrency', '0')).toMatchObject({
       code: 1,
       stderr: 'Error: --concurrency 0: give a number from 1 to 99.\n',
@@ -233,7 +233,7 @@ describe('npm run rollback', () => {
     expect(await execute()).toEqual({ version: 2 });
   });
 
-  it('lists what it can go back to, goes there by a beginning, and leaves out what never worked', async () => {
+  it('lists earlier versions, rolls back to one by its beginning, and leaves out what never worked', async () => {
     const root = writeRepository([version(1)]);
     await run(world, root);
     world.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
@@ -304,7 +304,7 @@ describe('npm run rollback', () => {
     expect((await call(root, PLAN)).stdout).toContain('~ new-bot  renamed (was sync-bot)');
   });
 
-  it('takes no code that something else has deployed for its own', async () => {
+  it('does not take code that another tool has deployed for its own', async () => {
     const root = writeRepository([version(1)]);
     await run(world, root);
     const made = await bot();
@@ -314,7 +314,7 @@ describe('npm run rollback', () => {
     expect((await bot()).executableCode?.title).toBe(made.executableCode?.title);
   });
 
-  it('says that there is no such bot, and nothing to go back to', async () => {
+  it('says that the bot does not exist, or has no earlier version', async () => {
     const root = writeRepository([version(1)]);
     expect(await call(root, ROLLBACK, 'sync-bot')).toMatchObject({
       code: 1,

@@ -200,7 +200,7 @@ describe('a second deployment', () => {
     expect((await bot('hapi-sync-bot')).timeout).toBe(60);
   });
 
-  it('sets the timeout back to 10 seconds where the configuration has none any more', async () => {
+  it('sets the timeout back to 10 seconds when it is removed from the configuration', async () => {
     await run(world, writeRepository([SYNC]));
     const { timeout: _, ...without } = SYNC;
     const { lines } = await run(world, writeRepository([without as TestBot]));
@@ -469,7 +469,7 @@ describe('a name that stands twice', () => {
     expect(writes).toEqual([]);
   });
 
-  it('under its old and its new name: each keeps what is its own, and --prune removes the old one', async () => {
+  it('under its old and its new name: each keeps its resources, and --prune removes the old one', async () => {
     await run(world, writeRepository([{ ...SYNC, name: 'old-bot' }, SYNC]));
     const root = writeRepository([{ ...SYNC, previousNames: ['old-bot'] }]);
     expect(lineOf((await run(world, root)).lines, 'old-bot')).toContain(

@@ -156,7 +156,7 @@ describe('the table of faults', () => {
 });
 
 describe('four deployments at the same time', () => {
-  it('end in the same state, or say that another one was there', async () => {
+  it('end in the same state, or say that another client was first', async () => {
     reset();
     const runs = await Promise.all([deployAll(), deployAll(), deployAll(), deployAll()]);
     for (const { message } of runs.flatMap(({ failed }) => failed)) {

@@ -203,7 +203,7 @@ async function cleanRun(root: string): Promise<unknown> {
 }
 
 describe('two runs at the same time', () => {
-  it('end in the same state, or one says that the other was there', async () => {
+  it('end in the same state, or one says that the other was first', async () => {
     const root = await prepareDeployment();
     const wanted = await cleanRun(root);
     const both = await Promise.all([

@@ -77,7 +77,7 @@ describe('npm run logs', () => {
     expect((await call(LOGS, '--limit', '0')).stderr).toContain('--limit 0: give a number');
   });
 
-  it('goes on with new runs, each once', async () => {
+  it('continues with new runs, each once', async () => {
     await createPatient(NAMED);
     const { pid, done } = command(root, LOGS, '--follow', '--json');
     const asked = (): number =>
@@ -207,7 +207,7 @@ describe('npm run doctor', () => {
     );
   });
 
-  it('goes on without the right to read runs', async () => {
+  it('continues without the right to read runs', async () => {
     world.rule = ({ path }) => (path.startsWith('AuditEvent') ? { status: 403 } : undefined);
     const { code, stdout } = await call(DOCTOR);
     expect(code).toBe(0);

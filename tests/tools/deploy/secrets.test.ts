@@ -85,7 +85,7 @@ describe('npm run secrets', () => {
     expect(world.requests).toEqual([]);
   });
 
-  it('lists names with the bots that need them, and deletes one that none needs', async () => {
+  it('lists names with the bots that need them, and deletes a secret that no bot needs', async () => {
     const root = writeRepository([
       { name: 'sync-bot', secrets: ['TOKEN', { name: 'PROXY', optional: true }] },
     ]);

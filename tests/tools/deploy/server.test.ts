@@ -67,7 +67,7 @@ describe('a request that is refused for now', () => {
       9000,
     ],
     ['a minute at most', [503, { 'Retry-After': '86400' }], 65_000],
-  ])('waits as it is told: %s', async (_, refusal, wanted) => {
+  ])('waits as long as the server asks: %s', async (_, refusal, wanted) => {
     expect(await read(refusal, [200])).toEqual({ resourceType: 'Bot' });
     expect(waits).toEqual([wanted]);
   });
@@ -78,7 +78,7 @@ describe('a request that is refused for now', () => {
     expect(waits[0]).toBeLessThanOrEqual(30_000);
   });
 
-  it('waits longer each time where nothing is said, and gives up in the end', async () => {
+  it('waits longer each time if the server asks for nothing, and gives up in the end', async () => {
     await expect(read([503])).rejects.toThrow(
       'GET Bot/1 was answered with 503: Service Unavailable',
     );

@@ -282,7 +282,7 @@ describe('the schedules of a bot', () => {
 });
 
 describe('a bot that the configuration no longer has', () => {
-  it('is said to be still running, with what starts it', async () => {
+  it('is reported as still running, with what starts it', async () => {
     await run(world, writeRepository([{ ...BOT, cron: '0 3 * * *' }]));
     const { lines } = await run(world, writeRepository([]));
     expect(lineOf(lines, 'sync-bot')).toContain(

@@ -64,7 +64,7 @@ it('hang: no answer until the client gives up', async () => {
   expect(await count(server, base)).toBe(0);
 });
 
-it('held: the write lands after the client has given up and gone on', async () => {
+it('held: the write is performed after the client has given up', async () => {
   await on('held:times=1,ms=1500');
   const body = JSON.stringify(patient('a', { active: true }));
   const headers = { 'Content-Type': 'application/fhir+json' };

@@ -27,7 +27,7 @@ describe('a conditional DELETE that names no identifier', () => {
     ['a time', '_lastUpdated=gt2020-01-01'],
     ['not', 'identifier:not=x'],
     ['a comma in the value', 'identifier=urn:y%7Czz%2Cstranger'],
-  ])('deletes the one stranger there is: %s', async (_name, text) => {
+  ])('deletes the only resource of the type, as HAPI does: %s', async (_name, text) => {
     await put('stranger');
     const answer = await server.call('DELETE', `${base}?${text}`);
     expect(answer.status).toBe(200);
@@ -35,7 +35,7 @@ describe('a conditional DELETE that names no identifier', () => {
     expect(await count(server, base)).toBe(0);
   });
 
-  it('spares strangers only where there are several', async () => {
+  it('leaves other resources alone only if there are several', async () => {
     await put('a');
     await put('b');
     const answer = await server.call('DELETE', `${base}?identifier=`);
@@ -224,7 +224,7 @@ describe('a PUT by id', () => {
     ).toBe('HAPI-0521');
   });
 
-  it('tells "never there" from "gone", and deletes both without complaint', async () => {
+  it('answers 404 for what never existed and 410 for what was deleted; a DELETE of both succeeds', async () => {
     expect((await server.call('GET', at)).status).toBe(404);
     expect((await server.call('DELETE', at)).text).toContain('SUCCESSFUL_DELETE_NOT_FOUND');
     await write({});

@@ -83,7 +83,7 @@ test('an operation that no Medplum has is 404', async () => {
   expect((await medplum.call('POST', 'fhir/R4/Patient/$submit', {})).status).toBe(404);
 });
 
-test('inside a batch, what a real Medplum does not find there is 404', async () => {
+test('inside a batch, what a real Medplum does not find is 404', async () => {
   const id = await medplum.bot('exports.handler = async () => true;');
   const answers = await inBatch(
     ['POST', `Bot/${id}/$execute`, { resourceType: 'Parameters' }],

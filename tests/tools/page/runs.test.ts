@@ -102,7 +102,7 @@ describe('a run', () => {
     expect(await latest('on-delete')).toMatchObject({ trigger: 'delete', resource: 'Patient/abc' });
   });
 
-  test('that the server does not keep any more is said to be gone', async () => {
+  test('that the server no longer keeps is answered with 404', async () => {
     const { status, body } = await medplum.page<{ message: string }>('GET', 'runs/unknown');
     expect(status).toBe(404);
     expect(body.message).toContain('no longer there');

@@ -251,7 +251,7 @@ describe('awslambda', () => {
     expect(log).toEqual(['e { a: 1 }', 'two\nlines']);
   });
 
-  it('knows its own errors, and says nothing more about outcomes', async () => {
+  it('recognizes its own errors, and says no more about outcomes', async () => {
     const { log, error } = await run('awslambda', handler("throw new Error('boom');"));
     expect(log).toEqual([expect.stringMatching(/^Unhandled error: boom\nError: boom\n/)]);
     expect(error?.message).toBe('boom');

@@ -127,7 +127,7 @@ test('what failed is listed once, with its last reason and nothing about the pat
   expect(await genderThere(id)).toBe('female');
 });
 
-test('a dry run counts the drift and changes nothing; without it, the drift is gone', async () => {
+test('a dry run counts what differs and changes nothing; without it, nothing differs afterwards', async () => {
   const id = await save({ gender: 'male' });
   await expect.poll(() => genderThere(id), { timeout: 30_000 }).toBe('male');
   const headers = { 'content-type': 'application/fhir+json' };
@@ -181,7 +181,7 @@ test.each([[[]], [['Patient']], [['--failed', '--full']], [['Patient/1', '--full
   },
 );
 
-test('doctor --target: what the sync needs of the target is checked, and nothing is left there', async () => {
+test('doctor --target: what the sync needs of the target is checked, and nothing is left on it', async () => {
   const doctor = (): Promise<Ended> => node('tools/bin/medplum-bots.cjs', 'doctor', '--target');
   const { stdout } = await doctor();
   const checks = stdout.split('\n').filter((line) => line.includes('the external server'));

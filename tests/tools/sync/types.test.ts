@@ -74,7 +74,7 @@ describe.each(supported)('%s', (type) => {
     ).toEqual([]);
   });
 
-  test('it comes after the types that it must refer to', () => {
+  test('a type comes after the types that it must refer to', () => {
     const later = supported.slice(supported.indexOf(type) + 1);
     const required = elements.filter(
       ({ min, type: found }) => min === 1 && found?.[0]?.code === 'Reference',

@@ -161,7 +161,7 @@ describe('localMedplum', () => {
     expect(await asBot.searchResources('Task')).toHaveLength(0);
   });
 
-  it('stops a bot that starts itself again and again, and names it', async () => {
+  it('stops a bot that keeps starting itself, and names it', async () => {
     medplum = await localMedplum({ bots: ['endless'] });
     await expect(
       medplum.create({ resourceType: 'Group', type: 'person', actual: true }),
