@@ -2,6 +2,7 @@
 // handler.
 import { posix } from 'node:path';
 import type { Layout } from './layout.ts';
+import { withMocksAtTop } from './mocks.ts';
 import { TEST } from './source-repository.ts';
 import type { SourceRepository } from './source-repository.ts';
 
@@ -34,7 +35,7 @@ export function rewrite(repository: SourceRepository, file: string, layout: Layo
     }
   }
   if (layout.tests.has(file) && /\.[cm]?[jt]s$/.test(file)) {
-    text = withVitest(text);
+    text = withMocksAtTop(file, withVitest(text));
   }
   if (TEST.test(file)) {
     text = withSetup(text, place, layout);
