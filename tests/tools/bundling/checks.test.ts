@@ -111,6 +111,19 @@ describe('an error of one bot', () => {
     expect(stderr).not.toContain('TS2307');
   });
 
+  test('types that an installed package does not have are a warning, with what may have them', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': `import type { Page } from '@medplum/core/pages';\n${BOT}export type { Page };\n`,
+    });
+    const { code, stderr } = await build(project, '--verbose');
+    expect(stderr).toContain(
+      'Types may be in @types/medplum__core: npm install --save-dev @types/medplum__core (TS2307)',
+    );
+    expect(stderr).not.toContain('Error');
+    expect(code).toBe(0);
+    expect(built(project)).toEqual(['a.js']);
+  });
+
   test('many of one kind: the first three, and a number', async () => {
     const lines = Array.from({ length: 12 }, (_, i) => `export const x${i}: number = 'text';\n`);
     const project = projectForTest({ 'src/bots/a.ts': BOT + lines.join('') });

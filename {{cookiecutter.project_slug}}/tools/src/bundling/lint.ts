@@ -22,7 +22,8 @@ interface Diagnostic {
 const CHECKED_IN_BUNDLE = ['no-restricted-globals', 'no-restricted-properties'];
 
 /** A package without types fails nothing. */
-const WARNINGS_OF_TYPESCRIPT = ['TS7016'];
+const WITHOUT_TYPES = 'TS7016';
+const NOT_FOUND = 'TS2307';
 
 /**
  * Lints and type checks everything but tools/.
@@ -58,7 +59,7 @@ function toFinding({ message, code = '', severity, help, filename, labels }: Dia
   const advice = isTypeScript ? adviceFor(kind, message) : (help ?? '');
   const text = [message, advice].filter(Boolean).join(' ').replaceAll(/\s+/g, ' ');
   return {
-    severity: WARNINGS_OF_TYPESCRIPT.includes(kind) ? 'warning' : severity,
+    severity: isOnlyAboutTypes(kind, message) ? 'warning' : severity,
     kind,
     message: `${text} (${kind})`,
     file: filename.replaceAll('\\', '/'),
@@ -69,16 +70,30 @@ function toFinding({ message, code = '', severity, help, filename, labels }: Dia
 
 /** What helps against frequent errors of the compiler whose own words do not say it. */
 function adviceFor(code: string, message: string): string {
-  const [, specifier = ''] = /'([^']+)'/.exec(message) ?? [];
-  const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? '';
-  if (code === 'TS7016') {
+  const { specifier, name } = importIn(message);
+  if (isOnlyAboutTypes(code, message)) {
     const types = name.replace('@', '').replace('/', '__');
     return `Types may be in @types/${types}: npm install --save-dev @types/${types}`;
   }
-  if (code === 'TS2307' && !/^[./]/.test(specifier) && !isDependency(name)) {
+  if (code === NOT_FOUND && !/^[./]/.test(specifier)) {
     return `npm install --save-dev ${name}`;
   }
   return '';
+}
+
+/**
+ * Of a package that is installed, the compiler misses types only. What the bundler cannot find of
+ * it is an error of the bundler.
+ */
+function isOnlyAboutTypes(code: string, message: string): boolean {
+  return code === WITHOUT_TYPES || (code === NOT_FOUND && isDependency(importIn(message).name));
+}
+
+/** What is imported, and the package that it is of, in `Cannot find module 'pdfmake/interfaces'`. */
+function importIn(message: string): { specifier: string; name: string } {
+  const [, specifier = ''] = /'([^']+)'/.exec(message) ?? [];
+  const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? '';
+  return { specifier, name };
 }
 
 function isDependency(name: string): boolean {

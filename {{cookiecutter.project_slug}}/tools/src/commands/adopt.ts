@@ -104,17 +104,32 @@ function installPackages(adoption: Adoption): void {
   if (list.length === 0) {
     return;
   }
-  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  const flags = ['install', '--save-dev', '--save-exact', '--no-audit', '--no-fund'];
-  const { status } = spawnSync(npm, [...flags, ...list], {
-    stdio: 'inherit',
-    shell: process.platform === 'win32',
-  });
-  if (status !== 0) {
+  if (npmInstall(list)) {
+    return;
+  }
+  // A version may no longer be in the registry.
+  console.log('npm could not install these versions. Trying the newest compatible ones.');
+  if (!npmInstall(list.map(newestCompatible))) {
     throw new UserError(
       `The files are written, but npm could not install the packages: see above. Install them by hand: npm install --save-dev ${list.join(' ')}`,
     );
   }
+}
+
+/** @returns whether npm installed them */
+function npmInstall(packages: readonly string[]): boolean {
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+  const flags = ['install', '--save-dev', '--save-exact', '--no-audit', '--no-fund'];
+  const { status } = spawnSync(npm, [...flags, ...packages], {
+    stdio: 'inherit',
+    shell: process.platform === 'win32',
+  });
+  return status === 0;
+}
+
+/** `zod@4.6.0` -> `zod@^4.6.0`. Packages of Medplum fit together in one version only. */
+function newestCompatible(entry: string): string {
+  return entry.startsWith('@medplum/') ? entry : entry.replace(/@(?=[^@]*$)/, '@^');
 }
 
 /**
