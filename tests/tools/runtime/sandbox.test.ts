@@ -251,6 +251,17 @@ describe('awslambda', () => {
     expect(log).toEqual(['e { a: 1 }', 'two\nlines']);
   });
 
+  it("has import(), for Node's modules and the bot layer's", async () => {
+    const { result, error } = await run(
+      'awslambda',
+      handler(`const { createHash } = await import('node:crypto');
+        const { getReferenceString } = await import('@medplum/core');
+        return [typeof createHash, getReferenceString({ resourceType: 'Patient', id: '1' })];`),
+    );
+    expect(error).toBeUndefined();
+    expect(result).toEqual(['function', 'Patient/1']);
+  });
+
   it('recognizes its own errors, and says no more about outcomes', async () => {
     const { log, error } = await run('awslambda', handler("throw new Error('boom');"));
     expect(log).toEqual([expect.stringMatching(/^Unhandled error: boom\nError: boom\n/)]);

@@ -1,16 +1,18 @@
 // The runtime `awslambda`: a CommonJS module with Node's globals. The wrapping follows Medplum
-// server 5.1.26 [packages/server/src/cloud/aws/deploy.ts]. Lambda also has `import()`; this runtime
-// does not.
+// server 5.1.26 [packages/server/src/cloud/aws/deploy.ts].
 import * as core from '@medplum/core';
 import { Console } from 'node:console';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import { compileFunction } from 'node:vm';
+import { compileFunction, constants } from 'node:vm';
 import { requireFromBotLayer } from './bot-layer.ts';
 import type { BotLog } from './bot-log.ts';
 import { LAMBDA_FILE } from './bundle-place.ts';
 import { shiftDate } from './clock.ts';
 import type { BotEvent, SandboxOptions } from './sandbox.ts';
+
+/** Node's loader for import() is given only to bundles that may call it: it prints a warning. */
+const IMPORT_CALL = /\bimport\s*\(/;
 
 type Handler = (medplum: unknown, event: unknown) => unknown;
 
@@ -68,9 +70,12 @@ function loadModule(
     console: consoleThatKeeps(log),
     Date: clockOffset === 0 ? Date : shiftDate(Date, clockOffset),
   };
-  const run = compileFunction(code, Object.keys(scope), { filename }) as (
-    ...values: unknown[]
-  ) => void;
+  const run = compileFunction(code, Object.keys(scope), {
+    filename,
+    ...(IMPORT_CALL.test(code) && {
+      importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+    }),
+  }) as (...values: unknown[]) => void;
   run.call(module.exports, ...Object.values(scope));
   return module.exports;
 }

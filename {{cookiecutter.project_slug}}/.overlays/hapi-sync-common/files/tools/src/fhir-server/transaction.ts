@@ -291,7 +291,13 @@ export class Transaction {
       return;
     }
     const record = this.repository.reserve(body, undefined);
-    this.plan({ record, body, kind: 'create', isUpdate: false, matchUrl }, 1);
+    this.planCreation(entry, { record, body, isUpdate: false, matchUrl });
+  }
+
+  /** From now on, the creation's match URL finds its resource in this transaction. */
+  private planCreation(entry: WriteEntry, creation: Omit<PendingWrite, 'kind'>): void {
+    const { record, body, matchUrl } = creation;
+    this.plan({ ...creation, kind: 'create' }, 1);
     if (matchUrl !== undefined) {
       this.resolvedUrls.set(matchUrl, record);
       this.creatingUrls.add(matchUrl);
@@ -359,14 +365,7 @@ export class Transaction {
     matchUrl: string | undefined,
   ): void {
     const record = this.repository.reserve(body, id);
-    this.plan({ record, body, kind: 'create', isUpdate: true, matchUrl }, 1);
-    if (matchUrl !== undefined) {
-      this.resolvedUrls.set(matchUrl, record);
-      this.creatingUrls.add(matchUrl);
-      this.urlsToVerify.set(matchUrl, record);
-    }
-    entry.response.status = statusText(201);
-    this.finishEntry(entry, body, record, 1);
+    this.planCreation(entry, { record, body, isUpdate: true, matchUrl });
   }
 
   /**
