@@ -1,6 +1,6 @@
 // References between resources: how HAPI reads them, and where they stand in a resource.
 import * as core from '@medplum/core';
-import type { Resource } from '@medplum/fhirtypes';
+import type { Resource, SearchParameter } from '@medplum/fhirtypes';
 import { elementsOf, isResourceType, searchParametersOf } from './definitions.ts';
 import { FhirError } from './errors.ts';
 import type { JsonObject } from './resource-parser.ts';
@@ -148,17 +148,14 @@ export function assertTargetTypes(resource: JsonObject): void {
  */
 export function linksOf(resource: JsonObject, mustBeValid = true): Link[] {
   const links: Link[] = [];
-  const type = String(resource.resourceType);
-  for (const parameter of searchParametersOf(type).values()) {
-    if (parameter.type !== 'reference') {
+  const names = Object.keys(resource);
+  for (const { parameter, path, elements } of linkParametersOf(String(resource.resourceType))) {
+    // Evaluating an expression costs far more than seeing that nothing it could select is there.
+    if (!elements.some((element) => names.some((name) => name.startsWith(element)))) {
       continue;
     }
-    const path = pathOf(parameter.expression ?? '', type);
-    for (const { type: valueType, value } of searchValuesOf(
-      resource as unknown as Resource,
-      parameter,
-    )) {
-      const target = linkTarget(valueType, value, path, parameter.target ?? [], mustBeValid);
+    for (const { type, value } of searchValuesOf(resource as unknown as Resource, parameter)) {
+      const target = linkTarget(type, value, path, parameter.target ?? [], mustBeValid);
       if (target) {
         links.push({ target, path });
       }
@@ -167,10 +164,37 @@ export function linksOf(resource: JsonObject, mustBeValid = true): Link[] {
   return links;
 }
 
-function pathOf(expression: string, type: string): string {
-  return (
-    new RegExp(`\\b${type}\\.[\\w.]+(?!\\w*\\()`).exec(expression)?.[0].replace(/\.$/, '') ?? type
-  );
+interface LinkParameter {
+  parameter: SearchParameter;
+  /** See Link. */
+  path: string;
+  /** The beginnings of the names of the resource's own elements in which it looks. */
+  elements: string[];
+}
+
+const linkParametersOfTypes = new Map<string, readonly LinkParameter[]>();
+
+function linkParametersOf(type: string): readonly LinkParameter[] {
+  let parameters = linkParametersOfTypes.get(type);
+  if (!parameters) {
+    parameters = [...searchParametersOf(type).values()]
+      .filter((parameter) => parameter.type === 'reference')
+      .map((parameter) => toLinkParameter(parameter, type));
+    linkParametersOfTypes.set(type, parameters);
+  }
+  return parameters;
+}
+
+function toLinkParameter(parameter: SearchParameter, type: string): LinkParameter {
+  const { expression = '' } = parameter;
+  const path = new RegExp(`\\b${type}\\.[\\w.]+(?!\\w*\\()`).exec(expression)?.[0];
+  const ownElements = expression.matchAll(new RegExp(`\\b${type}\\.(\\w+)`, 'g'));
+  const elements = [...ownElements].map(([, element]) => element ?? '');
+  return {
+    parameter,
+    path: path?.replace(/\.$/, '') ?? type,
+    elements: elements.length > 0 ? elements : [''],
+  };
 }
 
 function linkTarget(

@@ -141,13 +141,10 @@ function writeElements(
       }
       continue;
     }
-    const values = (found.get(name) ?? []).filter(
-      (value) => value.value !== undefined || value.extension,
-    );
-    if (values.length === 0) {
-      continue;
+    const values = found.get(name)?.filter((value) => value.value !== undefined || value.extension);
+    if (values && values.length > 0) {
+      writeValues(result, definition, values);
     }
-    writeValues(result, definition, values);
   }
   return result;
 }
