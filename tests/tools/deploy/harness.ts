@@ -230,7 +230,8 @@ export async function run(world: World, root: string, options: DeployOptions = {
 /** @returns what brings the world back to what it holds now */
 export function snapshot({ server, requests }: World): () => void {
   const { store } = server.repository.state;
-  const { contents, ...rest } = { ...store };
+  const members = { ...store } as unknown as { contents: Map<string, Buffer> };
+  const { contents, ...rest } = members;
   const saved = structuredClone(rest);
   const savedContents = new Map(contents);
   return () => {
