@@ -58,7 +58,7 @@ ELSEWHERE = {
         'compare error.name, or test "message" in error',
     ],
     "tools/src/config/warnings.ts": [
-        "has no access policy: it may read, change and delete everything"
+        "may read, change and delete everything in the project, other bots included"
     ],
     "tools/src/command-line.ts": ["This is unexpected."],
     "tools/src/config/schedule.ts": ["has to be five numeric fields like"],

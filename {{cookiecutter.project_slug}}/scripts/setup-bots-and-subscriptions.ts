@@ -1,5 +1,5 @@
-// `npm run setup:bots`: deploys what dist/ holds to Medplum, bots and subscriptions, and says what
-// it did and why. Safe to run again at any time: it writes only what differs. The parts are in
+// `npm run setup:bots`: builds the bots, deploys them and their subscriptions to Medplum, and says
+// what it did and why. Safe to run again at any time: it writes only what differs. The parts are in
 // tools/src/deploy/.
 import '../tools/bin/require-environment.cjs'; // what is imported from here on needs Node 24
 const { Command } = await import('commander');
@@ -7,6 +7,7 @@ const { runCommandLine } = await import('../tools/src/command-line.ts');
 const { UserError } = await import('../tools/src/terminal/user-error.ts');
 
 interface Options {
+  build?: boolean;
   env?: string;
   only?: string;
   prune?: boolean;
@@ -18,6 +19,7 @@ interface Options {
 
 const command = new Command('setup:bots')
   .description('Deploy the bots of dist/ and their subscriptions; writes only what differs')
+  .option('--build', 'build them first, as npm run setup:bots does')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
   .option('--only <pattern>', 'only bots whose name matches; * stands for any characters')
   .option('--prune', 'remove from the server what medplum.config.json no longer has')
@@ -28,9 +30,13 @@ const command = new Command('setup:bots')
   .addHelpText('after', '\nExample: npm run setup:bots -- --env staging --only "hapi-*"')
   .action(setupBots);
 
-async function setupBots({ env, concurrency, ...options }: Options): Promise<void> {
+async function setupBots({ build, env, concurrency, ...options }: Options): Promise<void> {
   if (!/^[1-9]\d?$/.test(concurrency)) {
     throw new UserError(`--concurrency ${concurrency}: give a number from 1 to 99.`);
+  }
+  if (build) {
+    const { buildForDeployment } = await import('../tools/src/deploy/build.ts');
+    buildForDeployment(options);
   }
   const { deploy } = await import('../tools/src/deploy/deploy.ts');
   const { changed, failed } = await deploy({

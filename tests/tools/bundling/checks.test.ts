@@ -176,7 +176,7 @@ describe('style', () => {
 test('a bot without an access policy is a warning that says what it may do', async () => {
   const project = projectForTest({ 'src/bots/a.ts': BOT });
   expect((await build(project)).stderr).toContain(
-    'Warning: a has no access policy: it may read, change and delete everything in the project, other bots included.',
+    'Warning: Without an access policy, a may read, change and delete everything in the project, other bots included.',
   );
   for (const settings of [POLICY, { accessPolicy: 'Bots' }, { runAsUser: true }]) {
     project.configure(['a'], settings);

@@ -19,7 +19,12 @@ afterEach(() => {
   return world.stop();
 });
 
-const BOT: TestBot = { name: 'sync-bot', subscriptions: [{ criteria: 'Patient' }] };
+/** With the rights of its caller, or there would be a warning about its access. */
+const BOT: TestBot = {
+  name: 'sync-bot',
+  subscriptions: [{ criteria: 'Patient' }],
+  runAsUser: true,
+};
 const CHANGED: TestBot = { ...BOT, code: 'exports.handler = async () => 2;\n' };
 const CHANGE = '~ sync-bot  code (the same sources, built differently)';
 const DONE = ['1 to change.', '✓ sync-bot', 'Done: sync-bot.'];
@@ -109,7 +114,7 @@ const CASES: Case[] = [
   {
     title: 'no right of an admin, and a new bot',
     given: (root) => {
-      writeRepository([BOT, { name: 'new-bot' }], root);
+      writeRepository([BOT, { name: 'new-bot', runAsUser: true }], root);
       signIn(world, NO_ADMIN);
     },
     says: [
@@ -129,9 +134,10 @@ const CASES: Case[] = [
         resourceType: 'Bot',
         name: 'plain-bot',
         timeout: 10,
+        runAsUser: true,
         identifier,
       });
-      writeRepository([BOT, { name: 'plain-bot' }], root);
+      writeRepository([BOT, { name: 'plain-bot', runAsUser: true }], root);
     },
     says: [
       '  sync-bot   unchanged',
@@ -212,7 +218,7 @@ const CASES: Case[] = [
     title: 'a name that is taken by a bot from elsewhere',
     given: async (root) => {
       await repository().createResource<Bot>({ resourceType: 'Bot', name: 'new-bot' });
-      writeRepository([BOT, { name: 'new-bot' }], root);
+      writeRepository([BOT, { name: 'new-bot', runAsUser: true }], root);
     },
     says: [
       '  sync-bot  unchanged',
@@ -293,7 +299,7 @@ const CASES: Case[] = [
   {
     title: '$deploy that fails, beside a bot that goes well',
     given: (root) => {
-      writeRepository([CHANGED, { name: 'zoo-bot' }], root);
+      writeRepository([CHANGED, { name: 'zoo-bot', runAsUser: true }], root);
       answer('$deploy', { status: 400, body: outcome('error', 'No role') }, 1);
     },
     args: ['--concurrency', '1'],
@@ -330,6 +336,35 @@ const CASES: Case[] = [
     given: (root) => rmSync(join(root, 'dist/bots/sync-bot.js')),
     says: [
       'Error: dist/bots/sync-bot.js is missing, so sync-bot cannot be deployed. Run: npm run build',
+    ],
+  },
+  {
+    title: 'a source that was edited after the build',
+    given: (root) => writeFileSync(join(root, 'src/bots/sync-bot.ts'), '// edited\n'),
+    says: [
+      'Error: dist/ is older than src/: src/bots/sync-bot.ts changed after the build. Run: npm run build -- --production',
+    ],
+  },
+  {
+    title: 'a source that was deleted after the build',
+    given: (root) => rmSync(join(root, 'src/bots/sync-bot.ts')),
+    says: [
+      'Error: dist/ is older than src/: src/bots/sync-bot.ts changed after the build. Run: npm run build -- --production',
+    ],
+  },
+  {
+    title: 'a bot without an access policy',
+    given: (root) => {
+      writeRepository([{ ...BOT, runAsUser: undefined }, { name: 'free-bot' }], root);
+    },
+    says: [
+      '~ sync-bot  settings (runAsUser: true -> none)',
+      '+ free-bot  new',
+      'Warning: Without an access policy, sync-bot, free-bot may read, change and delete everything in the project, other bots included. Add "accessPolicy" in medplum.config.json.',
+      '1 to create, 1 to change.',
+      '✓ sync-bot',
+      '✓ free-bot',
+      'Done: sync-bot, free-bot.',
     ],
   },
   {

@@ -27,7 +27,7 @@ import {
   startWorld,
   writeRepository,
 } from './harness.ts';
-import type { Ended, World } from './harness.ts';
+import type { Ended, TestBot, World } from './harness.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -37,12 +37,13 @@ afterEach(() => world.stop());
 
 const call = (root: string, script: string, ...args: string[]): Promise<Ended> =>
   command(root, script, ...args).done;
-const version = (
-  number: number,
-): { name: string; code: string; shared: Record<string, string> } => {
-  const code = `exports.handler = async () => ({ version: ${number} });\n`;
-  return { name: 'sync-bot', code, shared: { 'src/shared/http-helpers.ts': String(number) } };
-};
+/** With the rights of its caller, or there would be a warning about its access. */
+const version = (number: number): TestBot => ({
+  name: 'sync-bot',
+  runAsUser: true,
+  code: `exports.handler = async () => ({ version: ${number} });\n`,
+  shared: { 'src/shared/http-helpers.ts': String(number) },
+});
 const bot = async (): Promise<Bot> =>
   (await all<Bot>(world, 'Bot')).find(({ name }) => name === 'sync-bot')!;
 const secretsOf = async (): Promise<Record<string, string | undefined>> => {
@@ -242,7 +243,7 @@ describe('npm run rollback', () => {
     await run(world, writeRepository([version(3)], root));
     const { stdout } = await call(root, ROLLBACK, 'sync-bot', '--list');
     const hash = (number: number): string =>
-      createHash('sha256').update(version(number).code).digest('hex').slice(0, 16);
+      createHash('sha256').update(version(number).code!).digest('hex').slice(0, 16);
     expect(stdout.match(/[0-9a-f]{16} /g)?.map((found) => found.trim())).toEqual([
       hash(3),
       hash(1),
@@ -634,9 +635,9 @@ describe('npm run logs', () => {
       footer,
     });
     const manifest = JSON.parse(readFileSync(join(root, 'dist/manifest.json'), 'utf8'));
-    manifest.bots['sync-bot'].sha256 = createHash('sha256')
-      .update(readFileSync(outfile))
-      .digest('hex');
+    const bundle = readFileSync(outfile);
+    manifest.bots['sync-bot'].sha256 = createHash('sha256').update(bundle).digest('hex');
+    manifest.bots['sync-bot'].sources = {};
     writeFileSync(join(root, 'dist/manifest.json'), JSON.stringify(manifest));
     expect((await run(world, root)).failed).toEqual([]);
     const ran = new Promise((resolve) => world.server.events.once('run', resolve));

@@ -298,9 +298,9 @@ describe('a second deployment', () => {
         name: 'patient-sync-bot',
         previousNames: ['hapi-sync-bot'],
         code: `exports.handler = async () => ({ by: 'hapi-sync-bot' });\n`,
+        sourceText: '// hapi-sync-bot\n',
       },
     ]);
-    writeFileSync(join(root, 'src/bots/patient-sync-bot.ts'), '// hapi-sync-bot\n');
     const { lines, failed } = await run(world, root);
     expect(failed).toEqual([]);
     expect(lineOf(lines, 'patient-sync-bot')).toContain('renamed (was hapi-sync-bot)');

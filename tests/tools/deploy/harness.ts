@@ -35,6 +35,8 @@ export interface TestBot {
   name: string;
   /** The body of the bundle; one that differs by name if left out. */
   code?: string;
+  /** The text of its source file; a comment with its name if left out. */
+  sourceText?: string;
   /** Texts of shared modules by path. */
   shared?: Record<string, string>;
   [member: string]: unknown;
@@ -61,22 +63,30 @@ export function writeRepository(bots: TestBot[], root = newFolder(), system = SY
   }
   const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
   const built: Record<string, object> = {};
-  const entries = bots.map(({ code, shared = {}, ...members }) => {
+  const entries = bots.map(({ code, sourceText, shared = {}, ...members }) => {
     const { name } = members;
     const text = code ?? `exports.handler = async () => ({ by: '${name}' });\n`;
-    writeFileSync(join(root, `src/bots/${name}.ts`), `// ${name}\n`);
+    const sourceFile = `src/bots/${name}.ts`;
+    const written = sourceText ?? `// ${name}\n`;
+    writeFileSync(join(root, sourceFile), written);
     writeFileSync(join(root, `dist/bots/${name}.js`), text);
     const modules = Object.entries(shared).map(([path, source]) => [
       path,
       { bytes: 1, sha256: sha256(source) },
     ]);
-    const bytes = { bytes: text.length, own: text.length, sha256: sha256(text) };
-    built[name] = { file: `dist/bots/${name}.js`, ...bytes, shared: Object.fromEntries(modules) };
-    return { source: `src/bots/${name}.ts`, dist: `dist/bots/${name}.js`, ...members };
+    built[name] = {
+      file: `dist/bots/${name}.js`,
+      bytes: text.length,
+      own: text.length,
+      sha256: sha256(text),
+      shared: Object.fromEntries(modules),
+      sources: { [sourceFile]: sha256(written) },
+    };
+    return { source: sourceFile, dist: `dist/bots/${name}.js`, ...members };
   });
   writeFileSync(
     join(root, 'dist/manifest.json'),
-    JSON.stringify({ production: true, bots: built }),
+    JSON.stringify({ production: true, bots: built, failed: {} }),
   );
   writeFileSync(
     join(root, 'medplum.config.json'),

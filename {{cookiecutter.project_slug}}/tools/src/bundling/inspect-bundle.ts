@@ -34,10 +34,14 @@ export function describeBundle(
     own: 0,
     shared: {},
     packages: {},
+    sources: {},
   };
   for (const source of Object.keys(inputs).toSorted()) {
     const bytes = inputs[source]!.bytesInOutput;
     const owner = packageOf(source);
+    if (source.startsWith('src/')) {
+      info.sources[source] = hashOf(source, hashes);
+    }
     if (owner) {
       const label = `${owner.name}@${owner.version}`;
       const before = info.packages[label]?.bytes ?? 0;

@@ -10,9 +10,13 @@ export function botsWithoutPolicy(bots: readonly BotConfig[]): BotConfig[] {
   return bots.filter((bot) => bot.accessPolicy === undefined && bot.runAsUser !== true);
 }
 
-/** What is said of each of them, by build, plan and doctor alike. */
-export function noPolicyMessage({ name }: BotConfig): string {
-  return `${name} has no access policy: it may read, change and delete everything in the project, other bots included. Add "accessPolicy" to it in medplum.config.json`;
+/**
+ * What is said of such bots, by build, plan and doctor alike.
+ *
+ * @param names - of the bots
+ */
+export function noPolicyMessage(names: readonly string[]): string {
+  return `Without an access policy, ${names.join(', ')} may read, change and delete everything in the project, other bots included. Add "accessPolicy" in medplum.config.json`;
 }
 
 /** @returns warnings about the configuration */
@@ -20,7 +24,7 @@ export function configWarnings(bots: readonly BotConfig[]): Finding[] {
   return botsWithoutPolicy(bots).map((bot) => ({
     severity: 'warning',
     kind: 'no-access-policy',
-    message: noPolicyMessage(bot),
+    message: noPolicyMessage([bot.name]),
     bots: [bot.name],
   }));
 }

@@ -40,7 +40,9 @@ export function readManifest(root: string): Manifest {
   }
   const manifest = parseJson(text);
   if (!isManifest(manifest)) {
-    throw new UserError(`${MANIFEST_FILE} is damaged. Run: npm run build`);
+    throw new UserError(
+      `${MANIFEST_FILE} is damaged, or of an older version of these tools. Run: npm run build`,
+    );
   }
   return manifest;
 }
@@ -54,8 +56,13 @@ function parseJson(text: string): unknown {
 }
 
 function isManifest(value: unknown): value is Manifest {
-  const bots = (value as Partial<Manifest> | undefined)?.bots;
-  return isObject(bots) && Object.values(bots).every(isBuiltBot);
+  if (!isObject(value) || !isObject(value['bots']) || !isObject(value['failed'])) {
+    return false;
+  }
+  return (
+    Object.values(value['bots']).every(isBuiltBot) &&
+    Object.values(value['failed']).every((reasons) => Array.isArray(reasons))
+  );
 }
 
 function isBuiltBot(value: unknown): boolean {
@@ -63,22 +70,55 @@ function isBuiltBot(value: unknown): boolean {
     return false;
   }
   const modules = Object.values(value['shared']);
-  return modules.every((module) => isObject(module) && typeof module['sha256'] === 'string');
+  return (
+    modules.every((module) => isObject(module) && typeof module['sha256'] === 'string') &&
+    isObject(value['sources'])
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Reads source files, each once for all bots. */
+export class SourceHashes {
+  readonly #root: string;
+  readonly #hashes = new Map<string, string | undefined>();
+
+  /** @param root - the repository's folder */
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** @returns the hash of a file's text; undefined if there is no such file */
+  of(path: string): string | undefined {
+    if (!this.#hashes.has(path)) {
+      this.#hashes.set(path, hashOfFile(join(this.#root, path)));
+    }
+    return this.#hashes.get(path);
+  }
+}
+
+function hashOfFile(file: string): string | undefined {
+  return existsSync(file) ? hash(readFileSync(file)) : undefined;
+}
+
 /**
- * Checks that a bundle is there, is the one that the build has checked, parses, and has a handler.
+ * Checks that a bundle is there, is the one that the build has checked, is made of the sources as they are now, parses,
+ * and has a handler.
  *
+ * @param sources - shared by all bots
  * @throws UserError that says what is wrong with it
  */
-export function loadCode(root: string, bot: BotConfig, manifest: Manifest): Code {
+export function loadCode(
+  root: string,
+  bot: BotConfig,
+  manifest: Manifest,
+  sources: SourceHashes,
+): Code {
   const { name, dist, source } = bot;
   const built = manifest.bots[name];
-  const [failure] = manifest.failed?.[name] ?? [];
+  const [failure] = manifest.failed[name] ?? [];
   if (failure !== undefined) {
     throw new UserError(`${name} could not be built: ${failure}. Run: npm run build`);
   }
@@ -92,6 +132,14 @@ export function loadCode(root: string, bot: BotConfig, manifest: Manifest): Code
   if (built?.sha256 !== sha256) {
     throw new UserError(
       `${dist} is not the bundle that ${MANIFEST_FILE} describes. Run: npm run build`,
+    );
+  }
+  const edited = Object.entries(built.sources)
+    .filter(([path, sha]) => sources.of(path) !== sha)
+    .map(([path]) => path);
+  if (edited.length > 0) {
+    throw new UserError(
+      `dist/ is older than src/: ${edited.join(', ')} changed after the build. Run: npm run build -- --production`,
     );
   }
   const hint = `Correct ${source} and run: npm run build`;
@@ -111,16 +159,12 @@ export function loadCode(root: string, bot: BotConfig, manifest: Manifest): Code
     sha256,
     title: `${name}.${sha256.slice(0, 16)}.cjs`,
     shared: new Map(shared),
-    source: sourceVersion(root, source),
+    source: sourceVersion(source, sources.of(source)),
   };
 }
 
-function sourceVersion(root: string, source: string): Map<string, string> {
-  const file = join(root, source);
-  if (!existsSync(file)) {
-    return new Map();
-  }
-  return new Map([[source, moduleVersion(source, hash(readFileSync(file, 'utf8')))]]);
+function sourceVersion(source: string, sha256: string | undefined): Map<string, string> {
+  return new Map(sha256 === undefined ? [] : [[source, moduleVersion(source, sha256)]]);
 }
 
 /** @throws UserError if the bundle is no longer the one that was planned */
@@ -132,7 +176,7 @@ export function readBundle({ file, sha256 }: Code): string {
   return text;
 }
 
-function hash(text: string): string {
+function hash(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('hex');
 }
 

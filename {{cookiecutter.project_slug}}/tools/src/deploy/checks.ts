@@ -77,8 +77,19 @@ function isActive(resource: Resource | undefined): boolean {
   return resource?.resourceType === 'Subscription' && resource.status === 'active';
 }
 
-export function findWarnings({ bots }: Desired, { project, memberships }: Actual): Warning[] {
+/** @param changes - of the bots that the configuration has */
+export function findWarnings(
+  { bots }: Desired,
+  { project, memberships }: Actual,
+  changes: readonly Change[],
+): Warning[] {
   const warnings: Warning[] = [];
+  const unrestricted = changes
+    .filter((change) => !isRestricted(change, memberships))
+    .map(({ name }) => name);
+  if (unrestricted.length > 0) {
+    warnings.push({ type: 'no-policy', bots: unrestricted });
+  }
   const scheduled = bots
     .filter(({ settings }) => settings['cronString'] ?? settings['cronTiming'])
     .map(({ name }) => name);
@@ -89,4 +100,13 @@ export function findWarnings({ bots }: Desired, { project, memberships }: Actual
     warnings.push({ type: 'no-admin' });
   }
   return warnings;
+}
+
+/** Whether something limits what the bot may do: a policy, also one that was attached by hand, or the rights of its caller. */
+function isRestricted({ desired, existing }: Change, memberships: Actual['memberships']): boolean {
+  if (!desired || desired.policy || desired.settings['runAsUser'] === true) {
+    return true;
+  }
+  const membership = existing && memberships?.find(({ profile }) => profile.reference === `Bot/${existing.id}`);
+  return membership !== undefined && (membership.accessPolicy ?? membership.access) !== undefined;
 }

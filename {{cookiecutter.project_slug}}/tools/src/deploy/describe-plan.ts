@@ -1,6 +1,7 @@
 // The words for a plan. Everything else handles reasons, problems and warnings as values
 // (reasons.ts).
 import { commandFor } from '../config/environment.ts';
+import { noPolicyMessage } from '../config/warnings.ts';
 import { bold, dim, green, red, yellow } from '../terminal/output.ts';
 import type { Action, Change, Plan } from './change.ts';
 import type {
@@ -284,6 +285,8 @@ export function describeWarning(warning: Warning): string {
       return 'These credentials are not of a project admin: memberships, policies and secrets were not checked.';
     case 'cron-missing':
       return `The project lacks the feature "cron": no schedule will start ${warning.bots.join(', ')}.`;
+    case 'no-policy':
+      return `${noPolicyMessage(warning.bots)}.`;
     case 'name-taken': {
       const adopt = commandFor(warning.environment, 'import', warning.id);
       return `${warning.bot}: Bot/${warning.id} has this name, too. To adopt it instead: ${adopt}`;

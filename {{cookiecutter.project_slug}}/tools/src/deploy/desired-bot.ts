@@ -14,7 +14,7 @@ import type {
   SubscriptionConfig,
 } from '../config/config.ts';
 import { loadCode } from './bundle-code.ts';
-import type { Code } from './bundle-code.ts';
+import type { Code, SourceHashes } from './bundle-code.ts';
 import { keyOf } from './identity.ts';
 import type { Fields } from './stored.ts';
 
@@ -77,6 +77,7 @@ export function desiredBot(
   environment: string,
   bot: BotConfig,
   manifest: Manifest,
+  sources: SourceHashes,
 ): DesiredBot {
   return {
     name: bot.name,
@@ -84,7 +85,7 @@ export function desiredBot(
     previousKeys: bot.previousNames.map((name) => keyOf(environment, name)),
     id: bot.id,
     settings: { ...settings(bot), ...ungovernedSettings(bot) },
-    code: loadCode(root, bot, manifest),
+    code: loadCode(root, bot, manifest, sources),
     subscriptions: bot.subscriptions.flatMap((subscription) =>
       desiredSubscriptions(bot.name, subscription),
     ),

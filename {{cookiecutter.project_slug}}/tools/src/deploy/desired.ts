@@ -6,7 +6,7 @@ import type { BotConfig } from '../config/config.ts';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../terminal/user-error.ts';
-import { readManifest } from './bundle-code.ts';
+import { readManifest, SourceHashes } from './bundle-code.ts';
 import { loadResources } from './desired-resources.ts';
 import type { DesiredResource } from './desired-resources.ts';
 import { desiredBot } from './desired-bot.ts';
@@ -61,10 +61,13 @@ export function loadDesired(
     );
   }
   const manifest = readManifest(root);
-  const loaded = chosen.map((bot) => tryToLoad(root, environment, bot, manifest));
+  const sources = new SourceHashes(root);
+  const loaded = chosen.map((bot) => tryToLoad(root, environment, bot, manifest, sources));
   const failed = loaded.flatMap(({ failure }) => failure ?? []);
   if (failed.length > 0 && !skipFailed) {
-    throw new UserError(failed.map(({ message }) => message).join('\n'));
+    // Bots that share a module can have the same message.
+    const messages = new Set(failed.map(({ message }) => message));
+    throw new UserError([...messages].join('\n'));
   }
   return {
     environment,
@@ -83,9 +86,10 @@ function tryToLoad(
   environment: string,
   bot: BotConfig,
   manifest: Manifest,
+  sources: SourceHashes,
 ): { bot?: DesiredBot; failure?: { name: string; message: string } } {
   try {
-    return { bot: desiredBot(root, environment, bot, manifest) };
+    return { bot: desiredBot(root, environment, bot, manifest, sources) };
   } catch (error) {
     if (!(error instanceof UserError)) {
       throw error;

@@ -5,6 +5,7 @@ import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
 import { commandFor, readEnvironment } from '../config/environment.ts';
 import { RESOURCE_TYPES } from '../config/resource-types.ts';
+import { botsWithoutPolicy, noPolicyMessage } from '../config/warnings.ts';
 import { isNewer, newestVersion, readManifest } from '../template/status.ts';
 import type { Manifest } from '../template/status.ts';
 import { UserError } from '../terminal/user-error.ts';
@@ -83,8 +84,7 @@ export async function examine(environmentName: string | undefined): Promise<Find
     ...checkMemberships(actual, environment.name),
     ...checkForeignBots(actual, config.identifierSystem, environment.name),
     ...checkSubscriptions(actual, environment.name),
-    ...(desired ? checkPlan(desired, actual) : []),
-    ...checkPolicies(config.bots),
+    ...(desired ? checkPlan(desired, actual) : checkPolicies(config.bots)),
     ...(await checkRuns(server, own)),
     ...checkTemplate(process.cwd()),
   ];
@@ -308,7 +308,7 @@ function checkPlan(desired: Desired, actual: Actual): Finding[] {
     })),
     ...warnings.map((warning): Finding => ({
       level: 'warning',
-      check: 'plan',
+      check: warning.type === 'no-policy' ? 'policies' : 'plan',
       text: describeWarning(warning),
     })),
     ...changes.map((change) => findingOf(change, desired.environment)),
@@ -341,13 +341,12 @@ function findingOf(change: Change, environment: string): Finding {
   }
 }
 
+/** What the plan says of bots without a policy, where there is no build to plan for. */
 function checkPolicies(bots: readonly BotConfig[]): Finding[] {
-  const names = bots.filter(({ accessPolicy }) => !accessPolicy).map(({ name }) => name);
-  if (names.length === 0) {
-    return [];
-  }
-  const text = `${names.join(', ')} may read and write everything in the project, bots and policies included: give an "accessPolicy" in medplum.config.json`;
-  return [{ level: 'warning', check: 'policies', text }];
+  const names = botsWithoutPolicy(bots).map(({ name }) => name);
+  return names.length === 0
+    ? []
+    : [{ level: 'warning', check: 'policies', text: `${noPolicyMessage(names)}.` }];
 }
 
 /** Failures of the last day, if the bot has not run well since. */

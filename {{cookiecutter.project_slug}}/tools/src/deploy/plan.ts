@@ -39,7 +39,14 @@ export function plan(desired: Desired, actual: Actual, options: PlanOptions): Pl
   return {
     changes: all,
     problems: findProblems(desired, actual, all.filter(isWrite), options),
-    warnings: [...findWarnings(desired, actual), ...planned.flatMap(({ warnings }) => warnings)],
+    warnings: [
+      ...findWarnings(
+        desired,
+        actual,
+        planned.map(({ change }) => change),
+      ),
+      ...planned.flatMap(({ warnings }) => warnings),
+    ],
   };
 }
 

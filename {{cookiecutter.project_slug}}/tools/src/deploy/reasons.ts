@@ -135,6 +135,8 @@ export type Problem =
 export type Warning =
   | { type: 'no-admin' }
   | { type: 'cron-missing'; bots: string[] }
+  /** Neither the configuration nor the server restricts what these bots may do. */
+  | { type: 'no-policy'; bots: string[] }
   | { type: 'name-taken'; bot: string; id: string; environment: string }
   /** Something else made a Subscription that starts the bot. */
   | { type: 'foreign-subscription'; bot: string; id: string; trigger: Trigger };
