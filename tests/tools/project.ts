@@ -24,6 +24,7 @@ const PARTS = [
   'tools/definitions',
   'tools/package.json',
   'tools/src',
+  'scripts',
   'esbuild-script.mjs',
   'package.json',
   'tsconfig.json',

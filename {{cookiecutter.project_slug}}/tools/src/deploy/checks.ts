@@ -107,6 +107,7 @@ function isRestricted({ desired, existing }: Change, memberships: Actual['member
   if (!desired || desired.policy || desired.settings['runAsUser'] === true) {
     return true;
   }
-  const membership = existing && memberships?.find(({ profile }) => profile.reference === `Bot/${existing.id}`);
+  const membership =
+    existing && memberships?.find(({ profile }) => profile.reference === `Bot/${existing.id}`);
   return membership !== undefined && (membership.accessPolicy ?? membership.access) !== undefined;
 }
