@@ -654,6 +654,9 @@ describe('npm run logs', () => {
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
       expect(stdout).toMatch(/^\d{4}-\S+ {2}sync-bot {2}failed {2}[0-9a-f]{16} {2}Patient\/\S+\n/);
       expect(stdout).toContain('no server');
+      expect(stdout).toMatch(
+        /^ {2}Error: no server\n {2}at src\/shared\/fail\.ts:3:\d+\n {4}3 \| throw new Error\(text\);$/m,
+      );
       expect(stdout).toMatch(/ at .*src\/shared\/fail\.ts:3:\d+/);
       expect(stdout).toMatch(/ at .*src\/bots\/sync-bot\.ts:4:\d+/);
     },

@@ -3,7 +3,7 @@
 import type { Questionnaire } from '@medplum/fhirtypes';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { UserError } from '../../tools/src/terminal/user-error.ts';
 import { all, run, snapshot, startWorld, state, writeRepository } from './harness.ts';
 import type { Request, Run, TestBot, Verdict, World } from './harness.ts';
@@ -57,6 +57,12 @@ interface Fault {
 }
 
 const SOON = { 'Retry-After': '0' };
+const DAY = 24 * 60 * 60 * 1000;
+/** A server that asks to wait until a moment by its own clock, which is that long ahead. */
+function at(ahead: number): Record<string, string> {
+  const now = new Date(Date.now() + ahead).toUTCString();
+  return { Date: now, 'Retry-After': now };
+}
 const outcome = {
   resourceType: 'OperationOutcome',
   issue: [{ severity: 'error', code: 'invalid', details: { text: 'No' } }],
@@ -73,14 +79,31 @@ const FAULTS: Record<string, Fault> = {
   'nothing at all': { verdict: { status: 200, text: 'null' } },
   'an empty object': { verdict: { status: 200, text: '{}' } },
   'another resource': { verdict: { status: 200, body: { resourceType: 'Patient', id: '1' } } },
+  'an empty body': { verdict: { status: 200, text: '' } },
+  '401 without end': { verdict: { status: 401, body: outcome } },
   '401 once': { verdict: { status: 401, body: outcome }, times: 1 },
   '429 twice': { verdict: { status: 429, body: outcome, headers: SOON }, times: 2 },
+  '429 by a clock a day ahead': {
+    verdict: { status: 429, body: outcome, headers: at(DAY) },
+    times: 1,
+  },
+  '429 by a clock a day behind': {
+    verdict: { status: 429, body: outcome, headers: at(-DAY) },
+    times: 1,
+  },
   'a line cut before': { verdict: 'cut before', times: 1 },
   'a line cut after': { verdict: 'cut after', times: 1 },
 };
 
 /** Faults that pass must not be noticed. */
-const PASSING = ['401 once', '429 twice', 'a line cut before', 'a line cut after'];
+const PASSING = [
+  '401 once',
+  '429 twice',
+  '429 by a clock a day ahead',
+  '429 by a clock a day behind',
+  'a line cut before',
+  'a line cut after',
+];
 
 let world: World;
 let root: string;
@@ -151,6 +174,23 @@ describe('the table of faults', () => {
     }
     world.rule = () => undefined;
     expect((await deployAll()).failed, 'the next run').toEqual([]);
+    expect(await everything()).toEqual(wanted);
+  });
+});
+
+describe('a clock that is wrong', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it.each([
+    ['ahead', DAY],
+    ['behind', -DAY],
+  ])('and a day %s changes nothing, then or when it is right again', async (_, offset) => {
+    reset();
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + offset });
+    expect((await deployAll()).failed).toEqual([]);
+    expect(await everything()).toEqual(wanted);
+    vi.useRealTimers();
+    expect((await deployAll()).writes).toEqual([]);
     expect(await everything()).toEqual(wanted);
   });
 });

@@ -1,12 +1,21 @@
 // A command that ends at any of its requests, before or after the server carried it out, is
 // completed by the next one; a line that breaks and a second run at the same time change nothing
 // either.
-import type { Bot, Project, ProjectMembership } from '@medplum/fhirtypes';
-import { readFileSync, writeFileSync } from 'node:fs';
+import type { Basic, Bot, Project, ProjectMembership, Questionnaire } from '@medplum/fhirtypes';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { IMPORT, PROJECT, ROLLBACK, SECRETS, SETUP } from './harness.ts';
-import { all, command, run, snapshot, startWorld, state, writeRepository } from './harness.ts';
+import {
+  all,
+  command,
+  isWrite,
+  run,
+  snapshot,
+  startWorld,
+  state,
+  writeRepository,
+} from './harness.ts';
 import type { Request, TestBot, World } from './harness.ts';
 
 const policy = [{ resourceType: 'Patient', readonly: true }];
@@ -58,12 +67,26 @@ afterEach(() => world.stop());
 const botCalled = async (wanted: string): Promise<Bot> =>
   (await all<Bot>(world, 'Bot')).find(({ name }) => name === wanted)!;
 
+const RERUN = 'tools/bin/medplum-bots.cjs rerun';
+
+/** Writes files of resources/: Questionnaires with a title each. */
+function writeResources(root: string, titles: Record<string, string>): void {
+  rmSync(join(root, 'resources'), { recursive: true, force: true });
+  mkdirSync(join(root, 'resources'));
+  for (const [name, title] of Object.entries(titles)) {
+    const url = `https://example.com/${name}`;
+    const resource = { resourceType: 'Questionnaire', status: 'active', url, title };
+    writeFileSync(join(root, `resources/${name}.json`), JSON.stringify(resource));
+  }
+}
+
 /**
  * @returns the repository to be deployed, to a server that has what `BEFORE` and an accident or two
  *   have left
  */
 async function prepareDeployment(): Promise<string> {
   const root = writeRepository(BEFORE);
+  writeResources(root, { changed: 'before', gone: 'before' });
   expect((await run(world, root)).failed).toEqual([]);
   world.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
   const { failed } = await run(
@@ -79,6 +102,7 @@ async function prepareDeployment(): Promise<string> {
   const members = await all<ProjectMembership>(world, 'ProjectMembership');
   const member = members.find(({ profile }) => profile.reference === reference);
   await world.server.repository.deleteResource('ProjectMembership', member!.id!);
+  writeResources(root, { changed: 'after', added: 'after' });
   return writeRepository(AFTER, root);
 }
 
@@ -120,6 +144,21 @@ async function prepareImport(): Promise<string> {
   return writeRepository([]);
 }
 
+/** A bot that writes the same, however often it runs for a patient. */
+async function prepareRerun(): Promise<string> {
+  const code = `exports.handler = async (medplum, { input }) => {
+    const identifier = [{ system: 'urn:test', value: input.id }];
+    await medplum.createResourceIfNoneExist(
+      { resourceType: 'Basic', code: { text: 'seen' }, identifier },
+      'identifier=urn:test|' + input.id,
+    );
+  };\n`;
+  const root = writeRepository([{ name: 'seen-bot', code }]);
+  expect((await run(world, root)).failed).toEqual([]);
+  await world.server.repository.createResource({ resourceType: 'Patient' });
+  return root;
+}
+
 /** All that a command can have changed. */
 async function everything(root: string): Promise<object> {
   const { secret } = await world.server.repository.readResource<Project>('Project', PROJECT);
@@ -131,16 +170,20 @@ async function everything(root: string): Promise<object> {
     }
   };
   const files = ['medplum.config.json', 'src/bots/legacy-sync.ts'].map(read);
-  return { ...((await state(world)) as object), secret, files };
+  const questionnaires = await all<Questionnaire>(world, 'Questionnaire');
+  const titles = questionnaires.map(({ url, title }) => `${url} ${title}`).toSorted();
+  const seen = (await all<Basic>(world, 'Basic')).map(({ identifier }) => identifier);
+  return { ...((await state(world)) as object), secret, files, titles, seen };
 }
 
 describe('a process that is killed at any of its requests', () => {
   it.each<[string, () => Promise<string>, number, string, ...string[]]>([
-    ['npm run setup:bots', prepareDeployment, 35, SETUP, '--prune', '--concurrency', '1'],
+    ['npm run setup:bots', prepareDeployment, 40, SETUP, '--prune', '--concurrency', '1'],
     ['npm run rollback', prepareRollback, 6, ROLLBACK, 'code-bot'],
     ['npm run rollback -- --release', prepareRelease, 3, ROLLBACK, 'code-bot', '--release'],
     ['npm run secrets', prepareSecrets, 4, SECRETS, 'push', '.env.local.secrets'],
     ['npm run import', prepareImport, 4, IMPORT, 'Legacy Sync'],
+    ['npm run rerun', prepareRerun, 5, RERUN, 'seen-bot', '--query', 'Patient'],
   ])(
     '%s leaves what the next one completes',
     { timeout: 300_000 },
@@ -155,12 +198,17 @@ describe('a process that is killed at any of its requests', () => {
       const wanted = await everything(root);
       const deployed = (requests: Request[]): number =>
         new Set(requests.map(({ path }) => path).filter((path) => path.endsWith('/$deploy'))).size;
-      for (const { number, method, path } of sent) {
-        for (const side of ['cut before', 'cut after'] as const) {
+      for (const request of sent) {
+        const { number, method, path } = request;
+        // For one that only reads both are the same.
+        const sides = isWrite(request)
+          ? (['cut before', 'cut after'] as const)
+          : (['cut after'] as const);
+        for (const side of sides) {
           const place = `${side} request ${number}, ${method} ${path.replace(/[0-9a-f-]{36}/, 'ID')}`;
           reset();
           writeFileSync(join(root, 'medplum.config.json'), config);
-          world.rule = (request) => (request.number === number ? side : undefined);
+          world.rule = (next) => (next.number === number ? side : undefined);
           const { pid, done } = command(root, script, ...args);
           world.cutting = () => process.kill(pid, 'SIGKILL');
           expect((await done).code, place).toBeNull();

@@ -1,5 +1,8 @@
 // Looking at runs, and running again: logs, rerun, and what doctor says about failures.
 import type { Bot, Patient } from '@medplum/fhirtypes';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseTime } from '../../tools/src/deploy/runs.ts';
 import { DOCTOR, LOGS, all, command, run, startWorld, writeRepository } from './harness.ts';
@@ -91,6 +94,29 @@ describe('npm run logs', () => {
     const resources = stdout.split('\n').flatMap((line) => (line ? JSON.parse(line).resource : []));
     expect(resources.filter((resource) => resource === `Patient/${second}`)).toHaveLength(1);
     expect(resources).toHaveLength(2);
+  });
+
+  it('says why a run failed, and what to change', async () => {
+    const code = `exports.handler = async (medplum) => {
+      await medplum.createResource({ resourceType: 'Task', status: 'requested', intent: 'order' });
+    };\n`;
+    const bot = { name: 'task-bot', code, runtimeVersion: 'vmcontext' };
+    const subscriptions = [{ criteria: 'Encounter' }];
+    const accessPolicy = [{ resourceType: 'Encounter' }];
+    await run(world, writeRepository([{ ...bot, subscriptions, accessPolicy }], root));
+    const ran = nextRun();
+    await world.server.repository.createResource({
+      resourceType: 'Encounter',
+      status: 'planned',
+      class: { code: 'AMB' },
+    });
+    await ran;
+    const { stdout } = await call(LOGS, 'task-bot', '--failed');
+    expect(stdout).toMatch(
+      /^ {2}OperationOutcomeError: Forbidden\n {2}To fix it: the accessPolicy of task-bot does not allow one of its requests; /m,
+    );
+    const json = await call(LOGS, 'task-bot', '--json');
+    expect(JSON.parse(json.stdout).failure.summary).toBe('OperationOutcomeError: Forbidden');
   });
 
   it('asks for 390 bots in addresses that servers accept', async () => {
@@ -205,6 +231,43 @@ describe('npm run doctor', () => {
     expect(stdout).toMatch(
       /^x Subscription\/\S+ never runs Bot\?identifier=\S+, as Medplum wants an id/m,
     );
+  });
+
+  it('names a clock that differs from the one of the server', async () => {
+    const date = new Date(Date.now() - 3_600_000).toUTCString();
+    world.rule = ({ path }) =>
+      path === 'healthcheck' ? { status: 200, headers: { Date: date } } : undefined;
+    const { code, stdout } = await call(DOCTOR);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^! the clock of this machine is 3[67]\d\d seconds ahead of the server's: times such as logs --since 1h are wrong/m,
+    );
+  });
+
+  it('tells of a newer version of the template', async () => {
+    const template = join(root, 'template');
+    mkdirSync(template);
+    const git = (...args: string[]): unknown =>
+      execFileSync(
+        'git',
+        ['-c', 'user.name=Tester', '-c', 'user.email=tester@example.invalid', ...args],
+        { cwd: template },
+      );
+    git('init', '--quiet');
+    git('commit', '--quiet', '--allow-empty', '--message', 'A version');
+    git('tag', 'v2.1.0');
+    mkdirSync(join(root, 'tools'));
+    const notice =
+      /^! version 2\.1\.0 of the template is available, this repository has 2\.0\.0: npx/m;
+    const write = (version: string): void =>
+      writeFileSync(
+        join(root, 'tools/template.json'),
+        JSON.stringify({ address: template, version, checkout: `v${version}`, files: {} }),
+      );
+    write('2.0.0');
+    expect((await call(DOCTOR)).stdout).toMatch(notice);
+    write('2.1.0');
+    expect((await call(DOCTOR)).stdout).not.toContain('of the template is available');
   });
 
   it('continues without the right to read runs', async () => {

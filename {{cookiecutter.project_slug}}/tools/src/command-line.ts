@@ -66,6 +66,15 @@ function helpOf(command: Command): string {
   return [...names, '--help'].join(' ');
 }
 
+/** Errors of the file system that a user can fix. */
+const FILE_ERRORS: Record<string, string> = {
+  EACCES: 'permission denied',
+  EDQUOT: 'your share of the disk is used up',
+  ENOSPC: 'there is no space left on the disk',
+  EPERM: 'the operation is not permitted',
+  EROFS: 'the file system is read-only',
+};
+
 /** @returns the exit code */
 function reportError(error: unknown): number {
   if (error instanceof CommanderError) {
@@ -77,6 +86,12 @@ function reportError(error: unknown): number {
     for (const line of message.split('\n')) {
       console.error(`${errorLabel()} ${line}`);
     }
+    return 1;
+  }
+  const { code = '', path = 'A file' } = error as NodeJS.ErrnoException;
+  const reason = FILE_ERRORS[code];
+  if (reason !== undefined) {
+    console.error(`${errorLabel()} ${path} could not be read or written: ${reason}.`);
     return 1;
   }
   console.error(`${errorLabel()} ${message.split('\n')[0]}`);

@@ -1,8 +1,9 @@
 // `npx medplum-bots access`: clients for CI with fewer rights than a project admin.
 import { Argument, Command } from 'commander';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { loadConfig } from '../config/config.ts';
 import { readEnvironment } from '../config/environment.ts';
+import type { Environment } from '../config/environment.ts';
 import {
   accessName,
   accessRules,
@@ -10,7 +11,7 @@ import {
   ROLE_DESCRIPTIONS,
   ROLES,
 } from '../deploy/access.ts';
-import type { Role } from '../deploy/access.ts';
+import type { CreatedAccess, Role } from '../deploy/access.ts';
 import { confirm } from '../deploy/confirm.ts';
 import { resourceTypesIn } from '../deploy/desired-resources.ts';
 import { connect } from '../deploy/server.ts';
@@ -54,17 +55,33 @@ async function access(role: Role, options: Options): Promise<void> {
   const server = await connect(environment);
   await confirm(options, server, `create the client "${accessName(role, system)}"`);
   const created = await createAccess(server, system, role, resourceTypes);
-  const lines = [
-    `MEDPLUM_BASE_URL=${environment.baseUrl}`,
-    `MEDPLUM_PROJECT_ID=${environment.projectId}`,
-    `MEDPLUM_CLIENT_ID=${created.clientId}`,
-    `MEDPLUM_CLIENT_SECRET=${created.clientSecret}`,
-  ];
-  writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
+  writeCredentials(file, environment, created);
   console.log(`ClientApplication/${created.clientId} with AccessPolicy/${created.policyId}.`);
   console.log(
     `Its credentials are in ${file}. Copy them to your CI service, then delete the file.`,
   );
+}
+
+/** Medplum shows the secret of a client once: if it cannot be written down, the client is of no use. */
+function writeCredentials(
+  file: string,
+  { baseUrl, projectId }: Environment,
+  { clientId, clientSecret }: CreatedAccess,
+): void {
+  const lines = [
+    `MEDPLUM_BASE_URL=${baseUrl}`,
+    `MEDPLUM_PROJECT_ID=${projectId}`,
+    `MEDPLUM_CLIENT_ID=${clientId}`,
+    `MEDPLUM_CLIENT_SECRET=${clientSecret}`,
+  ];
+  try {
+    writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
+  } catch (error) {
+    rmSync(file, { force: true });
+    throw new UserError(
+      `The credentials could not be written to ${file} (${(error as Error).message}). Delete ClientApplication/${clientId} in the Medplum app, and run the command again.`,
+    );
+  }
 }
 
 function printPolicy(role: Role, system: string, resourceTypes: readonly string[]): void {

@@ -1,7 +1,7 @@
 // `npm run import -- <name or id>`: adopts a bot that exists on the server. What it runs stays as
 // it is.
 import { Command } from 'commander';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { CONFIG_FILE, loadConfig, parseConfig } from '../config/config.ts';
 import { commandFor, readEnvironment } from '../config/environment.ts';
 import { readActual } from '../deploy/actual.ts';
@@ -11,6 +11,7 @@ import { configEntry, findBotToImport, readStoredSource, sourceFile } from '../d
 import type { StoredSource } from '../deploy/import.ts';
 import { connect } from '../deploy/server.ts';
 import { patch } from '../deploy/write.ts';
+import { replaceFile } from '../terminal/replace-file.ts';
 
 interface ImportOptions {
   env?: string;
@@ -62,7 +63,7 @@ async function importBot(wanted: string, options: ImportOptions): Promise<void> 
 async function writeFormatted(path: string, text: string): Promise<void> {
   const { format, resolveConfig } = await import('prettier');
   const style = { ...(await resolveConfig(path)), filepath: path };
-  writeFileSync(path, await format(text, style));
+  replaceFile(path, await format(text, style));
 }
 
 function writeSource(file: string, source: StoredSource): void {
@@ -76,7 +77,7 @@ function writeSource(file: string, source: StoredSource): void {
       );
       break;
     case 'source':
-      writeFileSync(file, source.text);
+      replaceFile(file, source.text);
       console.log(
         `${file} is as it was stored on the server. Check that it is the source of what runs.`,
       );

@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { readLogs } from '../deploy/logs.ts';
 import type { LogEntry, LogOptions } from '../deploy/logs.ts';
+import { failureLines } from '../dev/show-failure.ts';
 import { dim, green, red } from '../terminal/output.ts';
 
 export const command = new Command('logs')
@@ -37,10 +38,14 @@ function printJson(entry: LogEntry): void {
   console.log(JSON.stringify(entry));
 }
 
-function printText({ time, bot, hasFailed, resource, code, log, note }: LogEntry): void {
+function printText(entry: LogEntry): void {
+  const { time, bot, hasFailed, resource, code, failure, log, note } = entry;
   const outcome = hasFailed ? red('failed') : green('ok');
   const details = dim([code?.slice(0, 16), resource].filter(Boolean).join('  '));
   console.log(`${time}  ${bot}  ${outcome}  ${details}`);
+  if (failure) {
+    failureLines(failure).forEach((line) => console.log(`  ${line}`));
+  }
   if (log) {
     log.split('\n').forEach((line) => console.log(`  ${line}`));
   }

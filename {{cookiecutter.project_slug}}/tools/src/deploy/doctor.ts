@@ -1,6 +1,7 @@
 // Looks at this machine, the repository and the server, and changes nothing. Each finding says what
 // to do about it.
 import type { AuditEvent, Subscription } from '@medplum/fhirtypes';
+import type { IncomingHttpHeaders } from 'node:http';
 import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
 import { commandFor, readEnvironment } from '../config/environment.ts';
@@ -35,6 +36,7 @@ export interface Finding {
     | 'node'
     | 'build'
     | 'connection'
+    | 'clock'
     | 'rights'
     | 'server-version'
     | 'project'
@@ -71,7 +73,8 @@ export async function examine(environmentName: string | undefined): Promise<Find
     check: 'connection',
     text: `${environment.baseUrl} accepts the credentials, and their project is ${environment.projectId}`,
   });
-  findings.push(...(await checkVersion(server, config.bots)));
+  const { headers, version } = await readHealth(server);
+  findings.push(...checkClock(headers.date), ...checkVersion(version, config.bots));
   const actual = await tryToRead(server, desired, findings);
   if (!actual) {
     return findings;
@@ -145,8 +148,7 @@ const SINCE_5_2: { member: string; isUsed: (bot: BotConfig) => boolean }[] = [
   { member: 'cronJobs', isUsed: ({ cronJobs }) => cronJobs.length > 0 },
 ];
 
-async function checkVersion(server: Server, bots: readonly BotConfig[]): Promise<Finding[]> {
-  const version = await readVersion(server);
+function checkVersion(version: string | undefined, bots: readonly BotConfig[]): Finding[] {
   if (version === undefined) {
     return [];
   }
@@ -168,15 +170,36 @@ async function checkVersion(server: Server, bots: readonly BotConfig[]): Promise
     : [found];
 }
 
-async function readVersion({ environment }: Server): Promise<string | undefined> {
+async function readHealth({ environment }: Server): Promise<{
+  headers: IncomingHttpHeaders;
+  version: string | undefined;
+}> {
   const url = `${environment.baseUrl}healthcheck`;
-  const { status, text } = await exchange('GET', url, undefined, {}, LIMITS);
+  const { status, headers, text } = await exchange('GET', url, undefined, {}, LIMITS);
+  return { headers, version: status === 200 ? versionIn(text) : undefined };
+}
+
+function versionIn(text: string): string | undefined {
   try {
     const { version } = JSON.parse(text) as { version?: unknown };
-    return status === 200 && typeof version === 'string' ? version : undefined;
+    return typeof version === 'string' ? version : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Seconds that two clocks may differ before it matters to anyone. */
+const MAX_CLOCK_DIFFERENCE = 60;
+
+/** @param date - the server's time, as it stands in the header of an answer */
+function checkClock(date = ''): Finding[] {
+  const seconds = Math.round((Date.now() - Date.parse(date)) / 1000);
+  if (Number.isNaN(seconds) || Math.abs(seconds) <= MAX_CLOCK_DIFFERENCE) {
+    return [];
+  }
+  const direction = seconds > 0 ? 'ahead of' : 'behind';
+  const text = `the clock of this machine is ${Math.abs(seconds)} seconds ${direction} the server's: times such as logs --since 1h are wrong by that. Correct the clock`;
+  return [{ level: 'warning', check: 'clock', text }];
 }
 
 function checkProject({ project }: Actual): Finding[] {

@@ -159,21 +159,26 @@ function megabytes(bytes: number): number {
 }
 
 /**
- * From Retry-After or from Medplum's own `RateLimit: "requests";r=0;t=12` (r: left, t: seconds
- * until it is renewed).
+ * From Retry-After or from Medplum's own `RateLimit: "requests";r=0;t=12` (r: left, t: seconds until
+ * it is renewed).
  */
 function secondsToWait(headers: http.IncomingHttpHeaders): number | undefined {
-  const seconds = retryAfter(headers['retry-after']) ?? renewedAfter(headers['ratelimit']);
+  const seconds = retryAfter(headers) ?? renewedAfter(headers['ratelimit']);
   return seconds === undefined ? undefined : Math.min(Math.max(seconds, 0), MAX_WAIT);
 }
 
-/** Seconds, or a date. */
-function retryAfter(value: string | undefined): number | undefined {
+/** In seconds; or as a date by the server's clock, as this machine's may be wrong. */
+function retryAfter({ 'retry-after': value, date = '' }: http.IncomingHttpHeaders) {
   if (value === undefined) {
     return undefined;
   }
   const seconds = Number(value);
-  const wait = Number.isNaN(seconds) ? (Date.parse(value) - Date.now()) / 1000 : seconds;
+  if (!Number.isNaN(seconds)) {
+    return seconds;
+  }
+  const serverTime = Date.parse(date);
+  const now = Number.isNaN(serverTime) ? Date.now() : serverTime;
+  const wait = (Date.parse(value) - now) / 1000;
   return Number.isNaN(wait) ? undefined : wait;
 }
 
@@ -188,10 +193,18 @@ function codeOf(error: Error): string {
 
 function unreachable(url: string, error: Error): UserError {
   const { origin } = new URL(url);
-  const hint = isLocal(url)
+  return new UserError(
+    `${origin} cannot be reached (${codeOf(error) || error.message}). ${hintFor(url, error)}`,
+  );
+}
+
+function hintFor(url: string, error: Error): string {
+  if (['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID'].includes(codeOf(error))) {
+    return "Check the server's certificate and the clock of this machine.";
+  }
+  return isLocal(url)
     ? 'Start the local server: npm run local'
     : 'Check the address and the network.';
-  return new UserError(`${origin} cannot be reached (${codeOf(error) || error.message}). ${hint}`);
 }
 
 /**

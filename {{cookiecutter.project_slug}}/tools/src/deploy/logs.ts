@@ -5,6 +5,9 @@ import { loadConfig } from '../config/config.ts';
 import { readEnvironment } from '../config/environment.ts';
 import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
+import type { FailureExplanation } from '../runtime/explain-failure.ts';
+import { findSettings } from '../runtime/bot-settings.ts';
+import { explainRun } from './explain-run.ts';
 import { readOwnBots } from './find-own-bot.ts';
 import { readHistory } from './history.ts';
 import { tagOf } from './identity.ts';
@@ -12,7 +15,7 @@ import type { OwnBot } from './identity.ts';
 import { FAILED, hasFailed, inputOf, isOf, parseTime, readRuns, timeOf } from './runs.ts';
 import { connect } from './server.ts';
 import type { Server } from './server.ts';
-import { describeWithSources } from './stack-traces.ts';
+import { describeWithSources, readMap } from './stack-traces.ts';
 import type { Stored } from './stored.ts';
 
 export { readRuns } from './runs.ts';
@@ -43,6 +46,8 @@ export interface LogEntry {
   resource: string | undefined;
   /** The sha256 of the code that ran. */
   code: string | undefined;
+  /** Why the run failed, where its log says so. */
+  failure: FailureExplanation | undefined;
   /** What the bot logged, and its error with places in the sources. */
   log: string;
   /** Why the places are those of the bundle. */
@@ -105,10 +110,11 @@ async function follow(
   print: (entry: LogEntry) => void,
 ): Promise<never> {
   const seen = new Set(known.map(({ id }) => id));
-  let since = known[0]?.meta?.lastUpdated ?? new Date().toISOString();
+  // By the server's clock: this machine's may be ahead, and new runs would be taken for old ones.
+  let since = known[0]?.meta?.lastUpdated;
   for (;;) {
     await sleep(POLL_INTERVAL);
-    const newer = `${query}&_lastUpdated=ge${since}`;
+    const newer = since === undefined ? query : `${query}&_lastUpdated=ge${since}`;
     const runs = await readRuns(reader.server, reader.ids, newer, MAX_LIMIT);
     const unseen = runs.filter(({ id }) => !seen.has(id));
     unseen.forEach(({ id }) => seen.add(id));
@@ -194,7 +200,11 @@ class LogReader {
     const version = await this.versionAt(id, timeOf(run));
     const code = tagOf(version, `${this.system}/deployed`);
     const commit = tagOf(version, `${this.system}/commit`);
-    const { text, note } = describeWithSources(run.outcomeDesc ?? '', name, code, commit);
+    const log = run.outcomeDesc ?? '';
+    const { text, note } = describeWithSources(log, name, code, commit);
+    const failure = hasFailed(run)
+      ? explainRun(log, findSettings(name, this.server.environment.name), readMap(name, code))
+      : undefined;
     return {
       id: run.id ?? '',
       time: timeOf(run),
@@ -202,6 +212,7 @@ class LogReader {
       hasFailed: hasFailed(run),
       resource: inputOf(run, id),
       code,
+      failure,
       log: text,
       note,
     };

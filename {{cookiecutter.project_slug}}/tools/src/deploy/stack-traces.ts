@@ -35,8 +35,12 @@ export function describeWithSources(
   };
 }
 
-/** The map of the build that ran, if dist/ still holds it. */
-function readMap(name: string, sha256: string | undefined): string | undefined {
+/**
+ * @param name - of the bot
+ * @param sha256 - of the code that ran
+ * @returns the source map of the build that ran, if dist/ still holds it
+ */
+export function readMap(name: string, sha256: string | undefined): string | undefined {
   const file = `dist/bots/${name}.js.map`;
   if (!existsSync(MANIFEST_FILE) || !existsSync(file)) {
     return undefined;

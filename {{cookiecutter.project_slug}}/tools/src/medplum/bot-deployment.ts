@@ -4,6 +4,7 @@ import type { WithId } from '@medplum/core';
 import type { FhirRequest, FhirResponse } from '@medplum/fhir-router';
 import type { Binary, Bot, ProjectMembership } from '@medplum/fhirtypes';
 import { SYSTEM, findMembership } from './access.ts';
+import { canAccess } from './access-policies.ts';
 import { DEFAULT_TIMEOUT_SECONDS, codeOf } from './bot-execution.ts';
 import { PROJECT_REFERENCE } from './local-project.ts';
 import { LocalRepository } from './repository.ts';
@@ -19,6 +20,9 @@ export async function deployBot(
   const system = new LocalRepository(state, SYSTEM);
   await repo.readResource('Bot', params['id']!);
   const bot = await system.readResource<WithId<Bot>>('Bot', params['id']!);
+  if (!canAccess(repo.actor.policy, 'update', bot)) {
+    return [core.forbidden]; // also if the code is to stay the same (5.1.26)
+  }
   const { code, filename = 'index.js' } = body as { code?: unknown; filename?: string };
   if (!code && !bot.executableCode?.url) {
     return [core.badRequest('Bot missing executable code')];

@@ -20,9 +20,9 @@ export function settingsOf(bot: BotConfig): BotSettings {
  * The settings that a bot has now; defaults where medplum.config.json cannot be read, or has no
  * such bot.
  */
-export function findSettings(name = ''): BotSettings {
+export function findSettings(name = '', environment = 'local'): BotSettings {
   try {
-    const bot = loadConfig(undefined, 'local').bots.find((entry) => entry.name === name);
+    const bot = loadConfig(undefined, environment).bots.find((entry) => entry.name === name);
     if (bot) {
       return settingsOf(bot);
     }

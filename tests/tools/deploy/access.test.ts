@@ -1,0 +1,129 @@
+// `medplum-bots access`: what the two clients are given, and what the server then lets them do.
+import type { AccessPolicy, Bot } from '@medplum/fhirtypes';
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseEnv } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readEnvironment } from '../../tools/src/config/environment.ts';
+import { prepare } from '../../tools/src/deploy/deploy.ts';
+import { connect } from '../../tools/src/deploy/server.ts';
+import type { Server } from '../../tools/src/deploy/server.ts';
+import {
+  all,
+  command,
+  LOGS,
+  PROJECT,
+  run,
+  SECRETS,
+  signIn,
+  startWorld,
+  writeRepository,
+} from './harness.ts';
+import type { Ended, TestBot, World } from './harness.ts';
+
+const ACCESS = 'tools/bin/medplum-bots.cjs access';
+const BOT: TestBot = { name: 'sync-bot', subscriptions: [{ criteria: 'Patient' }] };
+const CHANGED: TestBot = {
+  ...BOT,
+  code: 'exports.handler = async () => 2;\n',
+  subscriptions: [{ criteria: 'Task' }],
+};
+
+let world: World;
+let root: string;
+beforeEach(async () => {
+  world = await startWorld();
+  root = writeRepository([BOT]);
+  expect((await run(world, root)).failed).toEqual([]);
+});
+afterEach(() => world.stop());
+
+const access = (...args: string[]): Promise<Ended> => command(root, ACCESS, ...args).done;
+
+/** Creates the client, and uses it from here on. */
+async function signInAs(role: string): Promise<Server> {
+  expect(await access(role, '--create')).toMatchObject({ code: 0, stderr: '' });
+  const file = join(root, `.env.local-${role}`);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const variables = parseEnv(readFileSync(file, 'utf8'));
+  expect(variables).toMatchObject({
+    MEDPLUM_BASE_URL: world.baseUrl,
+    MEDPLUM_PROJECT_ID: PROJECT,
+  });
+  const id = variables['MEDPLUM_CLIENT_ID']!;
+  signIn(world, { id, secret: variables['MEDPLUM_CLIENT_SECRET']! });
+  return connect(readEnvironment());
+}
+
+const refused = expect.objectContaining({ status: 403 });
+
+it('prints the policy, and creates nothing, unless it is told to', async () => {
+  for (const role of ['reader', 'deployer']) {
+    const { code, stdout } = await access(role);
+    expect(code).toBe(0);
+    const [json = '', advice] = stdout.split('\n\n');
+    expect(JSON.parse(json)).toMatchObject({
+      resourceType: 'AccessPolicy',
+      name: `Deployment (${role}) of urn:medplum-bots:test`,
+      resource: expect.arrayContaining([{ resourceType: 'AuditEvent', readonly: true }]),
+    });
+    expect(advice).toContain(`npx medplum-bots access ${role} --create`);
+  }
+  expect(await all(world, 'ClientApplication')).toHaveLength(2);
+  expect(await all<AccessPolicy>(world, 'AccessPolicy')).toEqual([]);
+});
+
+it('keeps the credentials of a client that it created before', async () => {
+  expect(await access('reader', '--create')).toMatchObject({ code: 0 });
+  const file = join(root, '.env.local-reader');
+  const before = readFileSync(file, 'utf8');
+  expect(await access('reader', '--create')).toMatchObject({
+    code: 1,
+    stderr: 'Error: .env.local-reader exists already: use that client, or remove the file.\n',
+  });
+  expect(readFileSync(file, 'utf8')).toBe(before);
+});
+
+describe('the reader', () => {
+  it('plans and reads logs, and cannot write', async () => {
+    const server = await signInAs('reader');
+    const unchanged = await prepare({ root });
+    expect(unchanged.plan.changes.map(({ action }) => action)).toEqual(['unchanged']);
+    expect(unchanged.plan.warnings).toContainEqual({ type: 'no-admin' });
+    expect(await command(root, LOGS).done).toMatchObject({ code: 0, stdout: 'No runs yet.\n' });
+
+    const { failed } = await run(world, writeRepository([CHANGED], root));
+    expect(failed).toEqual([
+      { name: 'sync-bot', message: 'POST Binary was answered with 403: Forbidden' },
+    ]);
+    const [bot] = await all<Bot>(world, 'Bot');
+    for (const path of ['Patient', `Project/${PROJECT}`]) {
+      await expect(server.send('GET', path), path).rejects.toEqual(refused);
+    }
+    await expect(server.send('DELETE', `Bot/${bot!.id}`)).rejects.toEqual(refused);
+    await expect(server.send('POST', `Bot/${bot!.id}/$deploy`, {})).rejects.toEqual(refused);
+  });
+});
+
+describe('the deployer', () => {
+  it('deploys what exists, and can neither create bots nor see secrets', async () => {
+    const server = await signInAs('deployer');
+    const changed = await run(world, writeRepository([CHANGED], root));
+    expect(changed.failed).toEqual([]);
+    expect(changed.changed).toEqual(['sync-bot']);
+    expect((await run(world, root)).writes).toEqual([]);
+
+    const more = await run(world, writeRepository([CHANGED, { name: 'new-bot' }], root));
+    expect(more.failed.map(({ name }) => name)).toEqual(['new-bot']);
+    expect(more.failed[0]!.message).toContain('only an admin can give a bot the membership');
+
+    const list = await command(root, SECRETS, 'list').done;
+    expect(list.code).toBe(1);
+    expect(list.stderr).toContain('Only a project admin reads and writes secrets');
+    const [bot] = await all<Bot>(world, 'Bot');
+    await expect(server.send('GET', 'Patient')).rejects.toEqual(refused);
+    await expect(server.send('DELETE', `Bot/${bot!.id}`)).rejects.toEqual(refused);
+    const policy = { resourceType: 'AccessPolicy', name: 'x' };
+    await expect(server.send('POST', 'AccessPolicy', policy)).rejects.toEqual(refused);
+  });
+});
