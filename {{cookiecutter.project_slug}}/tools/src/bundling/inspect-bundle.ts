@@ -1,11 +1,11 @@
 // Looks into one bundle that esbuild wrote.
 import type { Metafile } from 'esbuild';
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { BotConfig } from '../config/config.ts';
 import type { Finding } from './finding.ts';
 import type { BundleInfo } from './manifest.ts';
 import { packageOf } from './npm-packages.ts';
+import { sha256Of } from './sha256.ts';
 
 export type Inputs = Metafile['outputs'][string]['inputs'];
 
@@ -30,7 +30,7 @@ export function describeBundle(
   const info: BundleInfo = {
     file,
     bytes: contents.length,
-    sha256: sha256(contents),
+    sha256: sha256Of(contents),
     own: 0,
     shared: {},
     packages: {},
@@ -64,14 +64,10 @@ function isShared(source: string): boolean {
 function hashOf(source: string, hashes: SourceHashes): string {
   let hash = hashes.get(source);
   if (hash === undefined) {
-    hash = sha256(readFileSync(source));
+    hash = sha256Of(readFileSync(source));
     hashes.set(source, hash);
   }
   return hash;
-}
-
-function sha256(data: Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex');
 }
 
 /**

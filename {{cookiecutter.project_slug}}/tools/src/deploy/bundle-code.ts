@@ -1,11 +1,11 @@
 // The code of a bot: its bundle in dist/, checked before any request, and the tags that say what it
 // is made of.
 import type { Coding } from '@medplum/fhirtypes';
-import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileFunction } from 'node:vm';
 import type { Manifest } from '../bundling/manifest.ts';
+import { sha256Of } from '../bundling/sha256.ts';
 import type { BotConfig } from '../config/config.ts';
 import { UserError } from '../terminal/user-error.ts';
 
@@ -100,7 +100,7 @@ export class SourceHashes {
 }
 
 function hashOfFile(file: string): string | undefined {
-  return existsSync(file) ? hash(readFileSync(file)) : undefined;
+  return existsSync(file) ? sha256Of(readFileSync(file)) : undefined;
 }
 
 /**
@@ -128,7 +128,7 @@ export function loadCode(
   } catch {
     throw new UserError(`${dist} is missing, so ${name} cannot be deployed. Run: npm run build`);
   }
-  const sha256 = hash(text);
+  const sha256 = sha256Of(text);
   if (built?.sha256 !== sha256) {
     throw new UserError(
       `${dist} is not the bundle that ${MANIFEST_FILE} describes. Run: npm run build`,
@@ -170,14 +170,10 @@ function sourceVersion(source: string, sha256: string | undefined): Map<string, 
 /** @throws UserError if the bundle is no longer the one that was planned */
 export function readBundle({ file, sha256 }: Code): string {
   const text = readFileSync(file, 'utf8');
-  if (hash(text) !== sha256) {
+  if (sha256Of(text) !== sha256) {
     throw new UserError(`${file} was built again after the plan was made. Run it again`);
   }
   return text;
-}
-
-function hash(text: string | Uint8Array): string {
-  return createHash('sha256').update(text).digest('hex');
 }
 
 /** `src/shared/http-helpers.ts` -> `http-helpers@1a2b3c4d5e6f` */

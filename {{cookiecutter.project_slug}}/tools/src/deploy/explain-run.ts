@@ -1,7 +1,7 @@
 // Why a deployed bot failed. A server keeps the log of a run, and not its requests: what the runtimes
 // write there about an error is read here, and explained as `npm run bot` explains it.
 import type { OperationOutcome } from '@medplum/fhirtypes';
-import { explainFailure } from '../runtime/explain-failure.ts';
+import { explainFailure, timeoutHint } from '../runtime/explain-failure.ts';
 import type { BotSettings, FailureExplanation } from '../runtime/explain-failure.ts';
 import type { SandboxError } from '../runtime/sandbox.ts';
 
@@ -28,7 +28,7 @@ export function explainRun(
       summary: timeout,
       place: undefined,
       sourceLine: undefined,
-      hint: `raise "timeout" of ${bot.name} in medplum.config.json (now ${bot.timeout}), or do less in one run`,
+      hint: timeoutHint(bot),
     };
   }
   const error = errorIn(log);

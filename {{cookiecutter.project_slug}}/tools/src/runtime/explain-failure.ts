@@ -116,13 +116,18 @@ function reasonOf(status: number, error: SandboxError): string {
   return reasons[status] ?? `${status} ${firstLine(error.message)}`;
 }
 
+/** @returns what to change if the bot took too long while it waited for an answer */
+export function timeoutHint({ name, timeout }: BotSettings): string {
+  return `raise "timeout" of ${name} in medplum.config.json (now ${timeout}), or do less in one run`;
+}
+
 function hintFor(
   error: SandboxError,
   request: RecordedRequest | undefined,
   bot: BotSettings,
 ): string | undefined {
   if (error.timedOut === 'waiting') {
-    return `raise "timeout" of ${bot.name} in medplum.config.json (now ${bot.timeout}), or do less in one run`;
+    return timeoutHint(bot);
   }
   if (error.timedOut === 'blocked') {
     return `end the loop, or raise "timeout" of ${bot.name} in medplum.config.json (now ${bot.timeout})`;

@@ -1,10 +1,10 @@
 // Compares this repository with the version of the template that it was generated from or updated
 // to.
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { sha256Of } from '../bundling/sha256.ts';
 import { UserError } from '../terminal/user-error.ts';
 
 /** Written by the template. An update of the template replaces it together with the files. */
@@ -85,7 +85,7 @@ export function compareFiles(
 
 function hashOf(path: string): string | undefined {
   try {
-    return createHash('sha256').update(readFileSync(path)).digest('hex');
+    return sha256Of(readFileSync(path));
   } catch {
     return undefined;
   }
