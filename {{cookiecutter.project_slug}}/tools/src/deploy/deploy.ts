@@ -20,6 +20,8 @@ import type { Server } from './server.ts';
 export interface DeployOptions {
   /** The repository's folder; the current one if left out. */
   root?: string;
+  /** The folder with the sources, if dist/ was built from another one than `root`. */
+  sourceRoot?: string;
   /**
    * Whose `.env.<environment>` is read, and part of every bot's identifier; `local` if left out.
    */
@@ -63,9 +65,14 @@ export async function prepare(
   options: DeployOptions,
 ): Promise<{ server: Server; desired: Desired; plan: Plan }> {
   const environment = options.target ?? readEnvironment(options.environment);
-  const { force = false, prune = false, skipFailed = false, only, without } = options;
+  const { force = false, prune = false, skipFailed = false, only, without, sourceRoot } = options;
   const root = options.root ?? process.cwd();
-  const desired = loadDesired(root, environment.name, { only, without, skipFailed });
+  const desired = loadDesired(root, environment.name, {
+    only,
+    without,
+    skipFailed,
+    sourceRoot,
+  });
   const server = await connect(environment);
   const planned = plan(desired, await readActual(server, desired), { force, prune, skipFailed });
   return { server, desired, plan: planned };

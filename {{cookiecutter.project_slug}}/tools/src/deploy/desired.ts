@@ -33,6 +33,7 @@ interface DesiredOptions {
   only?: string | undefined;
   without?: readonly string[] | undefined;
   skipFailed?: boolean;
+  sourceRoot?: string | undefined;
 }
 
 /**
@@ -40,13 +41,14 @@ interface DesiredOptions {
  * @param environment - its name
  * @param options - `only`: a pattern for names, `*` for any characters; `skipFailed`: return bots
  *   without a usable bundle in `failed`; `without`: names of bots that are left as they are on the
- *   server
+ *   server; `sourceRoot`: the folder that the sources' paths in dist/manifest.json are relative to,
+ *   if it is not `root`
  * @throws UserError with one line for each bundle that is missing, out of date or broken
  */
 export function loadDesired(
   root: string,
   environment: string,
-  { only, without = [], skipFailed = false }: DesiredOptions = {},
+  { only, without = [], skipFailed = false, sourceRoot = root }: DesiredOptions = {},
 ): Desired {
   const config = loadConfig(root, environment);
   const pattern = only ?? '*';
@@ -61,7 +63,7 @@ export function loadDesired(
     );
   }
   const manifest = readManifest(root);
-  const sources = new SourceHashes(root);
+  const sources = new SourceHashes(sourceRoot);
   const loaded = chosen.map((bot) => tryToLoad(root, environment, bot, manifest, sources));
   const failed = loaded.flatMap(({ failure }) => failure ?? []);
   if (failed.length > 0 && !skipFailed) {

@@ -336,6 +336,7 @@ async function deployBots(
   for (const only of bots) {
     const { failed } = await deploy({
       root: folder,
+      sourceRoot: process.cwd(),
       target: { name: 'local', baseUrl: server.baseUrl, ...LOCAL },
       only,
       yes: true,
