@@ -295,7 +295,7 @@ def references(client: Client) -> None:
         ),
     )
     target = send("PUT", f"Patient?{query('target')}", patient("target"), keep="target")["id"]
-    for value in ("target", "nobody"):
+    for value in ("target", "missing"):
         send("POST", "Observation", observe(f"Patient?{query(value)}"))
     send("POST", "Observation", observe(f"Patient/{target}/_history/1"))
     for path in (f"Patient/{target}", f"Patient?{query('target')}"):

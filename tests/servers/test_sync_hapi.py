@@ -11,6 +11,7 @@ from tests.support import template
 from tests.support.hapi_server import HapiServer
 
 TESTS = Path(__file__).parent / "sync"
+FORWARD_REQUEST = template.ROOT / "tests" / "tools" / "forward-request.ts"
 
 SYNCED_TYPES = (
     "Organization",
@@ -45,6 +46,7 @@ def test_the_built_bots_keep_a_real_hapi_in_step(
     """Build the bots and run them in the sandbox; sync/hapi.test.ts has each case."""
     project = new_project(example_bots="all", bot_runtime="vmcontext")
     shutil.copytree(TESTS, project / "server-tests")
+    shutil.copy(FORWARD_REQUEST, project / "server-tests")
     hapi.empty(*SYNCED_TYPES)
     config = project / "src" / "shared" / "sync" / "config.ts"
     text = config.read_text(encoding="utf-8")

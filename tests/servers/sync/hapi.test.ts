@@ -11,12 +11,12 @@ import {
   HAPI,
   read,
   said,
-  startWorld,
+  startTestEnvironment,
   stranger,
   SYSTEM,
   TOKEN,
-} from './world.ts';
-import type { World } from './world.ts';
+} from './test-environment.ts';
+import type { TestEnvironment } from './test-environment.ts';
 
 const SYNC = 'hapi-sync-bot';
 const SIMPLE = 'hapi-sync-simple-bot';
@@ -26,14 +26,14 @@ const PHI = {
 } as const;
 const MRN = { system: 'urn:mrn', value: 'MRN-77x' };
 
-let world: World;
+let environment: TestEnvironment;
 let id: string;
 
 beforeEach(async () => {
-  world = await startWorld();
+  environment = await startTestEnvironment();
   id = randomUUID();
 });
-afterEach(() => world.stop());
+afterEach(() => environment.stop());
 afterAll(() => {
   expect(said.length).toBeGreaterThan(50);
   for (const line of said) {
@@ -46,7 +46,7 @@ afterAll(() => {
 });
 
 function save(patient: Partial<Patient> = {}, patientId = id): object {
-  return world.source.save({
+  return environment.source.save({
     resourceType: 'Patient',
     id: patientId,
     ...PHI,
@@ -57,7 +57,7 @@ function save(patient: Partial<Patient> = {}, patientId = id): object {
 
 /** HAPI has exactly what Medplum has. */
 async function expectSame(patientId = id): Promise<void> {
-  const here = world.source.current('Patient', patientId) as Patient | undefined;
+  const here = environment.source.current('Patient', patientId) as Patient | undefined;
   const there = await carriers(patientId);
   expect(there).toHaveLength(here ? 1 : 0);
   expect(there[0]?.gender).toBe(here?.gender);
@@ -66,7 +66,7 @@ async function expectSame(patientId = id): Promise<void> {
 
 describe.each(['vmcontext', 'awslambda'] as const)('on %s', (runtime) => {
   const result = async (bot: string, event: object): Promise<unknown> => {
-    const { error, result: value } = await world.run(bot, event, runtime);
+    const { error, result: value } = await environment.run(bot, event, runtime);
     expect(error).toBeUndefined();
     return value;
   };
@@ -74,15 +74,15 @@ describe.each(['vmcontext', 'awslambda'] as const)('on %s', (runtime) => {
   test('hapi-sync-bot: create, no-op, update, delete, delete again, restore', async () => {
     const event = save({ gender: 'female' });
     expect(await result(SYNC, event)).toMatchObject({ action: 'created', version: '1' });
-    expect(world.requests).toHaveLength(2);
-    expect(world.source.requests).toHaveLength(2);
+    expect(environment.requests).toHaveLength(2);
+    expect(environment.source.requests).toHaveLength(2);
     expect(await result(SYNC, event)).toMatchObject({ action: 'unchanged', version: '1' });
     expect(await result(SYNC, save({ gender: 'other' }))).toMatchObject({
       action: 'updated',
       version: '2',
     });
     await expectSame();
-    const deletion = world.source.remove('Patient', id);
+    const deletion = environment.source.remove('Patient', id);
     expect(await result(SYNC, deletion)).toMatchObject({ action: 'deleted' });
     expect(await result(SYNC, deletion)).toMatchObject({ action: 'absent' });
     expect((await read(`Patient/${id}`)).status).toBe(410);
@@ -101,7 +101,7 @@ describe.each(['vmcontext', 'awslambda'] as const)('on %s', (runtime) => {
     expect(await carriers(id)).toMatchObject([{ gender: 'female', meta: { versionId: '1' } }]);
     await result(SIMPLE, save({ gender: 'other' }));
     expect(await carriers(id)).toMatchObject([{ gender: 'other', meta: { versionId: '2' } }]);
-    await result(SIMPLE, world.source.remove('Patient', id));
+    await result(SIMPLE, environment.source.remove('Patient', id));
     expect(await carriers(id)).toEqual([]);
   });
 });
@@ -112,7 +112,7 @@ describe('harms no other resource', () => {
     async (bot) => {
       const innocent = await stranger({ identifier: [{ system: 'urn:x', value: id }] });
       save();
-      const { error } = await world.run(bot, world.source.remove('Patient', id));
+      const { error } = await environment.run(bot, environment.source.remove('Patient', id));
       expect(error).toBeUndefined();
       expect((await read(`Patient/${innocent}`)).status).toBe(200);
     },
@@ -121,7 +121,7 @@ describe('harms no other resource', () => {
   test.each([SYNC, SIMPLE])(
     '%s: a record that was merged there is not deleted for one of its two',
     async (bot) => {
-      await world.run(bot, save());
+      await environment.run(bot, save());
       const [copy] = await carriers(id);
       const other = randomUUID();
       save({}, other);
@@ -136,13 +136,15 @@ describe('harms no other resource', () => {
         body: JSON.stringify(merged),
       });
       if (bot === SYNC) {
-        await world.run(bot, save({ gender: 'female' })); // does not undo what was merged there
+        await environment.run(bot, save({ gender: 'female' })); // does not undo what was merged there
       }
-      await world.run(bot, world.source.remove('Patient', id));
+      await environment.run(bot, environment.source.remove('Patient', id));
       expect((await read(`Patient/${copy?.id}`)).status).toBe(200);
       if (bot === SYNC) {
-        world.source.remove('Patient', other); // now it stands for none that lives
-        expect((await world.run(bot, world.source.remove('Patient', id))).result).toMatchObject({
+        environment.source.remove('Patient', other); // now it stands for none that lives
+        expect(
+          (await environment.run(bot, environment.source.remove('Patient', id))).result,
+        ).toMatchObject({
           action: 'deleted',
         });
       }
@@ -176,9 +178,9 @@ describe('harms no other resource', () => {
 
   test('a 404 of Medplum is not a deletion unless the event says so; a policy that hides everything deletes nothing', async () => {
     const event = save();
-    await world.run(SYNC, event);
-    world.source.access = 'hidden';
-    expect((await world.run(SYNC, event)).error?.message).toMatch('not-found');
+    await environment.run(SYNC, event);
+    environment.source.access = 'hidden';
+    expect((await environment.run(SYNC, event)).error?.message).toMatch('not-found');
     expect((await read(`Patient/${id}`)).status).toBe(200);
   });
 });
@@ -190,7 +192,7 @@ describe('what travels', () => {
       code,
     });
     const project = { project: 'p', author: { reference: 'Practitioner/1' } };
-    await world.run(
+    await environment.run(
       SYNC,
       save({
         meta: {
@@ -208,7 +210,7 @@ describe('what travels', () => {
     expect((await read(`Patient/${id}`)).body.meta?.tag).toContainEqual(
       expect.objectContaining({ code: 'a' }),
     );
-    await world.run(SYNC, save({ meta: { security: [label('N')] } as never }));
+    await environment.run(SYNC, save({ meta: { security: [label('N')] } as never }));
     const { meta } = (await read(`Patient/${id}`)).body;
     expect(meta).toMatchObject({ security: [{ code: 'N' }], tag: [{ code: 'synced' }] });
     expect(meta?.security).toHaveLength(1);
@@ -218,14 +220,14 @@ describe('what travels', () => {
 
   test('a managingOrganization that is not synced becomes a logical reference; the words stay', async () => {
     const managingOrganization = { reference: `Organization/${randomUUID()}`, display: 'A clinic' };
-    expect((await world.run(SYNC, save({ managingOrganization }))).result).toMatchObject({
+    expect((await environment.run(SYNC, save({ managingOrganization }))).result).toMatchObject({
       leftOut: 1,
     });
     const written = (await read(`Patient/${id}`)).body.managingOrganization;
     expect(written).toMatchObject({ display: 'A clinic', type: 'Organization' });
     expect(`Organization/${written?.identifier?.value}`).toBe(managingOrganization.reference);
     expect(written).not.toHaveProperty('reference');
-    expect((await world.run(SIMPLE, save({ managingOrganization }))).error).toBeUndefined();
+    expect((await environment.run(SIMPLE, save({ managingOrganization }))).error).toBeUndefined();
   });
 
   test('patients that link to each other, and to themselves', async () => {
@@ -235,7 +237,7 @@ describe('what travels', () => {
     });
     save(link(c, b), b);
     save(link(id), c);
-    expect((await world.run(SYNC, save(link(b)))).result).toMatchObject({
+    expect((await environment.run(SYNC, save(link(b)))).result).toMatchObject({
       action: 'created',
       leftOut: 0,
     });
@@ -247,15 +249,15 @@ describe('what travels', () => {
 
   test('a link to a patient that was deleted is left out; the next change after its return brings it back', async () => {
     const gone = randomUUID();
-    await world.run(SYNC, save({}, gone));
-    await world.run(SYNC, world.source.remove('Patient', gone));
+    await environment.run(SYNC, save({}, gone));
+    await environment.run(SYNC, environment.source.remove('Patient', gone));
     const link = [{ other: { reference: `Patient/${gone}` }, type: 'seealso' as const }];
-    expect((await world.run(SYNC, save({ link }))).result).toMatchObject({
+    expect((await environment.run(SYNC, save({ link }))).result).toMatchObject({
       action: 'created',
       leftOut: 1,
     });
-    await world.run(SYNC, save({}, gone));
-    expect((await world.run(SYNC, save({ link, active: true }))).result).toMatchObject({
+    await environment.run(SYNC, save({}, gone));
+    expect((await environment.run(SYNC, save({ link, active: true }))).result).toMatchObject({
       leftOut: 0,
     });
     expect((await read(`Patient/${id}`)).body.link).toEqual(link);
@@ -267,9 +269,11 @@ describe('what travels', () => {
 
   test('a patient that another one links to takes the link along', async () => {
     const other = randomUUID();
-    await world.run(SYNC, save());
-    await world.run(SYNC, save({ gender: 'other', ...linkTo(id) }, other));
-    expect((await world.run(SYNC, world.source.remove('Patient', id))).result).toMatchObject({
+    await environment.run(SYNC, save());
+    await environment.run(SYNC, save({ gender: 'other', ...linkTo(id) }, other));
+    expect(
+      (await environment.run(SYNC, environment.source.remove('Patient', id))).result,
+    ).toMatchObject({
       action: 'deleted',
     });
     await expectSame();
@@ -280,9 +284,11 @@ describe('what travels', () => {
   test('two patients that link to each other both go', async () => {
     const other = randomUUID();
     save(linkTo(id), other);
-    await world.run(SYNC, save(linkTo(other)));
-    const deletions = [id, other].map((each) => world.source.remove('Patient', each));
-    for (const { error } of await Promise.all(deletions.map((event) => world.run(SYNC, event)))) {
+    await environment.run(SYNC, save(linkTo(other)));
+    const deletions = [id, other].map((each) => environment.source.remove('Patient', each));
+    for (const { error } of await Promise.all(
+      deletions.map((event) => environment.run(SYNC, event)),
+    )) {
       expect(error).toBeUndefined();
     }
     await expectSame();
@@ -290,23 +296,23 @@ describe('what travels', () => {
   });
 
   test('a patient that a stranger links to is reported at once, and goes when that link is gone', async () => {
-    await world.run(SYNC, save());
+    await environment.run(SYNC, save());
     const holder = await stranger(linkTo(id));
-    const deletion = world.source.remove('Patient', id);
-    world.requests.length = 0;
-    const { error, log } = await world.run(SYNC, deletion);
+    const deletion = environment.source.remove('Patient', id);
+    environment.requests.length = 0;
+    const { error, log } = await environment.run(SYNC, deletion);
     expect(error?.message).toMatch(/^DELETE Patient: HTTP 409/);
     expect(log[0]).toMatch(`SYNC Patient/${id} failed: blocked HTTP 409`);
-    expect(world.requests.length).toBeLessThan(7);
-    const again = await world.run('hapi-reconcile-bot', { input: { report: true } });
+    expect(environment.requests.length).toBeLessThan(7);
+    const again = await environment.run('hapi-reconcile-bot', { input: { report: true } });
     expect(again.result).toMatchObject({ failures: { blocked: 1 } });
     await fetch(`${HAPI}/Patient/${holder}`, { method: 'DELETE' });
-    expect((await world.run('hapi-reconcile-bot', {})).error).toBeUndefined();
+    expect((await environment.run('hapi-reconcile-bot', {})).error).toBeUndefined();
     await expectSame();
   });
 
   test('everything a patient can hold: what HAPI would refuse is left out, and a comparison finds no difference', async () => {
-    world.authority = `urn:test:${id}`;
+    environment.authority = `urn:test:${id}`;
     const refers = (reference: string): object => ({
       url: 'urn:x:refers',
       valueReference: { reference },
@@ -359,7 +365,7 @@ describe('what travels', () => {
         project: randomUUID(),
       },
     };
-    expect((await world.run(SYNC, save(rich as never))).result).toMatchObject({
+    expect((await environment.run(SYNC, save(rich as never))).result).toMatchObject({
       action: 'created',
       leftOut: 4,
     });
@@ -371,31 +377,31 @@ describe('what travels', () => {
       { identifier: { system: 'urn:npi', value: '1' } },
     ]);
     expect(body.photo).toEqual([{ contentType: 'image/png', title: 'Face' }]);
-    const { result } = await world.run('hapi-reconcile-bot', {
+    const { result } = await environment.run('hapi-reconcile-bot', {
       input: { mode: 'full', dryRun: true },
     });
     expect(result).toMatchObject({ counts: { checked: 1, differing: 0, failed: 0 } });
   });
 
   test('organizations before patients: one that is not there yet comes along, references stay', async () => {
-    world.variant = 'types';
+    environment.variant = 'types';
     const [clinic, later] = [randomUUID(), randomUUID()];
     const managingOrganization = { reference: `Organization/${clinic}` };
-    world.source.save({ resourceType: 'Organization', id: clinic, name: 'Clinic' });
-    expect((await world.run(SYNC, save({ managingOrganization }))).result).toMatchObject({
+    environment.source.save({ resourceType: 'Organization', id: clinic, name: 'Clinic' });
+    expect((await environment.run(SYNC, save({ managingOrganization }))).result).toMatchObject({
       leftOut: 0,
     });
     expect((await read(`Organization/${clinic}`)).status).toBe(200);
     expect((await read(`Patient/${id}`)).body.managingOrganization).toEqual(managingOrganization);
     save({ managingOrganization: { reference: `Organization/${later}` } }, later);
-    world.source.save({ resourceType: 'Organization', id: later, name: 'Another' });
-    world.requests.length = 0;
-    const { result } = await world.run('hapi-reconcile-bot', {});
+    environment.source.save({ resourceType: 'Organization', id: later, name: 'Another' });
+    environment.requests.length = 0;
+    const { result } = await environment.run('hapi-reconcile-bot', {});
     expect(result).toMatchObject({ complete: true, counts: { differing: 2, failed: 0 } });
     expect((await read(`Patient/${later}`)).body.managingOrganization?.reference).toBe(
       `Organization/${later}`,
     );
-    const transactions = world.requests.filter((request) => request === 'POST ');
+    const transactions = environment.requests.filter((request) => request === 'POST ');
     expect(transactions, 'each type in one transaction: nothing had to be done twice').toHaveLength(
       2,
     );
@@ -405,21 +411,25 @@ describe('what travels', () => {
 describe('races', () => {
   test.each([8, 20])('%i events of a new patient at once make one', async (events) => {
     const event = save({ gender: 'female' });
-    const runs = await Promise.all(Array.from({ length: events }, () => world.run(SYNC, event)));
+    const runs = await Promise.all(
+      Array.from({ length: events }, () => environment.run(SYNC, event)),
+    );
     expect(runs.flatMap(({ error }) => error ?? [])).toEqual([]);
     await expectSame();
   });
 
   test('updates during a delete, and a delete during updates', async () => {
     for (const last of ['delete', 'update']) {
-      await world.run(SYNC, save());
+      await environment.run(SYNC, save());
       const events: object[] = [save({ gender: 'male' }), save({ gender: 'female' })];
       if (last === 'delete') {
-        events.push(world.source.remove('Patient', id));
+        events.push(environment.source.remove('Patient', id));
       } else {
-        events.push(world.source.remove('Patient', id), save({ gender: 'unknown' }));
+        events.push(environment.source.remove('Patient', id), save({ gender: 'unknown' }));
       }
-      await Promise.all([...events, ...events.toReversed()].map((event) => world.run(SYNC, event)));
+      await Promise.all(
+        [...events, ...events.toReversed()].map((event) => environment.run(SYNC, event)),
+      );
       await expectSame();
     }
   });
@@ -427,13 +437,13 @@ describe('races', () => {
   test('changes while the bots run', async () => {
     const genders = ['male', 'female', 'other', 'unknown'] as const;
     let n = 0;
-    world.source.before = () => {
+    environment.source.before = () => {
       if (++n < 12) {
         save({ gender: genders[n % 4] });
       }
     };
     const event = save();
-    await Promise.all([1, 2, 3].map(() => world.run(SYNC, event)));
+    await Promise.all([1, 2, 3].map(() => environment.run(SYNC, event)));
     await expectSame();
   });
 });
@@ -441,7 +451,7 @@ describe('races', () => {
 describe('a write that is held up and lands late', () => {
   const holdFirst = (verb: string): void => {
     let held = false;
-    world.fault = (request) => {
+    environment.fault = (request) => {
       const hold = !held && request.startsWith(verb);
       held ||= hold;
       return hold ? 'hold' : undefined;
@@ -450,45 +460,45 @@ describe('a write that is held up and lands late', () => {
 
   test('a create, after the patient was deleted', async () => {
     holdFirst('PUT');
-    await world.run(SYNC, save());
-    await world.run(SYNC, world.source.remove('Patient', id));
-    expect(await world.release()).toEqual([409]);
+    await environment.run(SYNC, save());
+    await environment.run(SYNC, environment.source.remove('Patient', id));
+    expect(await environment.release()).toEqual([409]);
     await expectSame();
   });
 
   test('a create, after the patient was deleted before it ever arrived', async () => {
     let held = false;
-    world.fault = (request) => {
+    environment.fault = (request) => {
       if (held || !request.startsWith('PUT')) {
         return undefined;
       }
       held = true;
-      world.source.remove('Patient', id);
+      environment.source.remove('Patient', id);
       return 'hold';
     };
-    expect((await world.run(SYNC, save())).result).toMatchObject({ action: 'deleted' });
-    expect(await world.release()).toEqual([409]);
+    expect((await environment.run(SYNC, save())).result).toMatchObject({ action: 'deleted' });
+    expect(await environment.release()).toEqual([409]);
     await expectSame();
   });
 
   test('an update, after a newer one', async () => {
-    await world.run(SYNC, save({ gender: 'female' }));
+    await environment.run(SYNC, save({ gender: 'female' }));
     holdFirst('PUT');
-    await world.run(SYNC, save({ gender: 'male' }));
-    await world.run(SYNC, save({ gender: 'other' }));
-    expect(await world.release()).toEqual([409]);
+    await environment.run(SYNC, save({ gender: 'male' }));
+    await environment.run(SYNC, save({ gender: 'other' }));
+    expect(await environment.release()).toEqual([409]);
     await expectSame();
   });
 
   test('an update, after the patient was deleted; and a restore, after it was deleted again', async () => {
-    await world.run(SYNC, save());
+    await environment.run(SYNC, save());
     holdFirst('PUT');
-    await world.run(SYNC, save({ gender: 'male' }));
-    await world.run(SYNC, world.source.remove('Patient', id));
+    await environment.run(SYNC, save({ gender: 'male' }));
+    await environment.run(SYNC, environment.source.remove('Patient', id));
     holdFirst('PUT');
-    await world.run(SYNC, save({ gender: 'other' }));
-    await world.run(SYNC, world.source.remove('Patient', id));
-    expect(await world.release()).toEqual([409, 409]);
+    await environment.run(SYNC, save({ gender: 'other' }));
+    await environment.run(SYNC, environment.source.remove('Patient', id));
+    expect(await environment.release()).toEqual([409, 409]);
     await expectSame();
   });
 
@@ -499,54 +509,54 @@ describe('a write that is held up and lands late', () => {
     });
     save(link(id), other);
     holdFirst('POST');
-    await world.run(SYNC, save(link(other)));
+    await environment.run(SYNC, save(link(other)));
     save({}, other);
-    await world.run(SYNC, { input: { resourceType: 'Patient', id: other } });
-    await world.run(SYNC, world.source.remove('Patient', id));
-    await world.run(SYNC, world.source.remove('Patient', other));
-    expect(await world.release()).toEqual([409]);
+    await environment.run(SYNC, { input: { resourceType: 'Patient', id: other } });
+    await environment.run(SYNC, environment.source.remove('Patient', id));
+    await environment.run(SYNC, environment.source.remove('Patient', other));
+    expect(await environment.release()).toEqual([409]);
     await expectSame();
     await expectSame(other);
   });
 
   test('a DELETE, after the patient was restored: the reconcile bot repairs it', async () => {
-    await world.run(SYNC, save());
+    await environment.run(SYNC, save());
     holdFirst('DELETE');
-    await world.run(SYNC, world.source.remove('Patient', id));
-    await world.run(SYNC, save({ gender: 'female' }));
-    expect(await world.release()).toEqual([200]);
+    await environment.run(SYNC, environment.source.remove('Patient', id));
+    await environment.run(SYNC, save({ gender: 'female' }));
+    expect(await environment.release()).toEqual([200]);
     expect((await read(`Patient/${id}`)).status).toBe(410);
-    expect((await world.run('hapi-reconcile-bot', {})).error).toBeUndefined();
+    expect((await environment.run('hapi-reconcile-bot', {})).error).toBeUndefined();
     await expectSame();
   });
 });
 
 describe('deactivate instead of delete', () => {
   beforeEach(() => {
-    world.variant = 'deactivate';
+    environment.variant = 'deactivate';
   });
 
   test('deletes nothing, is fenced, and is undone by a restore', async () => {
-    await world.run(SYNC, save({ active: true }));
-    const deletion = world.source.remove('Patient', id);
-    world.fault = (request) => (request.startsWith('PUT') ? 'hold' : undefined);
-    const held = world.run(SYNC, deletion); // tries again, and all its writes are held
+    await environment.run(SYNC, save({ active: true }));
+    const deletion = environment.source.remove('Patient', id);
+    environment.fault = (request) => (request.startsWith('PUT') ? 'hold' : undefined);
+    const held = environment.run(SYNC, deletion); // tries again, and all its writes are held
     await expect
-      .poll(() => world.requests.filter((request) => request.startsWith('PUT')).length)
+      .poll(() => environment.requests.filter((request) => request.startsWith('PUT')).length)
       .toBeGreaterThan(1);
-    world.fault = () => undefined;
+    environment.fault = () => undefined;
     expect((await held).result).toMatchObject({ action: 'deactivated' });
-    await world.run(SYNC, save({ active: true }));
-    expect([...new Set(await world.release())]).toEqual([409]);
+    await environment.run(SYNC, save({ active: true }));
+    expect([...new Set(await environment.release())]).toEqual([409]);
     expect(await carriers(id)).toMatchObject([{ active: true }]);
-    expect(world.requests.filter((request) => request.startsWith('DELETE'))).toEqual([]);
+    expect(environment.requests.filter((request) => request.startsWith('DELETE'))).toEqual([]);
   });
 
   test('the reconcile bot deactivates leftovers, once', async () => {
-    await world.run(SYNC, save({ active: true }));
-    world.source.remove('Patient', id);
+    await environment.run(SYNC, save({ active: true }));
+    environment.source.remove('Patient', id);
     for (const leftover of [1, 0]) {
-      expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({
+      expect((await environment.run('hapi-reconcile-bot', {})).result).toMatchObject({
         counts: { leftover, failed: 0 },
       });
       expect((await read(`Patient/${id}`)).body.active).toBe(false);
@@ -557,8 +567,9 @@ describe('deactivate instead of delete', () => {
 describe('faults', () => {
   test('a request that hangs is given up in time, and the next one succeeds', async () => {
     let hung = 0;
-    world.fault = (request) => (request.startsWith('PUT') && ++hung === 1 ? 'hang' : undefined);
-    expect((await world.run(SYNC, save({ gender: 'female' }))).result).toMatchObject({
+    environment.fault = (request) =>
+      request.startsWith('PUT') && ++hung === 1 ? 'hang' : undefined;
+    expect((await environment.run(SYNC, save({ gender: 'female' }))).result).toMatchObject({
       action: 'created',
       attempts: 2,
     });
@@ -566,25 +577,25 @@ describe('faults', () => {
   });
 
   test('client credentials: a token is asked for, and renewed once when it is refused', async () => {
-    world.oauth = true;
+    environment.oauth = true;
     let count = 0;
-    world.fault = () => (++count === 2 ? '401' : undefined);
-    expect((await world.run(SYNC, save())).result).toMatchObject({
+    environment.fault = () => (++count === 2 ? '401' : undefined);
+    expect((await environment.run(SYNC, save())).result).toMatchObject({
       action: 'created',
       attempts: 1,
     });
     expect(
-      world.requests.map(
+      environment.requests.map(
         (request) => request.split(' ')[0] + (request.includes('token') ? ' token' : ''),
       ),
     ).toEqual(['POST token', 'GET', 'PUT', 'POST token', 'PUT']);
   });
 
   test('a server that takes no token at all is an error at once', async () => {
-    world.oauth = true;
-    world.fault = () => '401';
-    expect((await world.run(SYNC, save())).error?.message).toBe('GET Patient: HTTP 401');
-    expect(world.requests.filter((request) => request.includes('token'))).toHaveLength(2);
+    environment.oauth = true;
+    environment.fault = () => '401';
+    expect((await environment.run(SYNC, save())).error?.message).toBe('GET Patient: HTTP 401');
+    expect(environment.requests.filter((request) => request.includes('token'))).toHaveLength(2);
   });
 
   test.each(['lost', 'reset', '503', '429', 'html'] as const)(
@@ -594,11 +605,11 @@ describe('faults', () => {
         for (const event of [
           save({ gender: 'male' }),
           save({ gender: 'female' }),
-          world.source.remove('Patient', id),
+          environment.source.remove('Patient', id),
         ]) {
           let count = 0;
-          world.fault = () => (++count === nth ? kind : undefined);
-          expect((await world.run(SYNC, event)).error).toBeUndefined();
+          environment.fault = () => (++count === nth ? kind : undefined);
+          expect((await environment.run(SYNC, event)).error).toBeUndefined();
           await expectSame();
         }
       }
@@ -607,13 +618,13 @@ describe('faults', () => {
 
   test('an id that HAPI gives itself, of digits alone, is refused: an error in codes', async () => {
     const digits = String(Date.now());
-    expect((await world.run(SYNC, save({}, digits))).error?.message).toBe(
+    expect((await environment.run(SYNC, save({}, digits))).error?.message).toBe(
       'PUT Patient: HTTP 400 (processing, HAPI-0960)',
     );
   });
 
   test('HAPI refuses the patient: an error in codes', async () => {
-    const { error, log } = await world.run(SYNC, save({ gender: 'Lovelace' as never }));
+    const { error, log } = await environment.run(SYNC, save({ gender: 'Lovelace' as never }));
     expect(error?.message).toMatch(/^PUT Patient: HTTP 400 \(processing, HAPI-0450/);
     expect(log[0]).toMatch(`SYNC Patient/${id} failed: refused HTTP 400 processing HAPI-0450`);
   });
@@ -625,10 +636,10 @@ describe('hapi-reconcile-bot', () => {
       tag: [{ system: 'urn:t', code: 'a' }],
       security: [{ system: 'urn:s', code: 'R' }],
     };
-    await world.run(SYNC, save({ meta: meta as never }));
+    await environment.run(SYNC, save({ meta: meta as never }));
     save({ meta: { security: [{ system: 'urn:s', code: 'N' }] } as never });
     for (const differing of [1, 0]) {
-      expect((await world.run('hapi-reconcile-bot', {})).result).toMatchObject({
+      expect((await environment.run('hapi-reconcile-bot', {})).result).toMatchObject({
         counts: { differing, failed: 0 },
       });
       const there = (await read(`Patient/${id}`)).body.meta;
@@ -641,7 +652,7 @@ describe('hapi-reconcile-bot', () => {
     const others = Array.from({ length: 5 }, () => randomUUID());
     others.forEach((other) => save({}, other));
     save({ gender: 'Lovelace' as never });
-    const { error, log } = await world.run('hapi-reconcile-bot', {});
+    const { error, log } = await environment.run('hapi-reconcile-bot', {});
     expect(error?.message).toMatch('1 resources could not be synced');
     expect(log).toContainEqual(
       expect.stringMatching(`^SYNC Patient/${id} failed: refused HTTP 400 processing HAPI-0450`),
@@ -652,10 +663,10 @@ describe('hapi-reconcile-bot', () => {
   });
 
   test('a full comparison, page after page: what changed there, what is gone, expunged, or lost its tag', async () => {
-    world.authority = `urn:test:${id}`;
-    const system = `${world.authority}/patient-id`;
+    environment.authority = `urn:test:${id}`;
+    const system = `${environment.authority}/patient-id`;
     const full = async (input: object = {}): Promise<unknown> =>
-      (await world.run('hapi-reconcile-bot', { input: { mode: 'full', ...input } })).result;
+      (await environment.run('hapi-reconcile-bot', { input: { mode: 'full', ...input } })).result;
     const many = Array.from({ length: 450 }, () => randomUUID());
     many.forEach((each) => save({ gender: 'male' }, each));
     expect(await full()).toMatchObject({ complete: true, counts: { differing: 450, failed: 0 } });
@@ -665,8 +676,8 @@ describe('hapi-reconcile-bot', () => {
     const body = JSON.stringify({ ...there, gender: 'female' });
     await fetch(`${HAPI}/Patient/${changed}`, { method: 'PUT', headers, body });
     await fetch(`${HAPI}/Patient/${hidden}`, { method: 'DELETE' });
-    world.source.remove('Patient', gone);
-    world.source.expunge('Patient', expunged);
+    environment.source.remove('Patient', gone);
+    environment.source.expunge('Patient', expunged);
     const unmarked = { ...(await read(`Patient/${untagged}`)).body, meta: {} };
     const whole = { ...headers, 'x-meta-snapshot-mode': 'TAG' };
     await fetch(`${HAPI}/Patient/${untagged}`, {
@@ -674,7 +685,7 @@ describe('hapi-reconcile-bot', () => {
       headers: whole,
       body: JSON.stringify(unmarked),
     });
-    world.source.remove('Patient', untagged); // its identifier still says whose it was
+    environment.source.remove('Patient', untagged); // its identifier still says whose it was
     const copy = await stranger({ identifier: [{ system, value: changed }] });
     const counts = { differing: 2, failed: 0 };
     const dry = await full({ dryRun: true });
@@ -703,18 +714,18 @@ describe('hapi-reconcile-bot', () => {
     save();
     save({}, other);
     let held = false;
-    world.fault = (request) => {
+    environment.fault = (request) => {
       const hold = !held && request === 'POST ';
       held ||= hold;
       return hold ? 'hold' : undefined;
     };
     // each is synced by itself then
-    expect((await world.run('hapi-reconcile-bot', {})).error).toBeUndefined();
+    expect((await environment.run('hapi-reconcile-bot', {})).error).toBeUndefined();
     await expectSame(other);
     for (const patient of [id, other]) {
-      await world.run(SYNC, world.source.remove('Patient', patient));
+      await environment.run(SYNC, environment.source.remove('Patient', patient));
     }
-    expect(await world.release()).toEqual([409]);
+    expect(await environment.release()).toEqual([409]);
     await expectSame();
     await expectSame(other);
   });
@@ -722,15 +733,15 @@ describe('hapi-reconcile-bot', () => {
   test('repairs missed creates, updates, deletes, restores; leaves strangers; then finds nothing', async () => {
     const [changed, deleted, restored] = [randomUUID(), randomUUID(), randomUUID()];
     for (const patient of [changed, deleted, restored]) {
-      await world.run(SYNC, save({ gender: 'male' }, patient));
+      await environment.run(SYNC, save({ gender: 'male' }, patient));
     }
     save({ gender: 'female' }, changed);
-    world.source.remove('Patient', deleted);
-    await world.run(SYNC, world.source.remove('Patient', restored));
+    environment.source.remove('Patient', deleted);
+    await environment.run(SYNC, environment.source.remove('Patient', restored));
     save({ gender: 'other' }, restored);
     save();
     const innocent = await stranger({ identifier: [{ system: 'urn:x', value: changed }] });
-    const { result, error } = await world.run('hapi-reconcile-bot', {
+    const { result, error } = await environment.run('hapi-reconcile-bot', {
       input: { resourceType: 'Bot' },
     });
     expect(error).toBeUndefined();
@@ -739,20 +750,21 @@ describe('hapi-reconcile-bot', () => {
       await expectSame(patient);
     }
     expect((await read(`Patient/${innocent}`)).status).toBe(200);
-    const again = await world.run('hapi-reconcile-bot', { input: { resourceType: 'Bot' } });
+    const again = await environment.run('hapi-reconcile-bot', { input: { resourceType: 'Bot' } });
     expect(again.result).toMatchObject({ counts: { differing: 0, leftover: 0 } });
   });
 });
 
 describe('any type', () => {
   beforeEach(() => {
-    world.variant = 'types';
-    world.authority = `urn:test:${id}`;
+    environment.variant = 'types';
+    environment.authority = `urn:test:${id}`;
   });
 
-  const put = (resource: object & { id: string }): object => world.source.save(resource as never);
+  const put = (resource: object & { id: string }): object =>
+    environment.source.save(resource as never);
   const reconcile = async (input: object = {}): Promise<unknown> =>
-    (await world.run('hapi-reconcile-bot', { input: { report: true, ...input } })).result;
+    (await environment.run('hapi-reconcile-bot', { input: { report: true, ...input } })).result;
   const NONE_LEFT = { complete: true, counts: { differing: 0, leftover: 0, failed: 0 } };
 
   test('one resource that HAPI always answers 500 or 400 to keeps none of the others out', async () => {
@@ -810,7 +822,7 @@ describe('any type', () => {
       date: '2026-01-01',
       title: 'x',
     };
-    await world.run(SYNC, put(composition));
+    await environment.run(SYNC, put(composition));
     put({
       resourceType: 'QuestionnaireResponse',
       id,
@@ -818,15 +830,15 @@ describe('any type', () => {
       identifier: { value: 'x' },
     });
     expect(await reconcile()).toMatchObject({ counts: { failed: 0 } });
-    world.source.remove('Composition', id);
-    world.source.remove('QuestionnaireResponse', id);
+    environment.source.remove('Composition', id);
+    environment.source.remove('QuestionnaireResponse', id);
     expect(await reconcile({ mode: 'full' })).toMatchObject({ counts: { leftover: 2, failed: 0 } });
     expect((await read(`Composition/${id}`)).status).toBe(410);
     expect((await read(`QuestionnaireResponse/${id}`)).status).toBe(410);
   });
 
   test('a patient that observations refer to: blocked, reported, and gone once they are', async () => {
-    await world.run(SYNC, save());
+    await environment.run(SYNC, save());
     const observations = Array.from({ length: 3 }, () => randomUUID());
     for (const observation of observations) {
       const subject = { reference: `Patient/${id}` };
@@ -839,10 +851,12 @@ describe('any type', () => {
       });
     }
     await reconcile();
-    const deletion = world.source.remove('Patient', id);
-    world.requests.length = 0;
-    expect((await world.run(SYNC, deletion)).error?.message).toMatch('DELETE Patient: HTTP 409');
-    expect(world.requests.length).toBeLessThan(7);
+    const deletion = environment.source.remove('Patient', id);
+    environment.requests.length = 0;
+    expect((await environment.run(SYNC, deletion)).error?.message).toMatch(
+      'DELETE Patient: HTTP 409',
+    );
+    expect(environment.requests.length).toBeLessThan(7);
     expect(await reconcile()).toMatchObject({ failures: { blocked: 1 } });
     for (const observation of observations) {
       const { body } = await read(`Observation/${observation}`);
@@ -850,7 +864,7 @@ describe('any type', () => {
         subject: { reference: `Patient/${id}` },
         meta: { versionId: '1' },
       });
-      world.source.remove('Observation', observation);
+      environment.source.remove('Observation', observation);
     }
     expect(await reconcile()).toMatchObject({ complete: true, counts: { failed: 0 } });
     expect((await read(`Patient/${id}`)).status).toBe(410);
@@ -917,7 +931,10 @@ describe('any type', () => {
       subject,
       focus,
     });
-    expect((await world.run(SYNC, event)).result).toMatchObject({ action: 'created', leftOut: 1 });
+    expect((await environment.run(SYNC, event)).result).toMatchObject({
+      action: 'created',
+      leftOut: 1,
+    });
     const reference = `Patient/${patient}`;
     expect((await read(`Observation/${observation}`)).body).toMatchObject({
       subject: { reference },
@@ -931,19 +948,19 @@ describe('a target that lies', () => {
     '%s: no run succeeds, no other resource is touched, and the next run repairs',
     async (lie) => {
       const innocent = await stranger({ active: true });
-      await world.run(SYNC, save({ gender: 'male' }));
+      await environment.run(SYNC, save({ gender: 'male' }));
       for (const change of [
         () => save({ gender: 'female' }),
-        () => world.source.remove('Patient', id),
+        () => environment.source.remove('Patient', id),
       ]) {
         const event = change();
         for (const nth of [1, 2]) {
           let count = 0;
-          world.fault = () => (++count === nth ? lie : undefined);
-          expect((await world.run(SYNC, event)).error).toBeDefined();
+          environment.fault = () => (++count === nth ? lie : undefined);
+          expect((await environment.run(SYNC, event)).error).toBeDefined();
         }
-        world.fault = () => undefined;
-        expect((await world.run(SYNC, event)).error).toBeUndefined();
+        environment.fault = () => undefined;
+        expect((await environment.run(SYNC, event)).error).toBeUndefined();
         await expectSame();
       }
       expect((await read(`Patient/${innocent}`)).body).toMatchObject({

@@ -16,10 +16,10 @@ import {
   run,
   SECRETS,
   signIn,
-  startWorld,
+  startProxiedMedplum,
   writeRepository,
 } from './harness.ts';
-import type { Ended, TestBot, World } from './harness.ts';
+import type { CommandResult, TestBot, ProxiedMedplum } from './harness.ts';
 
 const ACCESS = 'tools/bin/medplum-bots.cjs access';
 const BOT: TestBot = { name: 'sync-bot', subscriptions: [{ criteria: 'Patient' }] };
@@ -29,16 +29,16 @@ const CHANGED: TestBot = {
   subscriptions: [{ criteria: 'Task' }],
 };
 
-let world: World;
+let medplum: ProxiedMedplum;
 let root: string;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
   root = writeRepository([BOT]);
-  expect((await run(world, root)).failed).toEqual([]);
+  expect((await run(medplum, root)).failed).toEqual([]);
 });
-afterEach(() => world.stop());
+afterEach(() => medplum.stop());
 
-const access = (...args: string[]): Promise<Ended> => command(root, ACCESS, ...args).done;
+const access = (...args: string[]): Promise<CommandResult> => command(root, ACCESS, ...args).done;
 
 /** Creates the client, and uses it from here on. */
 async function signInAs(role: string): Promise<Server> {
@@ -47,11 +47,11 @@ async function signInAs(role: string): Promise<Server> {
   expect(statSync(file).mode & 0o777).toBe(0o600);
   const variables = parseEnv(readFileSync(file, 'utf8'));
   expect(variables).toMatchObject({
-    MEDPLUM_BASE_URL: world.baseUrl,
+    MEDPLUM_BASE_URL: medplum.baseUrl,
     MEDPLUM_PROJECT_ID: PROJECT,
   });
   const id = variables['MEDPLUM_CLIENT_ID']!;
-  signIn(world, { id, secret: variables['MEDPLUM_CLIENT_SECRET']! });
+  signIn(medplum, { id, secret: variables['MEDPLUM_CLIENT_SECRET']! });
   return connect(readEnvironment());
 }
 
@@ -69,8 +69,8 @@ it('prints the policy, and creates nothing, unless it is told to', async () => {
     });
     expect(advice).toContain(`npx medplum-bots access ${role} --create`);
   }
-  expect(await all(world, 'ClientApplication')).toHaveLength(2);
-  expect(await all<AccessPolicy>(world, 'AccessPolicy')).toEqual([]);
+  expect(await all(medplum, 'ClientApplication')).toHaveLength(2);
+  expect(await all<AccessPolicy>(medplum, 'AccessPolicy')).toEqual([]);
 });
 
 it('keeps the credentials of a client that it created before', async () => {
@@ -92,11 +92,11 @@ describe('the reader', () => {
     expect(unchanged.plan.warnings).toContainEqual({ type: 'no-admin' });
     expect(await command(root, LOGS).done).toMatchObject({ code: 0, stdout: 'No runs yet.\n' });
 
-    const { failed } = await run(world, writeRepository([CHANGED], root));
+    const { failed } = await run(medplum, writeRepository([CHANGED], root));
     expect(failed).toEqual([
       { name: 'sync-bot', message: 'POST Binary was answered with 403: Forbidden' },
     ]);
-    const [bot] = await all<Bot>(world, 'Bot');
+    const [bot] = await all<Bot>(medplum, 'Bot');
     for (const path of ['Patient', `Project/${PROJECT}`]) {
       await expect(server.send('GET', path), path).rejects.toEqual(refused);
     }
@@ -108,19 +108,19 @@ describe('the reader', () => {
 describe('the deployer', () => {
   it('deploys what exists, and can neither create bots nor see secrets', async () => {
     const server = await signInAs('deployer');
-    const changed = await run(world, writeRepository([CHANGED], root));
+    const changed = await run(medplum, writeRepository([CHANGED], root));
     expect(changed.failed).toEqual([]);
     expect(changed.changed).toEqual(['sync-bot']);
-    expect((await run(world, root)).writes).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
 
-    const more = await run(world, writeRepository([CHANGED, { name: 'new-bot' }], root));
+    const more = await run(medplum, writeRepository([CHANGED, { name: 'new-bot' }], root));
     expect(more.failed.map(({ name }) => name)).toEqual(['new-bot']);
     expect(more.failed[0]!.message).toContain('only an admin can give a bot the membership');
 
     const list = await command(root, SECRETS, 'list').done;
     expect(list.code).toBe(1);
     expect(list.stderr).toContain('Only a project admin reads and writes secrets');
-    const [bot] = await all<Bot>(world, 'Bot');
+    const [bot] = await all<Bot>(medplum, 'Bot');
     await expect(server.send('GET', 'Patient')).rejects.toEqual(refused);
     await expect(server.send('DELETE', `Bot/${bot!.id}`)).rejects.toEqual(refused);
     const policy = { resourceType: 'AccessPolicy', name: 'x' };

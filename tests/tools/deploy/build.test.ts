@@ -3,20 +3,20 @@ import type { Bot } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BOT, projectForTest } from '../project.ts';
 import type { Outcome, Project } from '../project.ts';
-import { all, PLAN, SETUP, startWorld } from './harness.ts';
-import type { World } from './harness.ts';
+import { all, PLAN, SETUP, startProxiedMedplum } from './harness.ts';
+import type { ProxiedMedplum } from './harness.ts';
 
-let world: World;
+let medplum: ProxiedMedplum;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
 });
-afterEach(() => world.stop());
+afterEach(() => medplum.stop());
 
 const setup = (project: Project, ...args: string[]): Promise<Outcome> =>
   project.node(SETUP, '--build', ...args);
 
 const deployed = async (): Promise<(string | undefined)[]> =>
-  (await all<Bot>(world, 'Bot')).map(({ name }) => name);
+  (await all<Bot>(medplum, 'Bot')).map(({ name }) => name);
 
 it('deploys the bots that were built only if it is told to', async () => {
   const project = projectForTest({

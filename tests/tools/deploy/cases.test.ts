@@ -5,18 +5,26 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ADMIN, NO_ADMIN, PLAN, PROJECT, SETUP, SYSTEM } from './harness.ts';
-import { all, command, isWrite, run, signIn, startWorld, writeRepository } from './harness.ts';
-import type { TestBot, Verdict, World } from './harness.ts';
+import {
+  all,
+  command,
+  isWrite,
+  run,
+  signIn,
+  startProxiedMedplum,
+  writeRepository,
+} from './harness.ts';
+import type { TestBot, Verdict, ProxiedMedplum } from './harness.ts';
 
-let world: World;
+let medplum: ProxiedMedplum;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
 });
 afterEach(() => {
   for (const name of ['npm_config_force', 'npm_lifecycle_event']) {
     delete process.env[name];
   }
-  return world.stop();
+  return medplum.stop();
 });
 
 /** With the rights of its caller, or there would be a warning about its access. */
@@ -46,16 +54,16 @@ interface Case {
   left?: string[];
 }
 
-const bots = (): Promise<Bot[]> => all<Bot>(world, 'Bot');
-const subscriptions = (): Promise<Subscription[]> => all<Subscription>(world, 'Subscription');
-const repository = (): World['server']['repository'] => world.server.repository;
+const bots = (): Promise<Bot[]> => all<Bot>(medplum, 'Bot');
+const subscriptions = (): Promise<Subscription[]> => all<Subscription>(medplum, 'Subscription');
+const repository = (): ProxiedMedplum['server']['repository'] => medplum.server.repository;
 /**
  * Answers so to what is sent to a path that ends like this; only a few times, where these are
  * given.
  */
 function answer(end: string, verdict: Verdict, times = Infinity): void {
   let given = 0;
-  world.rule = ({ path }) => (path.endsWith(end) && given++ < times ? verdict : undefined);
+  medplum.rule = ({ path }) => (path.endsWith(end) && given++ < times ? verdict : undefined);
 }
 const outcome = (severity: string, text: string): object => ({
   resourceType: 'OperationOutcome',
@@ -67,14 +75,14 @@ const SOON = { 'Retry-After': '0' };
 const CASES: Case[] = [
   {
     title: 'another project than the one that was asked for',
-    given: () => signIn(world, ADMIN, '00000000-0000-4000-8000-000000000009'),
+    given: () => signIn(medplum, ADMIN, '00000000-0000-4000-8000-000000000009'),
     says: [
       'Error: These credentials belong to project ID, but MEDPLUM_PROJECT_ID (.env.local) is ID. Nothing was written.',
     ],
   },
   {
     title: 'a wrong secret of the client',
-    given: () => signIn(world, { ...ADMIN, secret: 'wrong' }),
+    given: () => signIn(medplum, { ...ADMIN, secret: 'wrong' }),
     says: [
       'Error: HERE refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET (Invalid secret). Check .env.local.',
     ],
@@ -103,7 +111,7 @@ const CASES: Case[] = [
     title: 'no right of an admin, and a bot that is there',
     given: (root) => {
       change(root);
-      signIn(world, NO_ADMIN);
+      signIn(medplum, NO_ADMIN);
     },
     says: [
       CHANGE,
@@ -115,7 +123,7 @@ const CASES: Case[] = [
     title: 'no right of an admin, and a new bot',
     given: (root) => {
       writeRepository([BOT, { name: 'new-bot', runAsUser: true }], root);
-      signIn(world, NO_ADMIN);
+      signIn(medplum, NO_ADMIN);
     },
     says: [
       '  sync-bot  unchanged',
@@ -156,7 +164,7 @@ const CASES: Case[] = [
     title: 'a membership that was deleted by hand',
     given: async () => {
       const reference = `Bot/${(await bots())[0]!.id}`;
-      const members = await all<ProjectMembership>(world, 'ProjectMembership');
+      const members = await all<ProjectMembership>(medplum, 'ProjectMembership');
       const { id } = members.find(({ profile }) => profile.reference === reference)!;
       await repository().deleteResource('ProjectMembership', id!);
     },
@@ -254,7 +262,7 @@ const CASES: Case[] = [
     given: (root) => {
       change(root);
       let refused = 0;
-      world.rule = () =>
+      medplum.rule = () =>
         ++refused % 3 > 0 ? { status: refused % 2 ? 503 : 429, headers: SOON } : undefined;
     },
     says: [CHANGE, ...DONE],
@@ -442,12 +450,12 @@ const CASES: Case[] = [
 
 it.each(CASES)('$title', async ({ given, args = [], says, left }) => {
   const root = writeRepository([BOT]);
-  await run(world, root);
-  world.requests.length = 0;
+  await run(medplum, root);
+  medplum.requests.length = 0;
   await given(root);
   const lines = (text: string): string[] => {
     const plain = text
-      .replaceAll(world.baseUrl, 'HERE')
+      .replaceAll(medplum.baseUrl, 'HERE')
       .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'ID');
     return plain.split('\n').filter((line) => line && line !== 'local: HERE');
   };
@@ -457,10 +465,10 @@ it.each(CASES)('$title', async ({ given, args = [], says, left }) => {
   expect(code).toBe(wentWell ? 0 : 1);
   // It stopped before the plan, or the plan said why nothing can be begun.
   if (says.at(-1)!.startsWith('Error: ') && !left) {
-    expect(world.requests.filter(isWrite)).toEqual([]);
+    expect(medplum.requests.filter(isWrite)).toEqual([]);
   }
-  world.rule = () => undefined;
-  signIn(world, ADMIN);
+  medplum.rule = () => undefined;
+  signIn(medplum, ADMIN);
   if (!wentWell && !left) {
     return;
   }

@@ -24,18 +24,18 @@ import {
   isWrite,
   run,
   signIn,
-  startWorld,
+  startProxiedMedplum,
   writeRepository,
 } from './harness.ts';
-import type { Ended, TestBot, World } from './harness.ts';
+import type { CommandResult, TestBot, ProxiedMedplum } from './harness.ts';
 
-let world: World;
+let medplum: ProxiedMedplum;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
 });
-afterEach(() => world.stop());
+afterEach(() => medplum.stop());
 
-const call = (root: string, script: string, ...args: string[]): Promise<Ended> =>
+const call = (root: string, script: string, ...args: string[]): Promise<CommandResult> =>
   command(root, script, ...args).done;
 /** With the rights of its caller, or there would be a warning about its access. */
 const version = (number: number): TestBot => ({
@@ -45,9 +45,9 @@ const version = (number: number): TestBot => ({
   shared: { 'src/shared/http-helpers.ts': String(number) },
 });
 const bot = async (): Promise<Bot> =>
-  (await all<Bot>(world, 'Bot')).find(({ name }) => name === 'sync-bot')!;
+  (await all<Bot>(medplum, 'Bot')).find(({ name }) => name === 'sync-bot')!;
 const secretsOf = async (): Promise<Record<string, string | undefined>> => {
-  const { secret = [] } = await world.server.repository.readResource<Project>('Project', PROJECT);
+  const { secret = [] } = await medplum.server.repository.readResource<Project>('Project', PROJECT);
   return Object.fromEntries(secret.map(({ name, valueString }) => [name, valueString]));
 };
 
@@ -57,8 +57,8 @@ describe('npm run plan', () => {
     const before = await call(root, PLAN);
     expect(before).toMatchObject({ code: 2, stderr: '' });
     expect(before.stdout).toContain('+ sync-bot  new\n1 to create.');
-    expect(await all(world, 'Bot')).toEqual([]);
-    await run(world, root);
+    expect(await all(medplum, 'Bot')).toEqual([]);
+    await run(medplum, root);
     expect(await call(root, PLAN)).toMatchObject({ code: 0, stderr: '' });
     rmSync(join(root, 'dist'), { recursive: true });
     expect(await call(root, PLAN)).toMatchObject({
@@ -88,13 +88,13 @@ describe('npm run plan', () => {
     expect(JSON.parse(before.stdout).changes).toEqual([
       { name: 'sync-bot', action: 'new', reasons: [], text: 'new' },
     ]);
-    await run(world, root);
+    await run(medplum, root);
     const after = await call(root, PLAN, '--json');
     expect(after).toMatchObject({ code: 0, stderr: '' });
     expect(JSON.parse(after.stdout).changes).toEqual([
       { name: 'sync-bot', action: 'unchanged', reasons: [], text: 'unchanged' },
     ]);
-    await run(world, writeRepository([version(2)], root));
+    await run(medplum, writeRepository([version(2)], root));
     const { stdout } = await call(writeRepository([version(3)], root), PLAN, '--json');
     const reasons = [{ type: 'code-sources-changed', paths: ['src/shared/http-helpers.ts'] }];
     const text = 'code (src/shared/http-helpers.ts changed)';
@@ -127,7 +127,7 @@ describe('npm run setup:bots', () => {
   });
 
   it('writes to a server on another machine only with --yes, where there is no terminal', async () => {
-    const elsewhere = await startWorld('elsewhere');
+    const elsewhere = await startProxiedMedplum('elsewhere');
     const root = writeRepository([version(1)]);
     const refused = await call(root, SETUP);
     expect(refused).toMatchObject({
@@ -142,7 +142,7 @@ describe('npm run setup:bots', () => {
   });
 
   it('asks in a terminal, where all but yes is a no', async () => {
-    const elsewhere = await startWorld('elsewhere');
+    const elsewhere = await startProxiedMedplum('elsewhere');
     const root = writeRepository([version(1)]);
     for (const answer of ['n\n', '\n', '\u0003', '\u0004']) {
       const { code, stdout } = await inTerminal(root, answer, {}, SETUP);
@@ -163,7 +163,8 @@ describe('npm run setup:bots', () => {
   });
 
   it('names in a terminal the bot that failed, in colour', async () => {
-    world.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400, body: {} } : undefined);
+    medplum.rule = ({ path }) =>
+      path.endsWith('/$deploy') ? { status: 400, body: {} } : undefined;
     const { code, stdout } = await inTerminal(writeRepository([version(1)]), '', {}, SETUP);
     expect(code).toBe(1);
     expect(stdout).toContain('\u001B[31mx\u001B[39m sync-bot: POST Bot/');
@@ -178,7 +179,7 @@ describe('npm run setup:bots', () => {
   });
 
   it('says where a server cannot be reached', async () => {
-    const gone = await startWorld();
+    const gone = await startProxiedMedplum();
     await gone.stop();
     const { code, stderr } = await call(writeRepository([version(1)]), SETUP);
     expect({ code, stderr }).toEqual({
@@ -195,14 +196,14 @@ describe('npm run rollback', () => {
       client_id: ADMIN.id,
       client_secret: ADMIN.secret,
     });
-    const answer = await fetch(`${world.baseUrl}oauth2/token`, { method: 'POST', body: form });
+    const answer = await fetch(`${medplum.baseUrl}oauth2/token`, { method: 'POST', body: form });
     const token = (await answer.json()) as { access_token: string };
     const headers = {
       Authorization: `Bearer ${token.access_token}`,
       'Content-Type': 'application/fhir+json',
     };
     return (
-      await fetch(`${world.baseUrl}fhir/R4/Bot/${(await bot()).id}/$execute`, {
+      await fetch(`${medplum.baseUrl}fhir/R4/Bot/${(await bot()).id}/$execute`, {
         method: 'POST',
         headers,
         body: '{}',
@@ -212,8 +213,8 @@ describe('npm run rollback', () => {
 
   it('puts the code before this one back, and holds it until it is released', async () => {
     const root = writeRepository([{ ...version(1), runtimeVersion: 'vmcontext' }]);
-    await run(world, root);
-    await run(world, writeRepository([{ ...version(2), runtimeVersion: 'vmcontext' }], root));
+    await run(medplum, root);
+    await run(medplum, writeRepository([{ ...version(2), runtimeVersion: 'vmcontext' }], root));
     expect(await execute()).toEqual({ version: 2 });
     const { code, stdout } = await call(root, ROLLBACK, 'sync-bot');
     expect(code).toBe(0);
@@ -222,7 +223,7 @@ describe('npm run rollback', () => {
     );
     expect(await execute()).toEqual({ version: 1 });
 
-    const held = await run(world, root);
+    const held = await run(medplum, root);
     expect(held.lines.join()).toContain('= sync-bot  held, at ');
     expect(held.writes).toEqual([]);
     expect(await call(root, PLAN)).toMatchObject({ code: 0 });
@@ -230,17 +231,17 @@ describe('npm run rollback', () => {
     expect((await call(root, ROLLBACK, 'sync-bot', '--release')).stdout).toContain(
       'no longer held',
     );
-    expect((await run(world, root)).changed).toEqual(['sync-bot']);
+    expect((await run(medplum, root)).changed).toEqual(['sync-bot']);
     expect(await execute()).toEqual({ version: 2 });
   });
 
   it('lists earlier versions, rolls back to one by its beginning, and leaves out what never worked', async () => {
     const root = writeRepository([version(1)]);
-    await run(world, root);
-    world.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
-    await run(world, writeRepository([version(2)], root));
-    world.rule = () => undefined;
-    await run(world, writeRepository([version(3)], root));
+    await run(medplum, root);
+    medplum.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
+    await run(medplum, writeRepository([version(2)], root));
+    medplum.rule = () => undefined;
+    await run(medplum, writeRepository([version(3)], root));
     const { stdout } = await call(root, ROLLBACK, 'sync-bot', '--list');
     const hash = (number: number): string =>
       createHash('sha256').update(version(number).code!).digest('hex').slice(0, 16);
@@ -259,11 +260,11 @@ describe('npm run rollback', () => {
 
   it('is finished by a second one where $deploy failed, and until then is no "held"', async () => {
     const root = writeRepository([version(1)]);
-    await run(world, root);
-    await run(world, writeRepository([version(2)], root));
-    world.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
+    await run(medplum, root);
+    await run(medplum, writeRepository([version(2)], root));
+    medplum.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
     expect((await call(root, ROLLBACK, 'sync-bot')).code).toBe(1);
-    world.rule = () => undefined;
+    medplum.rule = () => undefined;
     const { stdout, code } = await call(root, PLAN);
     expect(code).toBe(1);
     expect(stdout).toMatch(
@@ -276,7 +277,7 @@ describe('npm run rollback', () => {
   it('a second time says that it is held already, and lets go of it once', async () => {
     const root = writeRepository([version(1)]);
     for (const number of [1, 2, 3]) {
-      await run(world, writeRepository([version(number)], root));
+      await run(medplum, writeRepository([version(number)], root));
     }
     const { stdout } = await call(root, ROLLBACK, 'sync-bot');
     const [held] = /[0-9a-f]{16}/.exec(stdout)!;
@@ -294,7 +295,7 @@ describe('npm run rollback', () => {
   it('names the command by the name that the server has, where a bot was renamed while it is held', async () => {
     const root = writeRepository([version(1)]);
     for (const number of [1, 2]) {
-      await run(world, writeRepository([version(number)], root));
+      await run(medplum, writeRepository([version(number)], root));
     }
     expect((await call(root, ROLLBACK, 'sync-bot')).code).toBe(0);
     writeRepository([{ ...version(2), name: 'new-bot', previousNames: ['sync-bot'] }], root);
@@ -307,10 +308,10 @@ describe('npm run rollback', () => {
 
   it('does not take code that another tool has deployed for its own', async () => {
     const root = writeRepository([version(1)]);
-    await run(world, root);
+    await run(medplum, root);
     const made = await bot();
     const executableCode = { ...made.executableCode, title: 'sync-bot.0123456789abcdef.cjs' };
-    await world.server.repository.updateResource({ ...made, executableCode } as Bot);
+    await medplum.server.repository.updateResource({ ...made, executableCode } as Bot);
     expect((await call(root, ROLLBACK, 'sync-bot')).code).toBe(0);
     expect((await bot()).executableCode?.title).toBe(made.executableCode?.title);
   });
@@ -321,7 +322,7 @@ describe('npm run rollback', () => {
       code: 1,
       stderr: 'Error: sync-bot is not deployed to local.\n',
     });
-    await run(world, root);
+    await run(medplum, root);
     expect((await call(root, ROLLBACK, 'sync-bot')).stderr).toContain(
       'sync-bot has no earlier version.',
     );
@@ -358,11 +359,11 @@ describe('npm run secrets', () => {
     const root = writeRepository([]);
     file(root, 'TOKEN=1\n');
     let added = false;
-    world.rule = async ({ method }) => {
+    medplum.rule = async ({ method }) => {
       if (method === 'PATCH' && !added) {
         added = true;
-        const project = await world.server.repository.readResource<Project>('Project', PROJECT);
-        await world.server.repository.updateResource({
+        const project = await medplum.server.repository.readResource<Project>('Project', PROJECT);
+        await medplum.server.repository.updateResource({
           ...project,
           secret: [{ name: 'THEIRS', valueString: 'x' }],
         });
@@ -382,7 +383,7 @@ describe('npm run secrets', () => {
     expect((await call(root, SECRETS, 'push', 'none')).stderr).toContain('none cannot be read');
     expect((await call(root, SECRETS)).stderr).toContain('push [options] <file>');
     file(root, 'TOKEN=1\n');
-    signIn(world, NO_ADMIN);
+    signIn(medplum, NO_ADMIN);
     expect((await call(root, SECRETS, 'push', '.env.local.secrets')).stderr).toContain(
       'Only a project admin',
     );
@@ -391,7 +392,7 @@ describe('npm run secrets', () => {
 
 describe('npm run import', () => {
   it('adopts a bot with its settings and subscriptions, and changes nothing of what runs', async () => {
-    const { repository } = world.server;
+    const { repository } = medplum.server;
     const made = await repository.createResource<Bot>({
       resourceType: 'Bot',
       name: 'Legacy Sync',
@@ -430,26 +431,26 @@ describe('npm run import', () => {
       { system: 'urn:medplum-bots:test', value: 'local/legacy-sync' },
     ]);
     writeRepository([...bots], root);
-    const { lines } = await run(world, root);
+    const { lines } = await run(medplum, root);
     expect(lines[1]).toMatch(
       /^~ legacy-sync {2}settings \(name: Legacy Sync -> legacy-sync\), code \(it has none yet\), membership.*subscription \(adopted: Patient\)$/,
     );
-    expect(await all(world, 'Subscription')).toHaveLength(1);
+    expect(await all(medplum, 'Subscription')).toHaveLength(1);
   });
 
   it('adopts by id with a single write, and leaves the code as it is', async () => {
-    const { repository } = world.server;
+    const { repository } = medplum.server;
     const executableCode = { contentType: 'text/javascript', url: 'Binary/1', title: 'index.cjs' };
     for (const name of ['twin', 'twin']) {
       await repository.createResource<Bot>({ resourceType: 'Bot', name, executableCode });
     }
-    const [made] = await all<Bot>(world, 'Bot');
+    const [made] = await all<Bot>(medplum, 'Bot');
     const root = writeRepository([]);
-    world.requests.length = 0;
+    medplum.requests.length = 0;
     expect((await call(root, IMPORT, made!.id!, '--env', 'local')).code).toBe(0);
-    expect(world.requests.filter(isWrite).map(({ method, path }) => `${method} ${path}`)).toEqual([
-      `PATCH Bot/${made!.id}`,
-    ]);
+    expect(medplum.requests.filter(isWrite).map(({ method, path }) => `${method} ${path}`)).toEqual(
+      [`PATCH Bot/${made!.id}`],
+    );
     const now = await repository.readResource<Bot>('Bot', made!.id!);
     expect(now.executableCode?.title).toBe('index.cjs');
     expect(now.identifier).toEqual([{ system: 'urn:medplum-bots:test', value: 'local/twin' }]);
@@ -457,14 +458,14 @@ describe('npm run import', () => {
 
   it('asks for an id where a name stands twice, and refuses what it cannot find', async () => {
     for (const _ of [1, 2]) {
-      await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'twin' });
+      await medplum.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'twin' });
     }
     const root = writeRepository([]);
     expect((await call(root, IMPORT, 'twin')).stderr).toMatch(
       /^Error: Several bots have this name\. Give an id: \S+, \S+\n$/,
     );
-    expect((await call(root, IMPORT, 'nobody')).stderr).toContain(
-      'no Bot with the name or id nobody',
+    expect((await call(root, IMPORT, 'no-such-bot')).stderr).toContain(
+      'no Bot with the name or id no-such-bot',
     );
   });
 });
@@ -472,27 +473,27 @@ describe('npm run import', () => {
 describe('npm run doctor', () => {
   it('finds nothing wrong after a deployment, and writes nothing', async () => {
     const root = writeRepository([{ ...version(1), accessPolicy: [{ resourceType: 'Patient' }] }]);
-    await run(world, root);
-    const first = world.requests.length;
+    await run(medplum, root);
+    const first = medplum.requests.length;
     const { code, stdout } = await call(root, DOCTOR);
     expect(code).toBe(0);
     expect(stdout).toContain('✓ sync-bot is as it should be');
     expect(stdout).not.toMatch(/^[x!]/m);
     expect(
-      world.requests
+      medplum.requests
         .slice(first)
         .filter(({ method, path }) => method !== 'GET' && path !== '' && path !== 'oauth2/token'),
     ).toEqual([]);
   });
 
-  it('names each thing that is wrong, with what mends it', async () => {
-    const { repository } = world.server;
-    await run(world, writeRepository([version(1), { name: 'old-bot' }]));
+  it('names each problem and how to fix it', async () => {
+    const { repository } = medplum.server;
+    await run(medplum, writeRepository([version(1), { name: 'old-bot' }]));
     const subscription = { resourceType: 'Subscription', status: 'active', reason: 'x' } as const;
     await repository.createResource({
       ...subscription,
       criteria: 'Patient',
-      channel: { type: 'rest-hook', endpoint: 'Bot/nobody' },
+      channel: { type: 'rest-hook', endpoint: 'Bot/deleted-bot' },
     });
     await repository.createResource({
       ...subscription,
@@ -508,7 +509,7 @@ describe('npm run doctor', () => {
     const removal =
       'npx @medplum/cli delete Subscription/\\S+ \\(with the variables of \\.env\\.local\\)$';
     expect(stdout).toMatch(
-      new RegExp(`^! Subscription/\\S+ starts Bot/nobody, which is gone: ${removal}`, 'm'),
+      new RegExp(`^! Subscription/\\S+ starts Bot/deleted-bot, which is gone: ${removal}`, 'm'),
     );
     expect(stdout).toMatch(
       new RegExp(
@@ -521,12 +522,12 @@ describe('npm run doctor', () => {
   });
 
   it('names memberships and failures that a deployment does not show, and bots from elsewhere', async () => {
-    const { repository } = world.server;
+    const { repository } = medplum.server;
     const root = writeRepository([version(1), { name: 'gone-bot' }]);
-    await run(world, root);
-    const gone = (await all<Bot>(world, 'Bot')).find(({ name }) => name === 'gone-bot');
+    await run(medplum, root);
+    const gone = (await all<Bot>(medplum, 'Bot')).find(({ name }) => name === 'gone-bot');
     await repository.deleteResource('Bot', gone!.id!);
-    const members = await all<ProjectMembership>(world, 'ProjectMembership');
+    const members = await all<ProjectMembership>(medplum, 'ProjectMembership');
     const reference = `Bot/${(await bot()).id}`;
     const member = members.find(({ profile }) => profile.reference === reference);
     await repository.deleteResource('ProjectMembership', member!.id!);
@@ -560,9 +561,9 @@ describe('npm run doctor', () => {
   });
 
   it('names for another environment the commands of that environment, and what the project lacks', async () => {
-    const { repository } = world.server;
+    const { repository } = medplum.server;
     const { MEDPLUM_BASE_URL } = process.env;
-    await run(world, writeRepository([version(1)]), { environment: 'staging' });
+    await run(medplum, writeRepository([version(1)]), { environment: 'staging' });
     const project = await repository.readResource<Project>('Project', PROJECT);
     await repository.updateResource({ ...project, features: [] });
     const root = writeRepository([{ ...version(2), cron: '0 3 * * *' }]);
@@ -576,10 +577,10 @@ describe('npm run doctor', () => {
       /^! The project lacks the feature "cron": no schedule will start sync-bot\.$/m,
     );
     expect(stdout).toMatch(/^! sync-bot: .*npm run setup:bots -- --env staging$/m);
-    signIn(world, NO_ADMIN);
+    signIn(medplum, NO_ADMIN);
     const other = await call(root, DOCTOR, '--env', 'staging');
     expect(other.stdout).toMatch(/^! These credentials are not of a project admin/m);
-    signIn(world, { ...ADMIN, secret: 'wrong' });
+    signIn(medplum, { ...ADMIN, secret: 'wrong' });
     const refused = await call(root, DOCTOR, '--env', 'staging');
     expect(refused).toMatchObject({
       code: 1,
@@ -589,7 +590,7 @@ describe('npm run doctor', () => {
 
   it('names ten bots from elsewhere, and counts the others', async () => {
     for (let number = 1; number <= 12; number++) {
-      await world.server.repository.createResource<Bot>({
+      await medplum.server.repository.createResource<Bot>({
         resourceType: 'Bot',
         name: `theirs-${number}`,
       });
@@ -639,9 +640,9 @@ describe('npm run logs', () => {
     manifest.bots['sync-bot'].sha256 = createHash('sha256').update(bundle).digest('hex');
     manifest.bots['sync-bot'].sources = {};
     writeFileSync(join(root, 'dist/manifest.json'), JSON.stringify(manifest));
-    expect((await run(world, root)).failed).toEqual([]);
-    const ran = new Promise((resolve) => world.server.events.once('run', resolve));
-    await world.server.repository.createResource({ resourceType: 'Patient' });
+    expect((await run(medplum, root)).failed).toEqual([]);
+    const ran = new Promise((resolve) => medplum.server.events.once('run', resolve));
+    await medplum.server.repository.createResource({ resourceType: 'Patient' });
     await ran;
     return root;
   }
@@ -672,7 +673,7 @@ describe('npm run logs', () => {
   });
 
   it('refuses a name that is not deployed', async () => {
-    await run(world, writeRepository([version(1)]));
+    await run(medplum, writeRepository([version(1)]));
     const root = writeRepository([version(1)]);
     expect(await call(root, LOGS, 'sync-bto')).toMatchObject({
       code: 1,

@@ -5,17 +5,25 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { UserError } from '../../tools/src/terminal/user-error.ts';
 import { BOT, projectForTest } from '../project.ts';
-import { all, command, IMPORT, run, snapshot, startWorld, writeRepository } from './harness.ts';
-import type { World } from './harness.ts';
+import {
+  all,
+  command,
+  IMPORT,
+  run,
+  snapshot,
+  startProxiedMedplum,
+  writeRepository,
+} from './harness.ts';
+import type { ProxiedMedplum } from './harness.ts';
 
-let world: World;
+let medplum: ProxiedMedplum;
 let reset: () => void;
 beforeAll(async () => {
-  world = await startWorld();
-  reset = snapshot(world);
+  medplum = await startProxiedMedplum();
+  reset = snapshot(medplum);
 });
 beforeEach(() => reset());
-afterAll(() => world.stop());
+afterAll(() => medplum.stop());
 
 const BUILT = {
   file: 'dist/bots/sync-bot.js',
@@ -56,13 +64,13 @@ describe('dist/manifest.json', () => {
   ])('that %s stops the deployment', async (_, text) => {
     const root = writeRepository([{ name: 'sync-bot' }]);
     writeFileSync(join(root, 'dist/manifest.json'), text);
-    const refusal = run(world, root);
+    const refusal = run(medplum, root);
     await expect(refusal).rejects.toBeInstanceOf(UserError);
     await expect(refusal).rejects.toThrow(
       'dist/manifest.json is damaged, or of an older version of these tools. Run: npm run build',
     );
-    expect(world.requests).toEqual([]);
-    expect((await run(world, writeRepository([{ name: 'sync-bot' }], root))).failed).toEqual([]);
+    expect(medplum.requests).toEqual([]);
+    expect((await run(medplum, writeRepository([{ name: 'sync-bot' }], root))).failed).toEqual([]);
   });
 
   it.each([
@@ -71,8 +79,8 @@ describe('dist/manifest.json', () => {
   ])('that %s stops the deployment', async (_, bots, message) => {
     const root = writeRepository([{ name: 'sync-bot' }]);
     writeFileSync(join(root, 'dist/manifest.json'), manifest(bots));
-    await expect(run(world, root)).rejects.toThrow(message);
-    expect(world.requests).toEqual([]);
+    await expect(run(medplum, root)).rejects.toThrow(message);
+    expect(medplum.requests).toEqual([]);
   });
 });
 
@@ -83,12 +91,12 @@ describe.runIf(existsSync(FULL))('a full disk', () => {
   const importBot = (root: string) => command(root, IMPORT, 'Legacy Sync').done;
 
   async function legacyRepository(): Promise<string> {
-    await world.server.repository.createResource<Bot>({
+    await medplum.server.repository.createResource<Bot>({
       resourceType: 'Bot',
       name: 'Legacy Sync',
       sourceCode: {
         contentType: 'text/typescript',
-        url: `${world.server.baseUrl}healthcheck`,
+        url: `${medplum.server.baseUrl}healthcheck`,
         title: 'index.ts',
       },
     });
@@ -111,7 +119,7 @@ describe.runIf(existsSync(FULL))('a full disk', () => {
       expect(existsSync(path) ? readFileSync(path, 'utf8') : undefined).toBe(before);
       expect(await importBot(root)).toMatchObject({ code: 0, stderr: '' });
       expect(readFileSync(path, 'utf8')).not.toBe(before);
-      const [bot] = await all<Bot>(world, 'Bot');
+      const [bot] = await all<Bot>(medplum, 'Bot');
       expect(bot!.identifier).toHaveLength(1);
     },
   );
@@ -126,8 +134,8 @@ describe.runIf(existsSync(FULL))('a full disk', () => {
       stderr: expect.stringContaining('there is no space left on the disk'),
     });
     rmSync(file);
-    await expect(run(world, project.root)).rejects.toThrow('dist/manifest.json is missing');
+    await expect(run(medplum, project.root)).rejects.toThrow('dist/manifest.json is missing');
     expect(await project.node('esbuild-script.mjs')).toMatchObject({ code: 0 });
-    expect((await run(world, project.root)).changed).toEqual(['good-bot']);
+    expect((await run(medplum, project.root)).changed).toEqual(['good-bot']);
   });
 });

@@ -18,17 +18,17 @@ import {
   all,
   run,
   signIn,
-  startWorld,
+  startProxiedMedplum,
   state,
   writeRepository,
 } from './harness.ts';
-import type { TestBot, World } from './harness.ts';
+import type { TestBot, ProxiedMedplum } from './harness.ts';
 
-let world: World;
+let medplum: ProxiedMedplum;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
 });
-afterEach(() => world.stop());
+afterEach(() => medplum.stop());
 
 const SYNC: TestBot = {
   name: 'hapi-sync-bot',
@@ -43,7 +43,7 @@ const SYNC: TestBot = {
   accessPolicy: [{ resourceType: 'Patient', readonly: true }],
 };
 const bot = async (name: string): Promise<Bot> => {
-  const found = (await all<Bot>(world, 'Bot')).filter(({ identifier }) =>
+  const found = (await all<Bot>(medplum, 'Bot')).filter(({ identifier }) =>
     identifier?.some(({ value }) => value === `local/${name}`),
   );
   expect(found, `bots with the identifier of ${name}`).toHaveLength(1);
@@ -58,23 +58,23 @@ const tags = (one: Bot | undefined, kind: string): (string | undefined)[] =>
 
 describe('a first deployment', () => {
   it('makes the bot, its membership with its policy, and its subscriptions', async () => {
-    const result = await run(world, writeRepository([SYNC]));
+    const result = await run(medplum, writeRepository([SYNC]));
     expect(result).toMatchObject({ changed: ['hapi-sync-bot'], failed: [] });
     expect(lineOf(result.lines, 'hapi-sync-bot')).toBe('+ hapi-sync-bot  new');
     const made = await bot('hapi-sync-bot');
     expect(made).toMatchObject({ name: 'hapi-sync-bot', runtimeVersion: 'vmcontext', timeout: 30 });
     expect(made.executableCode?.title).toMatch(/^hapi-sync-bot\.[0-9a-f]{16}\.cjs$/);
-    const [policy] = (await all<AccessPolicy>(world, 'AccessPolicy')).filter(
+    const [policy] = (await all<AccessPolicy>(medplum, 'AccessPolicy')).filter(
       ({ name }) => name === 'local/hapi-sync-bot',
     );
     expect(policy?.resource).toEqual([{ resourceType: 'Patient', readonly: true }]);
-    const members = (await all<ProjectMembership>(world, 'ProjectMembership')).filter(
+    const members = (await all<ProjectMembership>(medplum, 'ProjectMembership')).filter(
       ({ profile }) => profile.reference === `Bot/${made.id}`,
     );
     expect(members.map(({ accessPolicy }) => accessPolicy?.reference)).toEqual([
       `AccessPolicy/${policy?.id}`,
     ]);
-    const subscriptions = await all<Subscription>(world, 'Subscription');
+    const subscriptions = await all<Subscription>(medplum, 'Subscription');
     const said = subscriptions
       .map((one) =>
         [one.criteria, ...(one.extension ?? []).map(({ valueCode }) => valueCode)].join(' '),
@@ -88,34 +88,34 @@ describe('a first deployment', () => {
   });
 
   it('makes a bot that runs on its event', async () => {
-    await run(world, writeRepository([{ ...SYNC, accessPolicy: undefined }]));
+    await run(medplum, writeRepository([{ ...SYNC, accessPolicy: undefined }]));
     const ran = new Promise<{ bot: { name?: string }; success?: boolean }>((resolve) => {
-      world.server.events.on('run', (done) => resolve(done as never));
+      medplum.server.events.on('run', (done) => resolve(done as never));
     });
-    await world.server.repository.createResource({ resourceType: 'Patient' });
+    await medplum.server.repository.createResource({ resourceType: 'Patient' });
     expect(JSON.stringify(await ran)).toContain('hapi-sync-bot');
   });
 
   it('says where it runs, as Medplum fills that in for no bot and then never runs it', async () => {
     const root = writeRepository([{ name: 'plain-bot' }]);
-    await run(world, root);
+    await run(medplum, root);
     const { runtimeVersion, ...without } = await bot('plain-bot');
     expect(runtimeVersion).toBe('awslambda');
-    await world.server.repository.updateResource(without as Bot);
-    const { lines } = await run(world, root);
+    await medplum.server.repository.updateResource(without as Bot);
+    const { lines } = await run(medplum, root);
     expect(lineOf(lines, 'plain-bot')).toBe(
       '~ plain-bot  settings (runtimeVersion: none -> awslambda), code (deployed again: runtimeVersion changed)',
     );
-    await world.server.repository.updateResource({
+    await medplum.server.repository.updateResource({
       ...(await bot('plain-bot')),
       runtimeVersion: 'vmcontext',
     });
-    expect((await run(world, root)).writes).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
   });
 
   it('leaves on the Bot what it is made of, so that one search finds all that carry a module', async () => {
     await run(
-      world,
+      medplum,
       writeRepository([SYNC, { name: 'other-bot', shared: { 'src/shared/http-helpers.ts': '2' } }]),
     );
     const shared = tags(await bot('hapi-sync-bot'), 'shared');
@@ -124,7 +124,7 @@ describe('a first deployment', () => {
       expect.stringMatching(/^retry@/),
     ]);
     const filters = [{ code: '_tag', operator: 'eq', value: `${SYSTEM}/shared|${shared[0]}` }];
-    const carriers = await world.server.repository.searchResources({
+    const carriers = await medplum.server.repository.searchResources({
       resourceType: 'Bot',
       filters,
     } as never);
@@ -142,13 +142,13 @@ describe('the commit on a Bot', () => {
     git('config', 'user.name', 'x');
     git('add', '.');
     git('commit', '--quiet', '--message', 'first');
-    await run(world, root);
+    await run(medplum, root);
     const first = git('rev-parse', 'HEAD');
     expect(tags(await bot('hapi-sync-bot'), 'commit')).toEqual([first]);
     git('commit', '--quiet', '--allow-empty', '--message', 'second');
-    expect((await run(world, root)).writes).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
     writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }], root);
-    await run(world, root);
+    await run(medplum, root);
     expect(tags(await bot('hapi-sync-bot'), 'commit')).toEqual([
       `${git('rev-parse', 'HEAD')}-dirty`,
     ]);
@@ -164,8 +164,8 @@ describe('a second deployment', () => {
       const root = writeRepository(
         names.map((name) => ({ ...SYNC, name, subscriptions: [{ criteria: 'Patient' }] })),
       );
-      expect((await run(world, root)).failed).toEqual([]);
-      const again = await run(world, root);
+      expect((await run(medplum, root)).failed).toEqual([]);
+      const again = await run(medplum, root);
       expect(again.writes).toEqual([]);
       expect(again.unchanged).toHaveLength(count);
       expect(again.requests).toBeLessThanOrEqual(5);
@@ -174,7 +174,7 @@ describe('a second deployment', () => {
 
   it('says which shared module changed, and writes only the bots that carry it', async () => {
     const bots = [SYNC, { name: 'plain-bot' }];
-    await run(world, writeRepository(bots));
+    await run(medplum, writeRepository(bots));
     const root = writeRepository([
       {
         ...SYNC,
@@ -183,7 +183,7 @@ describe('a second deployment', () => {
       },
       bots[1]!,
     ]);
-    const { lines, changed } = await run(world, root);
+    const { lines, changed } = await run(medplum, root);
     expect(changed).toEqual(['hapi-sync-bot']);
     expect(lineOf(lines, 'hapi-sync-bot')).toBe(
       '~ hapi-sync-bot  code (src/shared/retry.ts changed)',
@@ -191,8 +191,8 @@ describe('a second deployment', () => {
   });
 
   it('says which settings changed, removes those that are gone, and deploys what only $deploy brings to a Lambda', async () => {
-    await run(world, writeRepository([{ ...SYNC, cron: '0 3 * * *' }]));
-    const { lines } = await run(world, writeRepository([{ ...SYNC, timeout: 60 }]));
+    await run(medplum, writeRepository([{ ...SYNC, cron: '0 3 * * *' }]));
+    const { lines } = await run(medplum, writeRepository([{ ...SYNC, timeout: 60 }]));
     expect(lineOf(lines, 'hapi-sync-bot')).toBe(
       '~ hapi-sync-bot  settings (cronString: 0 3 * * * -> none, timeout: 30 -> 60), code (deployed again: timeout changed)',
     );
@@ -201,9 +201,9 @@ describe('a second deployment', () => {
   });
 
   it('sets the timeout back to 10 seconds when it is removed from the configuration', async () => {
-    await run(world, writeRepository([SYNC]));
+    await run(medplum, writeRepository([SYNC]));
     const { timeout: _, ...without } = SYNC;
-    const { lines } = await run(world, writeRepository([without as TestBot]));
+    const { lines } = await run(medplum, writeRepository([without as TestBot]));
     expect(lineOf(lines, 'hapi-sync-bot')).toBe(
       '~ hapi-sync-bot  settings (timeout: 30 -> 10), code (deployed again: timeout changed)',
     );
@@ -211,10 +211,10 @@ describe('a second deployment', () => {
   });
 
   it('replaces a subscription in place when its criteria change, and keeps the others', async () => {
-    await run(world, writeRepository([SYNC]));
-    const before = await all<Subscription>(world, 'Subscription');
+    await run(medplum, writeRepository([SYNC]));
+    const before = await all<Subscription>(medplum, 'Subscription');
     const { lines } = await run(
-      world,
+      medplum,
       writeRepository([
         {
           ...SYNC,
@@ -228,7 +228,7 @@ describe('a second deployment', () => {
     expect(lineOf(lines, 'hapi-sync-bot')).toBe(
       '~ hapi-sync-bot  subscription (Patient -> Practitioner)',
     );
-    const after = await all<Subscription>(world, 'Subscription');
+    const after = await all<Subscription>(medplum, 'Subscription');
     expect(after.map(({ id }) => id).toSorted()).toEqual(before.map(({ id }) => id).toSorted());
     expect(after.map(({ criteria }) => criteria).toSorted()).toEqual([
       'Practitioner',
@@ -239,26 +239,26 @@ describe('a second deployment', () => {
 
   it('puts right a subscription that was edited or switched off by hand', async () => {
     const root = writeRepository([SYNC]);
-    await run(world, root);
-    const clean = await state(world);
-    const [first, second] = await all<Subscription>(world, 'Subscription');
-    await world.server.repository.updateResource({ ...first!, status: 'off' });
-    await world.server.repository.updateResource({
+    await run(medplum, root);
+    const clean = await state(medplum);
+    const [first, second] = await all<Subscription>(medplum, 'Subscription');
+    await medplum.server.repository.updateResource({ ...first!, status: 'off' });
+    await medplum.server.repository.updateResource({
       ...second!,
-      channel: { ...second!.channel!, endpoint: 'Bot/nobody' },
+      channel: { ...second!.channel!, endpoint: 'Bot/deleted-bot' },
     });
-    const { lines } = await run(world, root);
+    const { lines } = await run(medplum, root);
     expect(lineOf(lines, 'hapi-sync-bot')).toContain('was off: ');
     expect(lineOf(lines, 'hapi-sync-bot')).toContain('channel changed');
-    expect(await state(world)).toEqual(clean);
+    expect(await state(medplum)).toEqual(clean);
   });
 
   it('adopts a subscription that does the same, and names one that does not', async () => {
-    await run(world, writeRepository([{ ...SYNC, subscriptions: [] }]));
+    await run(medplum, writeRepository([{ ...SYNC, subscriptions: [] }]));
     const { id } = await bot('hapi-sync-bot');
     const channel = { type: 'rest-hook' as const, endpoint: `Bot/${id}` };
     for (const criteria of ['Patient', 'Encounter']) {
-      await world.server.repository.createResource({
+      await medplum.server.repository.createResource({
         resourceType: 'Subscription',
         status: 'active',
         reason: 'by hand',
@@ -267,10 +267,10 @@ describe('a second deployment', () => {
       });
     }
     const { lines } = await run(
-      world,
+      medplum,
       writeRepository([{ ...SYNC, subscriptions: [{ criteria: 'Patient' }] }]),
     );
-    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(2);
+    expect(await all<Subscription>(medplum, 'Subscription')).toHaveLength(2);
     expect(lines.join('\n')).toMatch(
       /Warning: hapi-sync-bot: Subscription\/\S+ \(Encounter\) starts it, too/,
     );
@@ -278,18 +278,18 @@ describe('a second deployment', () => {
 
   it('makes a bot again that was deleted by hand, and moves its subscriptions and its policy to it', async () => {
     const root = writeRepository([SYNC]);
-    await run(world, root);
-    const clean = (await state(world)) as { members: string[] };
-    await world.server.repository.deleteResource('Bot', (await bot('hapi-sync-bot')).id!);
-    expect((await run(world, root)).failed).toEqual([]);
-    const now = (await state(world)) as { members: string[] };
+    await run(medplum, root);
+    const clean = (await state(medplum)) as { members: string[] };
+    await medplum.server.repository.deleteResource('Bot', (await bot('hapi-sync-bot')).id!);
+    expect((await run(medplum, root)).failed).toEqual([]);
+    const now = (await state(medplum)) as { members: string[] };
     // A deletion leaves the membership behind; doctor names it.
     const members = now.members.filter((member) => !member.includes('unknown'));
     expect({ ...now, members }).toEqual(clean);
   });
 
   it('follows a rename without deploying the code again', async () => {
-    await run(world, writeRepository([SYNC]));
+    await run(medplum, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
     const code = (await bot('hapi-sync-bot')).executableCode?.title;
     const root = writeRepository([
@@ -301,19 +301,19 @@ describe('a second deployment', () => {
         sourceText: '// hapi-sync-bot\n',
       },
     ]);
-    const { lines, failed } = await run(world, root);
+    const { lines, failed } = await run(medplum, root);
     expect(failed).toEqual([]);
     expect(lineOf(lines, 'patient-sync-bot')).toContain('renamed (was hapi-sync-bot)');
     expect(lineOf(lines, 'patient-sync-bot')).not.toContain('code (');
     const renamed = await bot('patient-sync-bot');
     expect([renamed.id, renamed.executableCode?.title]).toEqual([id, code]);
-    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(3);
-    expect((await run(world, root)).writes).toEqual([]);
+    expect(await all<Subscription>(medplum, 'Subscription')).toHaveLength(3);
+    expect((await run(medplum, root)).writes).toEqual([]);
   });
 
   it('shows what the configuration no longer has, and removes it with --prune', async () => {
     await run(
-      world,
+      medplum,
       writeRepository([
         SYNC,
         {
@@ -324,30 +324,30 @@ describe('a second deployment', () => {
       ]),
     );
     const kept = writeRepository([{ ...SYNC, subscriptions: [{ criteria: 'Patient' }] }]);
-    const shown = await run(world, kept);
+    const shown = await run(medplum, kept);
     expect(lineOf(shown.lines, 'old-bot')).toContain('no longer in medplum.config.json');
     expect(lineOf(shown.lines, 'hapi-sync-bot')).toContain(
       'no longer wanted: Task, create; --prune removes it',
     );
     expect(shown.writes).toEqual([]);
-    const { failed } = await run(world, kept, { prune: true });
+    const { failed } = await run(medplum, kept, { prune: true });
     expect(failed).toEqual([]);
-    const clean = await startWorld();
+    const clean = await startProxiedMedplum();
     await run(clean, kept);
     const wanted = await state(clean);
     await clean.stop();
-    expect(await state(world)).toEqual(wanted);
+    expect(await state(medplum)).toEqual(wanted);
   });
 
   it('leaves with --prune a bot that another repository has adopted', async () => {
-    await run(world, writeRepository([SYNC]));
+    await run(medplum, writeRepository([SYNC]));
     const made = await bot('hapi-sync-bot');
     const theirs = { system: 'urn:medplum-bots:other', value: 'local/hapi-sync-bot' };
-    await world.server.repository.updateResource({
+    await medplum.server.repository.updateResource({
       ...made,
       identifier: [...made.identifier!, theirs],
     });
-    const { lines, writes } = await run(world, writeRepository([]), { prune: true });
+    const { lines, writes } = await run(medplum, writeRepository([]), { prune: true });
     expect(lineOf(lines, 'hapi-sync-bot')).toMatch(
       /no longer in medplum\.config\.json \(.*, Bot\); it is still running, started by Patient; .*; it also has the identifier urn:medplum-bots:other\|local\/hapi-sync-bot, so it stays: /,
     );
@@ -355,10 +355,10 @@ describe('a second deployment', () => {
   });
 
   it('removes with a bot what starts it, also if another client made that, and without an admin only shows it', async () => {
-    await run(world, writeRepository([SYNC]));
+    await run(medplum, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
     const channel = { type: 'rest-hook' as const, endpoint: `Bot/${id}` };
-    await world.server.repository.createResource({
+    await medplum.server.repository.createResource({
       resourceType: 'Subscription',
       status: 'active',
       reason: 'by hand',
@@ -366,80 +366,84 @@ describe('a second deployment', () => {
       channel,
     });
     const nothing = writeRepository([]);
-    signIn(world, NO_ADMIN);
-    const shown = await run(world, nothing, { prune: true });
+    signIn(medplum, NO_ADMIN);
+    const shown = await run(medplum, nothing, { prune: true });
     expect(lineOf(shown.lines, 'hapi-sync-bot')).toContain('only a project admin can remove it');
     expect(shown.writes).toEqual([]);
-    signIn(world, ADMIN);
-    expect((await run(world, nothing, { prune: true })).failed).toEqual([]);
-    expect([await all(world, 'Bot'), await all(world, 'Subscription')]).toEqual([[], []]);
+    signIn(medplum, ADMIN);
+    expect((await run(medplum, nothing, { prune: true })).failed).toEqual([]);
+    expect([await all(medplum, 'Bot'), await all(medplum, 'Subscription')]).toEqual([[], []]);
   });
 
   it('with --only touches no other bot', async () => {
     const root = writeRepository([SYNC, { name: 'other-bot' }]);
-    const { changed, lines } = await run(world, root, { only: 'hapi-*' });
+    const { changed, lines } = await run(medplum, root, { only: 'hapi-*' });
     expect(changed).toEqual(['hapi-sync-bot']);
     expect(lineOf(lines, 'other-bot')).toBeUndefined();
-    await expect(run(world, root, { only: 'hpai-*' })).rejects.toThrow(
+    await expect(run(medplum, root, { only: 'hpai-*' })).rejects.toThrow(
       '--only hpai-* matches no bot',
     );
   });
 
   it('with --force deploys unchanged code again', async () => {
     const root = writeRepository([SYNC]);
-    await run(world, root);
-    const { lines, writes } = await run(world, root, { force: true });
+    await run(medplum, root);
+    const { lines, writes } = await run(medplum, root, { force: true });
     expect(lineOf(lines, 'hapi-sync-bot')).toBe('~ hapi-sync-bot  code (deployed again: --force)');
     expect(writes.some(({ path }) => path.endsWith('/$deploy'))).toBe(true);
   });
 
   it('takes the bot that "id" names, and gives it the identifier', async () => {
-    const made = await world.server.repository.createResource<Bot>({
+    const made = await medplum.server.repository.createResource<Bot>({
       resourceType: 'Bot',
       name: 'Old Sync',
     });
-    const { lines, failed } = await run(world, writeRepository([{ ...SYNC, id: made.id }]));
+    const { lines, failed } = await run(medplum, writeRepository([{ ...SYNC, id: made.id }]));
     expect(failed).toEqual([]);
     expect(lineOf(lines, 'hapi-sync-bot')).toContain('adopted (identifier added)');
     expect((await bot('hapi-sync-bot')).id).toBe(made.id);
   });
 
   it('follows a bot that "id" names to another name', async () => {
-    const { id } = await world.server.repository.createResource<Bot>({
+    const { id } = await medplum.server.repository.createResource<Bot>({
       resourceType: 'Bot',
       name: 'Old Sync',
     });
-    await run(world, writeRepository([{ ...SYNC, id }]));
-    const before = await all<Subscription>(world, 'Subscription');
+    await run(medplum, writeRepository([{ ...SYNC, id }]));
+    const before = await all<Subscription>(medplum, 'Subscription');
     const root = writeRepository([{ ...SYNC, name: 'patient-sync-bot', id }]);
-    const { lines, failed } = await run(world, root, { prune: true });
+    const { lines, failed } = await run(medplum, root, { prune: true });
     expect(failed).toEqual([]);
     expect(lineOf(lines, 'patient-sync-bot')).toContain('renamed (was hapi-sync-bot)');
     expect((await bot('patient-sync-bot')).identifier).toHaveLength(1);
-    const after = await all<Subscription>(world, 'Subscription');
+    const after = await all<Subscription>(medplum, 'Subscription');
     expect(after.map((one) => one.id).toSorted()).toEqual(before.map((one) => one.id).toSorted());
-    expect((await run(world, root)).writes).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
   });
 
   it('keeps two repositories and two environments of one project apart', async () => {
-    await run(world, writeRepository([SYNC]));
+    await run(medplum, writeRepository([SYNC]));
     const other = writeRepository([SYNC], undefined, 'urn:medplum-bots:other');
-    expect((await run(world, other, { prune: true })).changed).toEqual(['hapi-sync-bot']);
-    expect((await run(world, other, { prune: true, environment: 'staging' })).changed).toEqual([
+    expect((await run(medplum, other, { prune: true })).changed).toEqual(['hapi-sync-bot']);
+    expect((await run(medplum, other, { prune: true, environment: 'staging' })).changed).toEqual([
       'hapi-sync-bot',
     ]);
-    expect(await all<Bot>(world, 'Bot')).toHaveLength(3);
-    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(9);
-    expect((await run(world, writeRepository([SYNC]), { prune: true })).writes).toEqual([]);
+    expect(await all<Bot>(medplum, 'Bot')).toHaveLength(3);
+    expect(await all<Subscription>(medplum, 'Subscription')).toHaveLength(9);
+    expect((await run(medplum, writeRepository([SYNC]), { prune: true })).writes).toEqual([]);
   });
 
   it('stays away from a bot that carries the same identifier twice', async () => {
     const identifier = [{ system: SYSTEM, value: 'local/hapi-sync-bot' }];
     for (const name of ['one', 'two']) {
-      await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name, identifier });
+      await medplum.server.repository.createResource<Bot>({
+        resourceType: 'Bot',
+        name,
+        identifier,
+      });
     }
     const { failed, changed, writes } = await run(
-      world,
+      medplum,
       writeRepository([SYNC, { name: 'other-bot' }]),
     );
     expect(changed).toEqual(['other-bot']);
@@ -457,10 +461,14 @@ describe('a name that stands twice', () => {
   it('as a previous one: neither of the two is renamed or removed', async () => {
     const identifier = [{ system: SYSTEM, value: 'local/old-bot' }];
     for (const name of ['one', 'two']) {
-      await world.server.repository.createResource<Bot>({ resourceType: 'Bot', name, identifier });
+      await medplum.server.repository.createResource<Bot>({
+        resourceType: 'Bot',
+        name,
+        identifier,
+      });
     }
     const root = writeRepository([{ ...SYNC, previousNames: ['old-bot'] }]);
-    const { failed, writes } = await run(world, root, { prune: true });
+    const { failed, writes } = await run(medplum, root, { prune: true });
     expect(failed.map(({ message }) => message)).toEqual([
       expect.stringMatching(
         /^Bot\/\S+ and Bot\/\S+ both have the identifier local\/old-bot: remove it/,
@@ -470,25 +478,25 @@ describe('a name that stands twice', () => {
   });
 
   it('under its old and its new name: each keeps its resources, and --prune removes the old one', async () => {
-    await run(world, writeRepository([{ ...SYNC, name: 'old-bot' }, SYNC]));
+    await run(medplum, writeRepository([{ ...SYNC, name: 'old-bot' }, SYNC]));
     const root = writeRepository([{ ...SYNC, previousNames: ['old-bot'] }]);
-    expect(lineOf((await run(world, root)).lines, 'old-bot')).toContain(
+    expect(lineOf((await run(medplum, root)).lines, 'old-bot')).toContain(
       'no longer in medplum.config.json',
     );
-    expect((await run(world, root, { prune: true })).failed).toEqual([]);
-    expect((await all<Bot>(world, 'Bot')).map(({ name }) => name)).toEqual(['hapi-sync-bot']);
-    expect(await all<Subscription>(world, 'Subscription')).toHaveLength(3);
+    expect((await run(medplum, root, { prune: true })).failed).toEqual([]);
+    expect((await all<Bot>(medplum, 'Bot')).map(({ name }) => name)).toEqual(['hapi-sync-bot']);
+    expect(await all<Subscription>(medplum, 'Subscription')).toHaveLength(3);
   });
 
   it('says so where another tool has deployed other code since', async () => {
     const root = writeRepository([SYNC]);
-    await run(world, root);
+    await run(medplum, root);
     const made = await bot('hapi-sync-bot');
-    await world.server.repository.updateResource({
+    await medplum.server.repository.updateResource({
       ...made,
       executableCode: { ...made.executableCode, title: 'index.js' },
     } as Bot);
-    const { lines } = await run(world, root);
+    const { lines } = await run(medplum, root);
     expect(lineOf(lines, 'hapi-sync-bot')).toBe(
       '~ hapi-sync-bot  code (another tool deployed index.js since)',
     );
@@ -497,25 +505,29 @@ describe('a name that stands twice', () => {
 
 describe('what another client does at the same time', () => {
   it('is kept: an edit of the Bot between the code and the mark', async () => {
-    await run(world, writeRepository([SYNC]));
+    await run(medplum, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
-    world.rule = async ({ path }) => {
+    medplum.rule = async ({ path }) => {
       if (path.endsWith('/$deploy')) {
-        await world.server.repository.patchResource('Bot', id!, [
+        await medplum.server.repository.patchResource('Bot', id!, [
           { op: 'add', path: '/category', value: [{ text: 'theirs' }] },
         ]);
       }
       return undefined;
     };
     expect(
-      (await run(world, writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }])))
-        .failed,
+      (
+        await run(
+          medplum,
+          writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }]),
+        )
+      ).failed,
     ).toEqual([]);
     expect(await bot('hapi-sync-bot')).toMatchObject({ category: [{ text: 'theirs' }] });
   });
 
   it('is not marked as deployed: other code that arrived before the mark', async () => {
-    await run(world, writeRepository([SYNC]));
+    await run(medplum, writeRepository([SYNC]));
     const { id, executableCode } = await bot('hapi-sync-bot');
     const theirs = [
       {
@@ -524,14 +536,14 @@ describe('what another client does at the same time', () => {
         value: { ...executableCode, title: 'theirs.js' },
       },
     ];
-    world.rule = async ({ path }) => {
+    medplum.rule = async ({ path }) => {
       if (path.endsWith('/$deploy')) {
-        await world.server.repository.patchResource('Bot', id!, theirs);
+        await medplum.server.repository.patchResource('Bot', id!, theirs);
       }
       return undefined;
     };
     const root = writeRepository([{ ...SYNC, code: 'exports.handler = async () => 2;\n' }]);
-    expect((await run(world, root)).failed).toEqual([
+    expect((await run(medplum, root)).failed).toEqual([
       { name: 'hapi-sync-bot', message: expect.stringContaining('changed by another client') },
     ]);
     expect(tags(await bot('hapi-sync-bot'), 'deployed')).toEqual([]);
@@ -540,7 +552,7 @@ describe('what another client does at the same time', () => {
   it('stops the bot with a word: a build between the plan and its first request', async () => {
     const root = writeRepository([SYNC]);
     const file = join(root, 'dist/bots/hapi-sync-bot.js');
-    const { failed } = await run(world, root, {
+    const { failed } = await run(medplum, root, {
       log: () => writeFileSync(file, 'exports.handler = async () => 3;'),
     });
     expect(failed).toEqual([
@@ -549,21 +561,21 @@ describe('what another client does at the same time', () => {
         message: `${file} was built again after the plan was made. Run it again`,
       },
     ]);
-    expect(await all(world, 'Bot')).toEqual([]);
+    expect(await all(medplum, 'Bot')).toEqual([]);
   });
 
   it('stops the bot with a word: an edit between the plan and the first write', async () => {
-    await run(world, writeRepository([SYNC]));
+    await run(medplum, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
-    world.rule = async ({ path }) => {
+    medplum.rule = async ({ path }) => {
       if (path === 'Binary') {
-        await world.server.repository.patchResource('Bot', id!, [
+        await medplum.server.repository.patchResource('Bot', id!, [
           { op: 'replace', path: '/timeout', value: 99 },
         ]);
       }
       return undefined;
     };
-    const { failed } = await run(world, writeRepository([{ ...SYNC, timeout: 60 }]));
+    const { failed } = await run(medplum, writeRepository([{ ...SYNC, timeout: 60 }]));
     expect(failed).toEqual([
       {
         name: 'hapi-sync-bot',
@@ -575,22 +587,22 @@ describe('what another client does at the same time', () => {
 
   it('ends the same where it is another run of this deployment', async () => {
     const root = writeRepository([SYNC, { name: 'other-bot' }]);
-    const clean = await startWorld();
+    const clean = await startProxiedMedplum();
     await run(clean, root);
     const wanted = await state(clean);
     await clean.stop();
-    signIn(world, ADMIN);
-    const both = await Promise.all([run(world, root), run(world, root)]);
+    signIn(medplum, ADMIN);
+    const both = await Promise.all([run(medplum, root), run(medplum, root)]);
     expect(both.map(({ failed }) => failed)).toEqual([[], []]);
-    expect(await state(world)).toEqual(wanted);
+    expect(await state(medplum)).toEqual(wanted);
   });
 });
 
 describe('nothing is written', () => {
   const nothing = async (root: string, message: string | RegExp, options = {}): Promise<void> => {
-    const before = world.requests.length;
-    await expect(run(world, root, options)).rejects.toThrow(message);
-    const writes = world.requests
+    const before = medplum.requests.length;
+    await expect(run(medplum, root, options)).rejects.toThrow(message);
+    const writes = medplum.requests
       .slice(before)
       .filter(({ method, path }) => method !== 'GET' && path !== '' && path !== 'oauth2/token');
     expect(writes).toEqual([]);
@@ -598,7 +610,7 @@ describe('nothing is written', () => {
 
   it('where more subscriptions than the server looks at would be active', async () => {
     for (let index = 0; index < 998; index++) {
-      await world.server.repository.createResource({
+      await medplum.server.repository.createResource({
         resourceType: 'Subscription',
         status: 'active',
         reason: 'x',
@@ -613,23 +625,23 @@ describe('nothing is written', () => {
   });
 
   it('where the project has no bots', async () => {
-    const project = await world.server.repository.readResource<Project>('Project', PROJECT);
-    await world.server.repository.updateResource({ ...project, features: ['cron'] });
+    const project = await medplum.server.repository.readResource<Project>('Project', PROJECT);
+    await medplum.server.repository.updateResource({ ...project, features: ['cron'] });
     await nothing(writeRepository([SYNC]), 'lacks the feature "bots"');
   });
 });
 
 describe('a server in trouble', () => {
   it('that answers something that is not Medplum is named', async () => {
-    world.rule = () => ({ status: 200, body: 'hello' });
-    await expect(run(world, writeRepository([SYNC]))).rejects.toThrow(
+    medplum.rule = () => ({ status: 200, body: 'hello' });
+    await expect(run(medplum, writeRepository([SYNC]))).rejects.toThrow(
       'does not answer as Medplum does',
     );
   });
 
   it('takes code of more than 1 MB', async () => {
     const code = `exports.handler = async () => 1;\n//${'x'.repeat(1_500_000)}`;
-    expect((await run(world, writeRepository([{ ...SYNC, code }]))).failed).toEqual([]);
+    expect((await run(medplum, writeRepository([{ ...SYNC, code }]))).failed).toEqual([]);
     expect((await bot('hapi-sync-bot')).executableCode?.title).toMatch(/cjs$/);
   });
 });

@@ -9,13 +9,13 @@ import type {
 } from '@medplum/fhirtypes';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { bot as botSchema } from '../../tools/src/config/bot.ts';
-import { PROJECT, all, run, startWorld, writeRepository } from './harness.ts';
-import type { World } from './harness.ts';
+import { PROJECT, all, run, startProxiedMedplum, writeRepository } from './harness.ts';
+import type { ProxiedMedplum } from './harness.ts';
 
-let world: World;
+let medplum: ProxiedMedplum;
 beforeAll(async () => {
-  world = await startWorld();
-  const { repository } = world.server;
+  medplum = await startProxiedMedplum();
+  const { repository } = medplum.server;
   const project = await repository.readResource<Project>('Project', PROJECT);
   await repository.updateResource({
     ...project,
@@ -27,7 +27,7 @@ beforeAll(async () => {
     resource: [{ resourceType: 'Patient', readonly: true }],
   });
 });
-afterAll(() => world.stop());
+afterAll(() => medplum.stop());
 
 interface Stored {
   bot: Partial<Bot>;
@@ -217,7 +217,7 @@ const LIST = Object.entries(CASES).flatMap(([member, cases]) =>
 
 test.each(LIST)('$name', async ({ name, entry, stored, refused }) => {
   const root = writeRepository([{ name, ...entry }]);
-  const { failed } = await run(world, root).catch((error: Error) => ({
+  const { failed } = await run(medplum, root).catch((error: Error) => ({
     failed: [{ message: error.message }],
   }));
   const messages = failed.map(({ message }) => message);
@@ -227,19 +227,19 @@ test.each(LIST)('$name', async ({ name, entry, stored, refused }) => {
   }
   expect(messages).toEqual([]);
   expect(await storedFor(name)).toMatchObject(stored ?? {});
-  expect((await run(world, root)).writes, 'the second run').toEqual([]);
+  expect((await run(medplum, root)).writes, 'the second run').toEqual([]);
 });
 
 async function storedFor(name: string): Promise<Stored> {
-  const bot = (await all<Bot>(world, 'Bot')).find((found) => found.name === name)!;
+  const bot = (await all<Bot>(medplum, 'Bot')).find((found) => found.name === name)!;
   const reference = `Bot/${bot.id}`;
-  const members = await all<ProjectMembership>(world, 'ProjectMembership');
+  const members = await all<ProjectMembership>(medplum, 'ProjectMembership');
   const membership = members.find(({ profile }) => profile.reference === reference)!;
-  const policies = await all<AccessPolicy>(world, 'AccessPolicy');
+  const policies = await all<AccessPolicy>(medplum, 'AccessPolicy');
   const policy = policies.find(({ id }) =>
     JSON.stringify(membership).includes(`AccessPolicy/${id}`),
   );
-  const subscriptions = await all<Subscription>(world, 'Subscription');
+  const subscriptions = await all<Subscription>(medplum, 'Subscription');
   return {
     bot,
     membership,

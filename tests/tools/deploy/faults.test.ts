@@ -5,8 +5,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { UserError } from '../../tools/src/terminal/user-error.ts';
-import { all, run, snapshot, startWorld, state, writeRepository } from './harness.ts';
-import type { Request, Run, TestBot, Verdict, World } from './harness.ts';
+import { all, run, snapshot, startProxiedMedplum, state, writeRepository } from './harness.ts';
+import type { Request, Run, TestBot, Verdict, ProxiedMedplum } from './harness.ts';
 
 const policy = [{ resourceType: 'Patient', readonly: true }];
 
@@ -105,15 +105,15 @@ const PASSING = [
   'a line cut after',
 ];
 
-let world: World;
+let medplum: ProxiedMedplum;
 let root: string;
 let reset: () => void;
 let wanted: unknown;
 
 /** What counts about a project: bots with all that belongs to them, and the resource. */
 async function everything(): Promise<unknown> {
-  const questionnaires = await all<Questionnaire>(world, 'Questionnaire');
-  return [await state(world), questionnaires.map(({ title, meta }) => [title, meta?.tag])];
+  const questionnaires = await all<Questionnaire>(medplum, 'Questionnaire');
+  return [await state(medplum), questionnaires.map(({ title, meta }) => [title, meta?.tag])];
 }
 
 function writeResource(title: string): void {
@@ -123,20 +123,20 @@ function writeResource(title: string): void {
 }
 
 /** A deployment with everything that is planned, one bot after the other. */
-const deployAll = (): Promise<Run> => run(world, root, { prune: true, concurrency: 1 });
+const deployAll = (): Promise<Run> => run(medplum, root, { prune: true, concurrency: 1 });
 
 beforeAll(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
   root = writeRepository(BEFORE);
   writeResource('before');
-  expect((await run(world, root)).failed).toEqual([]);
+  expect((await run(medplum, root)).failed).toEqual([]);
   writeRepository(AFTER, root);
   writeResource('after');
-  reset = snapshot(world);
+  reset = snapshot(medplum);
   expect((await deployAll()).failed).toEqual([]);
   wanted = await everything();
 });
-afterAll(() => world.stop());
+afterAll(() => medplum.stop());
 
 const CASES = Object.keys(REQUESTS).flatMap((request) =>
   Object.keys(FAULTS).map((fault) => ({ request, fault })),
@@ -151,7 +151,7 @@ describe('the table of faults', () => {
     reset();
     const { verdict, times = Number.POSITIVE_INFINITY } = FAULTS[fault]!;
     let met = 0;
-    world.rule = (sent) => (REQUESTS[request]!(sent) && met++ < times ? verdict : undefined);
+    medplum.rule = (sent) => (REQUESTS[request]!(sent) && met++ < times ? verdict : undefined);
     const messages = await deployAll().then(
       ({ failed }) => failed.map(({ message }) => message),
       (error: Error) => {
@@ -172,7 +172,7 @@ describe('the table of faults', () => {
     if (PASSING.includes(fault) && !isRefusal) {
       expect(messages).toEqual([]);
     }
-    world.rule = () => undefined;
+    medplum.rule = () => undefined;
     expect((await deployAll()).failed, 'the next run').toEqual([]);
     expect(await everything()).toEqual(wanted);
   });

@@ -1,11 +1,11 @@
-// What the deployment's tests share: a small repository on disk, the local server, and a door
-// before it that counts requests, answers some of them itself, or ends the line in the middle.
+// What the deployment's tests share: a small repository on disk, and the local Medplum behind a
+// proxy that counts requests, answers some of them itself, or ends connections.
 import type { Bot, ProjectMembership, Resource, Subscription } from '@medplum/fhirtypes';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -15,6 +15,7 @@ import { deploy } from '../../tools/src/deploy/deploy.ts';
 import type { DeployOptions, DeployResult } from '../../tools/src/deploy/deploy.ts';
 import { startMedplumServer } from '../../tools/src/medplum/server.ts';
 import type { MedplumServer } from '../../tools/src/medplum/server.ts';
+import { answerHeaders, forwardRequest, readBody } from '../forward-request.ts';
 
 // Commands are processes, and a machine may be busy with others.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -104,8 +105,8 @@ export interface Request {
   body: string;
 }
 /**
- * What the door does with a request: lets it pass, answers itself, or ends the connection before or
- * after the server.
+ * What the proxy does with a request: passes it on (undefined), answers it itself, or ends the
+ * connection before the server gets the request, or after the server answered.
  */
 export type Verdict =
   | undefined
@@ -113,14 +114,14 @@ export type Verdict =
   | 'cut before'
   | 'cut after';
 
-export interface World {
+export interface ProxiedMedplum {
   server: MedplumServer;
-  /** The door's address. */
+  /** The proxy's address. */
   baseUrl: string;
   requests: Request[];
-  /** Asked for each request. */
+  /** Decides about each request. */
   rule: (request: Request) => Verdict | Promise<Verdict>;
-  /** Told just before a connection is cut. */
+  /** Called just before a connection is cut. */
   cutting: () => void;
   stop(): Promise<void>;
 }
@@ -132,85 +133,72 @@ const CERTIFICATE = join(import.meta.dirname, 'certificate-for-tests.pem');
  * @param place - `elsewhere`: by https and the address 0.0.0.0, which does not count as this
  *   machine. Commands trust its certificate, this process does not
  */
-export async function startWorld(place: 'here' | 'elsewhere' = 'here'): Promise<World> {
+export async function startProxiedMedplum(
+  place: 'here' | 'elsewhere' = 'here',
+): Promise<ProxiedMedplum> {
   const server = await startMedplumServer();
-  const answerRequest: RequestListener = async (incoming, answer) => {
+  async function answerRequest(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
     const cut = (): void => {
-      world.cutting();
+      medplum.cutting();
       incoming.socket.destroy();
     };
-    const chunks: Buffer[] = [];
-    for await (const chunk of incoming) {
-      chunks.push(chunk as Buffer);
-    }
-    const body = Buffer.concat(chunks);
+    const body = await readBody(incoming);
     const method = incoming.method ?? 'GET';
     const path = (incoming.url ?? '/').slice(1).replace(/^fhir\/R4\/?/, '');
     const request: Request = {
-      number: world.requests.length + 1,
+      number: medplum.requests.length + 1,
       method,
       path,
       body: body.toString(),
     };
-    world.requests.push(request);
-    const verdict = await world.rule(request);
+    medplum.requests.push(request);
+    const verdict = await medplum.rule(request);
     if (verdict === 'cut before') {
-      return cut();
+      cut();
+      return;
     }
     if (verdict && verdict !== 'cut after') {
-      answer.writeHead(verdict.status, {
-        'Content-Type': 'application/fhir+json',
-        ...verdict.headers,
-      });
-      const hasBody = verdict.status !== 204;
-      return void answer.end(
-        hasBody ? (verdict.text ?? JSON.stringify(verdict.body ?? {})) : undefined,
-      );
+      const { status, text = JSON.stringify(verdict.body ?? {}) } = verdict;
+      const headers = { 'Content-Type': 'application/fhir+json', ...verdict.headers };
+      answer.writeHead(status, headers).end(status === 204 ? undefined : text);
+      return;
     }
-    const {
-      host: _,
-      connection: __,
-      'content-length': ___,
-      'transfer-encoding': ____,
-      ...headers
-    } = incoming.headers;
-    const passed = await fetch(new URL(incoming.url ?? '/', server.baseUrl), {
-      method,
-      headers: headers as Record<string, string>,
-      ...(body.length > 0 && { body }),
-    });
+    const address = new URL(incoming.url ?? '/', server.baseUrl);
+    const passed = await forwardRequest(incoming, body, address);
     const content = Buffer.from(await passed.arrayBuffer());
     if (verdict === 'cut after') {
-      return cut();
+      cut();
+      return;
     }
-    const type = passed.headers.get('content-type');
-    answer.writeHead(passed.status, type ? { 'Content-Type': type } : {}).end(content);
-  };
+    answer.writeHead(passed.status, answerHeaders(passed)).end(content);
+  }
+
+  const listener: RequestListener = (incoming, answer) => void answerRequest(incoming, answer);
   const pem = readFileSync(CERTIFICATE);
-  const door =
+  const proxy =
     place === 'here'
-      ? createServer(answerRequest)
-      : createSecureServer({ key: pem, cert: pem }, answerRequest);
-  await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
-  const { port } = door.address() as AddressInfo;
+      ? createServer(listener)
+      : createSecureServer({ key: pem, cert: pem }, listener);
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as AddressInfo;
   const baseUrl = place === 'here' ? `http://127.0.0.1:${port}/` : `https://0.0.0.0:${port}/`;
   process.env['NODE_EXTRA_CA_CERTS'] = CERTIFICATE;
-  const world: World = {
+  const medplum: ProxiedMedplum = {
     server,
     baseUrl,
     requests: [],
     rule: () => undefined,
     cutting: () => undefined,
     stop: async () => {
-      door.closeAllConnections();
-      await Promise.all([server.stop(), new Promise((resolve) => door.close(resolve))]);
+      proxy.closeAllConnections();
+      await Promise.all([server.stop(), new Promise((resolve) => proxy.close(resolve))]);
     },
   };
-  signIn(world, ADMIN);
-  return world;
+  signIn(medplum, ADMIN);
+  return medplum;
 }
 
-/** The environment of this process, and of the commands it starts. */
+/** Sets the environment variables of this process, and of the commands it starts. */
 export function signIn(
   { baseUrl }: { baseUrl: string },
   { id, secret }: typeof ADMIN,
@@ -228,17 +216,21 @@ export interface Run extends DeployResult {
   writes: Request[];
 }
 
-/** A deployment in this process. */
-export async function run(world: World, root: string, options: DeployOptions = {}): Promise<Run> {
-  const first = world.requests.length;
+/** Deploys in this process. */
+export async function run(
+  medplum: ProxiedMedplum,
+  root: string,
+  options: DeployOptions = {},
+): Promise<Run> {
+  const first = medplum.requests.length;
   const lines: string[] = [];
   const result = await deploy({ root, log: (line) => lines.push(line), ...options });
-  const sent = world.requests.slice(first);
+  const sent = medplum.requests.slice(first);
   return { ...result, lines, requests: sent.length, writes: sent.filter(isWrite) };
 }
 
-/** @returns what brings the world back to what it holds now */
-export function snapshot({ server, requests }: World): () => void {
+/** @returns a function that brings the server back to what it holds now */
+export function snapshot({ server, requests }: ProxiedMedplum): () => void {
   const { store } = server.repository.state;
   const members = { ...store } as unknown as { contents: Map<string, Buffer> };
   const { contents, ...rest } = members;
@@ -255,12 +247,12 @@ export function isWrite({ method, path }: Request): boolean {
   return method !== 'GET' && path !== '' && path !== 'oauth2/token';
 }
 
-/** A command in a process of its own: what `npm run` starts, without the build. */
+/** Starts a command in a process of its own: what `npm run` starts, without the build. */
 export function command(
   root: string,
   script: string,
   ...args: string[]
-): { pid: number; done: Promise<Ended> } {
+): { pid: number; done: Promise<CommandResult> } {
   const [file, ...words] = script.split(' ');
   const child = spawn(process.execPath, [join(ROOT, file!), ...words, ...args], {
     cwd: root,
@@ -276,19 +268,19 @@ export function command(
   };
 }
 
-/** Python has what Node lacks: a terminal for a child. */
+/** Node cannot start a program in a terminal; Python can. */
 const IN_TERMINAL = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
 /**
- * A command in a terminal of 100 by 30.
+ * Runs a command in a terminal of 100 columns and 30 lines.
  *
- * @param answer - what is typed when it asks
+ * @param answer - what is typed when the command asks for a confirmation
  */
 export function inTerminal(
   root: string,
   answer: string,
   variables: object,
   script: string,
-): Promise<Ended> {
+): Promise<CommandResult> {
   const [file, ...words] = script.split(' ');
   const line = [
     'sh',
@@ -317,8 +309,8 @@ export function inTerminal(
   );
 }
 
-/** The code is null where the process was killed. */
-export interface Ended {
+export interface CommandResult {
+  /** The exit code; null if the process was killed. */
   code: number | null;
   stdout: string;
   stderr: string;
@@ -335,33 +327,33 @@ export const LOGS = 'tools/bin/medplum-bots.cjs logs';
 
 /** All resources of a type, as the server stores them. */
 export async function all<T extends Resource>(
-  world: World,
+  medplum: ProxiedMedplum,
   resourceType: T['resourceType'],
 ): Promise<T[]> {
-  return (await world.server.repository.searchResources({
+  return (await medplum.server.repository.searchResources({
     resourceType,
     count: 1000,
   } as never)) as unknown as T[];
 }
 
-/** What counts about a project after a deployment, without the ids that are new each time. */
-export async function state(world: World): Promise<unknown> {
-  const bots = await all<Bot>(world, 'Bot');
+/** @returns what a deployment leaves in a project, without the ids that are new each time */
+export async function state(medplum: ProxiedMedplum): Promise<unknown> {
+  const bots = await all<Bot>(medplum, 'Bot');
   const keyOf = (reference: string | undefined): string => {
     const bot = bots.find(({ id }) => reference === `Bot/${id}`);
     return bot?.identifier?.map(({ value }) => value).join() ?? `${reference} (unknown)`;
   };
-  const policies = await all(world, 'AccessPolicy');
+  const policies = await all(medplum, 'AccessPolicy');
   const policyOf = (reference: string | undefined): unknown =>
     policies.find(({ id }) => reference === `AccessPolicy/${id}`);
   const strip = ({ id: _, meta, ...members }: Resource): Record<string, unknown> => ({
     ...members,
     tags: (meta?.tag ?? []).map(({ system, code }) => `${system}|${code}`).toSorted(),
   });
-  const members = (await all<ProjectMembership>(world, 'ProjectMembership')).filter((m) =>
+  const members = (await all<ProjectMembership>(medplum, 'ProjectMembership')).filter((m) =>
     m.profile.reference?.startsWith('Bot/'),
   );
-  const sort = (list: unknown[]): string[] => list.map((one) => JSON.stringify(one)).toSorted();
+  const sort = (list: unknown[]): string[] => list.map((item) => JSON.stringify(item)).toSorted();
   return {
     bots: sort(bots.map((bot) => ({ ...strip(bot), executableCode: bot.executableCode?.title }))),
     policies: sort(policies.map(strip)),
@@ -372,7 +364,7 @@ export async function state(world: World): Promise<unknown> {
       ]),
     ),
     subscriptions: sort(
-      (await all<Subscription>(world, 'Subscription')).map((one) => {
+      (await all<Subscription>(medplum, 'Subscription')).map((one) => {
         return {
           ...strip(one),
           channel: { ...one.channel, endpoint: keyOf(one.channel?.endpoint) },

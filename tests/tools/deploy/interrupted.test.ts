@@ -12,11 +12,11 @@ import {
   isWrite,
   run,
   snapshot,
-  startWorld,
+  startProxiedMedplum,
   state,
   writeRepository,
 } from './harness.ts';
-import type { Request, TestBot, World } from './harness.ts';
+import type { Request, TestBot, ProxiedMedplum } from './harness.ts';
 
 const policy = [{ resourceType: 'Patient', readonly: true }];
 const BEFORE: TestBot[] = [
@@ -58,14 +58,14 @@ const AFTER: TestBot[] = [
   BEFORE[4]!,
 ];
 
-let world: World;
+let medplum: ProxiedMedplum;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
 });
-afterEach(() => world.stop());
+afterEach(() => medplum.stop());
 
 const botCalled = async (wanted: string): Promise<Bot> =>
-  (await all<Bot>(world, 'Bot')).find(({ name }) => name === wanted)!;
+  (await all<Bot>(medplum, 'Bot')).find(({ name }) => name === wanted)!;
 
 const RERUN = 'tools/bin/medplum-bots.cjs rerun';
 
@@ -87,21 +87,21 @@ function writeResources(root: string, titles: Record<string, string>): void {
 async function prepareDeployment(): Promise<string> {
   const root = writeRepository(BEFORE);
   writeResources(root, { changed: 'before', gone: 'before' });
-  expect((await run(world, root)).failed).toEqual([]);
-  world.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
+  expect((await run(medplum, root)).failed).toEqual([]);
+  medplum.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
   const { failed } = await run(
-    world,
+    medplum,
     writeRepository(
       [...BEFORE, FAILED].filter((one) => one !== BEFORE[3]),
       root,
     ),
   );
   expect(failed.map(({ name }) => name)).toEqual(['failed-bot']);
-  world.rule = () => undefined;
+  medplum.rule = () => undefined;
   const reference = `Bot/${(await botCalled('lonely-bot')).id}`;
-  const members = await all<ProjectMembership>(world, 'ProjectMembership');
+  const members = await all<ProjectMembership>(medplum, 'ProjectMembership');
   const member = members.find(({ profile }) => profile.reference === reference);
-  await world.server.repository.deleteResource('ProjectMembership', member!.id!);
+  await medplum.server.repository.deleteResource('ProjectMembership', member!.id!);
   writeResources(root, { changed: 'after', added: 'after' });
   return writeRepository(AFTER, root);
 }
@@ -109,8 +109,8 @@ async function prepareDeployment(): Promise<string> {
 /** Two versions of a bot, the second one deployed. */
 async function prepareRollback(): Promise<string> {
   const root = writeRepository([BEFORE[0]!]);
-  await run(world, root);
-  await run(world, writeRepository([AFTER[1]!], root));
+  await run(medplum, root);
+  await run(medplum, writeRepository([AFTER[1]!], root));
   return root;
 }
 
@@ -121,17 +121,17 @@ async function prepareRelease(): Promise<string> {
 }
 
 async function prepareSecrets(): Promise<string> {
-  const project = await world.server.repository.readResource<Project>('Project', PROJECT);
+  const project = await medplum.server.repository.readResource<Project>('Project', PROJECT);
   const secret = ['THEIRS', 'OURS'].map((name) => ({ name, valueString: 'old' }));
-  await world.server.repository.updateResource({ ...project, secret });
+  await medplum.server.repository.updateResource({ ...project, secret });
   const root = writeRepository([]);
   writeFileSync(join(root, '.env.local.secrets'), 'OURS=new\nMORE=new\n');
   return root;
 }
 
 async function prepareImport(): Promise<string> {
-  const { repository } = world.server;
-  const url = `${world.server.baseUrl}healthcheck`;
+  const { repository } = medplum.server;
+  const url = `${medplum.server.baseUrl}healthcheck`;
   const sourceCode = { contentType: 'text/typescript', url, title: 'index.ts' };
   const { id } = await repository.createResource<Bot>({
     resourceType: 'Bot',
@@ -154,14 +154,14 @@ async function prepareRerun(): Promise<string> {
     );
   };\n`;
   const root = writeRepository([{ name: 'seen-bot', code }]);
-  expect((await run(world, root)).failed).toEqual([]);
-  await world.server.repository.createResource({ resourceType: 'Patient' });
+  expect((await run(medplum, root)).failed).toEqual([]);
+  await medplum.server.repository.createResource({ resourceType: 'Patient' });
   return root;
 }
 
 /** All that a command can have changed. */
 async function everything(root: string): Promise<object> {
-  const { secret } = await world.server.repository.readResource<Project>('Project', PROJECT);
+  const { secret } = await medplum.server.repository.readResource<Project>('Project', PROJECT);
   const read = (file: string): string | undefined => {
     try {
       return readFileSync(join(root, file), 'utf8');
@@ -170,10 +170,10 @@ async function everything(root: string): Promise<object> {
     }
   };
   const files = ['medplum.config.json', 'src/bots/legacy-sync.ts'].map(read);
-  const questionnaires = await all<Questionnaire>(world, 'Questionnaire');
+  const questionnaires = await all<Questionnaire>(medplum, 'Questionnaire');
   const titles = questionnaires.map(({ url, title }) => `${url} ${title}`).toSorted();
-  const seen = (await all<Basic>(world, 'Basic')).map(({ identifier }) => identifier);
-  return { ...((await state(world)) as object), secret, files, titles, seen };
+  const seen = (await all<Basic>(medplum, 'Basic')).map(({ identifier }) => identifier);
+  return { ...((await state(medplum)) as object), secret, files, titles, seen };
 }
 
 describe('a process that is killed at any of its requests', () => {
@@ -190,10 +190,10 @@ describe('a process that is killed at any of its requests', () => {
     async (_, prepare, atLeast, script, ...args) => {
       const root = await prepare();
       const config = readFileSync(join(root, 'medplum.config.json'), 'utf8');
-      const reset = snapshot(world);
+      const reset = snapshot(medplum);
       reset();
       expect(await command(root, script, ...args).done).toMatchObject({ code: 0, stderr: '' });
-      const sent = [...world.requests];
+      const sent = [...medplum.requests];
       expect(sent.length).toBeGreaterThanOrEqual(atLeast);
       const wanted = await everything(root);
       const deployed = (requests: Request[]): number =>
@@ -208,14 +208,14 @@ describe('a process that is killed at any of its requests', () => {
           const place = `${side} request ${number}, ${method} ${path.replace(/[0-9a-f-]{36}/, 'ID')}`;
           reset();
           writeFileSync(join(root, 'medplum.config.json'), config);
-          world.rule = (next) => (next.number === number ? side : undefined);
+          medplum.rule = (next) => (next.number === number ? side : undefined);
           const { pid, done } = command(root, script, ...args);
-          world.cutting = () => process.kill(pid, 'SIGKILL');
+          medplum.cutting = () => process.kill(pid, 'SIGKILL');
           expect((await done).code, place).toBeNull();
-          world.rule = () => undefined;
+          medplum.rule = () => undefined;
           await complete(root, script, args, place);
           expect(await everything(root), place).toEqual(wanted);
-          const arrived = world.requests.filter(
+          const arrived = medplum.requests.filter(
             (one) => one.number !== number || side === 'cut after',
           );
           expect(deployed(arrived), `${place}: bots that were deployed`).toBe(deployed(sent));
@@ -237,14 +237,14 @@ async function complete(
     return;
   }
   // In this process, since that is quicker.
-  expect((await run(world, root, { prune: true, concurrency: 1 })).failed, place).toEqual([]);
-  expect((await run(world, root, { prune: true })).writes, place).toEqual([]);
+  expect((await run(medplum, root, { prune: true, concurrency: 1 })).failed, place).toEqual([]);
+  expect((await run(medplum, root, { prune: true })).writes, place).toEqual([]);
 }
 
-/** What one clean run leaves; then the world is as before it. */
+/** What one clean run leaves; then the server is as before it. */
 async function cleanRun(root: string): Promise<unknown> {
-  const reset = snapshot(world);
-  expect((await run(world, root, { prune: true })).failed).toEqual([]);
+  const reset = snapshot(medplum);
+  expect((await run(medplum, root, { prune: true })).failed).toEqual([]);
   const wanted = await everything(root);
   reset();
   return wanted;
@@ -255,16 +255,16 @@ describe('two runs at the same time', () => {
     const root = await prepareDeployment();
     const wanted = await cleanRun(root);
     const both = await Promise.all([
-      run(world, root, { prune: true, concurrency: 1 }),
-      run(world, root, { prune: true }),
+      run(medplum, root, { prune: true, concurrency: 1 }),
+      run(medplum, root, { prune: true }),
     ]);
     const word = /changed by another client.*run it again$|not as it should be.*run it again$/;
     for (const { message } of both.flatMap(({ failed }) => failed)) {
       expect(message).toMatch(word);
     }
-    expect((await run(world, root, { prune: true })).failed).toEqual([]);
+    expect((await run(medplum, root, { prune: true })).failed).toEqual([]);
     expect(await everything(root)).toEqual(wanted);
-    expect((await run(world, root, { prune: true })).writes).toEqual([]);
+    expect((await run(medplum, root, { prune: true })).writes).toEqual([]);
   });
 });
 
@@ -275,7 +275,7 @@ describe('a line that breaks', () => {
       const root = await prepareDeployment();
       const wanted = await cleanRun(root);
       const broken = new Set<string>();
-      world.rule = ({ method, path, body }) => {
+      medplum.rule = ({ method, path, body }) => {
         const request = `${method} ${path} ${path === 'oauth2/token' ? '' : body}`;
         if (broken.has(request)) {
           return undefined;
@@ -283,9 +283,9 @@ describe('a line that breaks', () => {
         broken.add(request);
         return cut;
       };
-      expect((await run(world, root, { prune: true })).failed).toEqual([]);
+      expect((await run(medplum, root, { prune: true })).failed).toEqual([]);
       expect(broken.size).toBeGreaterThan(30);
-      world.rule = () => undefined;
+      medplum.rule = () => undefined;
       expect(await everything(root)).toEqual(wanted);
     },
   );

@@ -5,14 +5,14 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { all, run, startWorld, SYSTEM, writeRepository } from './harness.ts';
-import type { TestBot, World } from './harness.ts';
+import { all, run, startProxiedMedplum, SYSTEM, writeRepository } from './harness.ts';
+import type { TestBot, ProxiedMedplum } from './harness.ts';
 
-let world: World;
+let medplum: ProxiedMedplum;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
 });
-afterEach(() => world.stop());
+afterEach(() => medplum.stop());
 
 describe('a repository without CI', () => {
   const git = (root: string, ...args: string[]): string => {
@@ -20,7 +20,7 @@ describe('a repository without CI', () => {
     return execFileSync('git', [...who, ...args], { cwd: root, encoding: 'utf8' }).trim();
   };
   const commitOf = async (): Promise<string | undefined> => {
-    const [bot] = await all<Bot>(world, 'Bot');
+    const [bot] = await all<Bot>(medplum, 'Bot');
     return bot!.meta?.tag?.find(({ system }) => system === `${SYSTEM}/commit`)?.code;
   };
 
@@ -31,12 +31,12 @@ describe('a repository without CI', () => {
     git(root, 'add', '--all');
     git(root, 'commit', '--quiet', '--message', 'First');
     git(root, 'tag', 'v1.0.0');
-    await run(world, root);
+    await run(medplum, root);
     expect(await commitOf()).toBe(git(root, 'rev-parse', 'v1.0.0'));
 
     // Work that is not committed is marked.
     appendFileSync(join(root, 'medplum.config.json'), '\n');
-    await run(world, root, { force: true });
+    await run(medplum, root, { force: true });
     expect(await commitOf()).toBe(`${git(root, 'rev-parse', 'v1.0.0')}-dirty`);
   });
 });
@@ -47,18 +47,18 @@ describe('several repositories in one project', () => {
   it('do not see, change or remove the bots of each other', async () => {
     const ours = writeRepository([BOT, { name: 'other-bot' }]);
     const theirs = writeRepository([BOT], undefined, 'urn:medplum-bots:their-team');
-    expect((await run(world, ours)).failed).toEqual([]);
-    expect((await run(world, theirs)).failed).toEqual([]);
-    expect(await all<Bot>(world, 'Bot')).toHaveLength(3);
+    expect((await run(medplum, ours)).failed).toEqual([]);
+    expect((await run(medplum, theirs)).failed).toEqual([]);
+    expect(await all<Bot>(medplum, 'Bot')).toHaveLength(3);
     for (const root of [ours, theirs]) {
-      expect((await run(world, root, { prune: true })).writes).toEqual([]);
+      expect((await run(medplum, root, { prune: true })).writes).toEqual([]);
     }
     writeRepository([], theirs, 'urn:medplum-bots:their-team');
-    const pruned = await run(world, theirs, { prune: true });
+    const pruned = await run(medplum, theirs, { prune: true });
     expect(pruned.changed).toEqual(['sync-bot']);
-    const left = await all<Bot>(world, 'Bot');
+    const left = await all<Bot>(medplum, 'Bot');
     expect(left.map(({ name }) => name).toSorted()).toEqual(['other-bot', 'sync-bot']);
-    expect((await run(world, ours)).writes).toEqual([]);
+    expect((await run(medplum, ours)).writes).toEqual([]);
   });
 });
 
@@ -67,10 +67,10 @@ describe('a project with 1,001 bots', () => {
     const code = 'exports.handler = async () => true;\n';
     const names = Array.from({ length: 1001 }, (_, index) => `bot-${index}`);
     const root = writeRepository(names.map((name) => ({ name, code, runAsUser: true })));
-    const first = await run(world, root);
+    const first = await run(medplum, root);
     expect(first.failed).toEqual([]);
     expect(first.changed).toHaveLength(1001);
-    const again = await run(world, root);
+    const again = await run(medplum, root);
     expect(again.unchanged).toHaveLength(1001);
     expect(again.writes).toEqual([]);
     // One more for each second page: bots and memberships.

@@ -4,20 +4,20 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadResources } from '../../tools/src/deploy/desired-resources.ts';
-import { ROLLBACK, all, command, run, startWorld, writeRepository } from './harness.ts';
-import type { World } from './harness.ts';
+import { ROLLBACK, all, command, run, startProxiedMedplum, writeRepository } from './harness.ts';
+import type { ProxiedMedplum } from './harness.ts';
 
 const URL = 'https://example.com/Questionnaire/intake';
 const IMPLEMENTATION =
   'https://medplum.com/fhir/StructureDefinition/operationDefinition-implementation';
 
-let world: World;
+let medplum: ProxiedMedplum;
 let root: string;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
   root = writeRepository([{ name: 'note-bot' }]);
 });
-afterEach(() => world.stop());
+afterEach(() => medplum.stop());
 
 function write(file: string, resource: object): void {
   mkdirSync(dirname(join(root, file)), { recursive: true });
@@ -31,7 +31,7 @@ const intake = (members: object = {}): object => ({
   ...members,
 });
 const questionnaire = async (): Promise<Questionnaire> => {
-  const found = await all<Questionnaire>(world, 'Questionnaire');
+  const found = await all<Questionnaire>(medplum, 'Questionnaire');
   expect(found).toHaveLength(1);
   return found[0]!;
 };
@@ -39,32 +39,32 @@ const questionnaire = async (): Promise<Questionnaire> => {
 describe('a file of resources/', () => {
   it('becomes one resource, is changed in place, and then needs nothing', async () => {
     write('resources/forms/intake.json', intake({ description: 'old' }));
-    const first = await run(world, root);
+    const first = await run(medplum, root);
     expect(first.changed).toEqual(['note-bot', 'resources/forms/intake.json']);
     const { id } = await questionnaire();
-    expect((await run(world, root)).writes).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
 
     write('resources/forms/intake.json', intake({ title: 'Welcome' }));
-    const second = await run(world, root);
+    const second = await run(medplum, root);
     expect(second.lines.join('\n')).toContain(
       '~ resources/forms/intake.json  Questionnaire (description, title changed)',
     );
     const changed = await questionnaire();
     expect(changed).toMatchObject({ id, title: 'Welcome' });
     expect(changed).not.toHaveProperty('description');
-    expect((await run(world, root)).writes).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
   });
 
   it('adopts a resource that has the same url, and keeps tags that others gave it', async () => {
     const tag = [{ system: 'urn:theirs', code: 'x' }];
-    await world.server.repository.createResource<Questionnaire>({
+    await medplum.server.repository.createResource<Questionnaire>({
       resourceType: 'Questionnaire',
       status: 'draft',
       url: URL,
       meta: { tag },
     });
     write('resources/intake.json', intake());
-    expect((await run(world, root)).failed).toEqual([]);
+    expect((await run(medplum, root)).failed).toEqual([]);
     const { status, meta } = await questionnaire();
     expect(status).toBe('active');
     expect(meta?.tag).toContainEqual(tag[0]);
@@ -73,9 +73,9 @@ describe('a file of resources/', () => {
   it('is found by its identifier if it has no url', async () => {
     const identifier = [{ system: 'urn:test', value: 'clinic,1' }];
     write('resources/clinic.json', { resourceType: 'Organization', identifier, name: 'Clinic' });
-    expect((await run(world, root)).failed).toEqual([]);
-    expect((await run(world, root)).writes).toEqual([]);
-    expect(await all<Organization>(world, 'Organization')).toHaveLength(1);
+    expect((await run(medplum, root)).failed).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
+    expect(await all<Organization>(medplum, 'Organization')).toHaveLength(1);
   });
 
   it('refers to a bot by name, also to one that is created in the same run', async () => {
@@ -91,16 +91,16 @@ describe('a file of resources/', () => {
       instance: false,
       extension: [{ url: IMPLEMENTATION, valueReference: { reference: 'Bot/note-bot' } }],
     });
-    expect((await run(world, root)).failed).toEqual([]);
-    const [bot] = await all(world, 'Bot');
-    const [operation] = await all<OperationDefinition>(world, 'OperationDefinition');
+    expect((await run(medplum, root)).failed).toEqual([]);
+    const [bot] = await all(medplum, 'Bot');
+    const [operation] = await all<OperationDefinition>(medplum, 'OperationDefinition');
     expect(operation?.extension?.[0]?.valueReference?.reference).toBe(`Bot/${bot?.id}`);
-    expect((await run(world, root)).writes).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
   });
 
   it('stops that file alone if it refers to a bot that is not there', async () => {
     write('resources/intake.json', intake({ subjectType: ['Bot/no-bot'] }));
-    const { failed, changed } = await run(world, root);
+    const { failed, changed } = await run(medplum, root);
     expect(changed).toEqual(['note-bot']);
     expect(failed).toEqual([
       {
@@ -112,8 +112,8 @@ describe('a file of resources/', () => {
 
   it('belongs to one environment', async () => {
     write('resources/intake.json', intake());
-    await run(world, root);
-    const { failed } = await run(world, root, { environment: 'staging' });
+    await run(medplum, root);
+    const { failed } = await run(medplum, root, { environment: 'staging' });
     expect(failed.map(({ message }) => message)).toEqual([
       expect.stringContaining('local/resources/intake.json already'),
     ]);
@@ -121,32 +121,32 @@ describe('a file of resources/', () => {
 
   it('is shown when the file is gone, and removed with --prune', async () => {
     write('resources/intake.json', intake());
-    await run(world, root);
+    await run(medplum, root);
     rmSync(join(root, 'resources/intake.json'));
-    const shown = await run(world, root);
+    const shown = await run(medplum, root);
     expect(shown.lines.join('\n')).toContain(
       'Questionnaire (its file is gone; --prune removes it)',
     );
     expect(shown.writes).toEqual([]);
-    expect((await run(world, root, { prune: true })).failed).toEqual([]);
-    expect(await all(world, 'Questionnaire')).toEqual([]);
+    expect((await run(medplum, root, { prune: true })).failed).toEqual([]);
+    expect(await all(medplum, 'Questionnaire')).toEqual([]);
   });
 
   it('is put back by rollback, held, and released', async () => {
     write('resources/intake.json', intake());
-    await run(world, root);
+    await run(medplum, root);
     write('resources/intake.json', intake({ title: 'Broken' }));
-    await run(world, root);
+    await run(medplum, root);
     const call = (...args: string[]) =>
       command(root, ROLLBACK, 'resources/intake.json', ...args).done;
     expect((await call('--list')).stdout.trim().split('\n')).toHaveLength(3);
     expect(await call('--message', 'typing error')).toMatchObject({ code: 0, stderr: '' });
     expect((await questionnaire()).title).toBe('Intake');
-    const held = await run(world, root);
+    const held = await run(medplum, root);
     expect(held.lines.join('\n')).toContain('by a rollback ("typing error")');
     expect(held.writes).toEqual([]);
     expect(await call('--release')).toMatchObject({ code: 0 });
-    expect((await run(world, root)).changed).toEqual(['resources/intake.json']);
+    expect((await run(medplum, root)).changed).toEqual(['resources/intake.json']);
     expect((await questionnaire()).title).toBe('Broken');
   });
 });

@@ -5,8 +5,16 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseTime } from '../../tools/src/deploy/runs.ts';
-import { DOCTOR, LOGS, all, command, run, startWorld, writeRepository } from './harness.ts';
-import type { Ended, World } from './harness.ts';
+import {
+  DOCTOR,
+  LOGS,
+  all,
+  command,
+  run,
+  startProxiedMedplum,
+  writeRepository,
+} from './harness.ts';
+import type { CommandResult, ProxiedMedplum } from './harness.ts';
 
 const RERUN = 'tools/bin/medplum-bots.cjs rerun';
 
@@ -18,25 +26,25 @@ const CODE = `exports.handler = async (medplum, event) => {
 };
 `;
 
-let world: World;
+let medplum: ProxiedMedplum;
 let root: string;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
   root = writeRepository([
     { name: 'name-bot', code: CODE, subscriptions: [{ criteria: 'Patient' }] },
   ]);
-  expect((await run(world, root)).failed).toEqual([]);
+  expect((await run(medplum, root)).failed).toEqual([]);
 });
-afterEach(() => world.stop());
+afterEach(() => medplum.stop());
 
-const call = (script: string, ...args: string[]): Promise<Ended> =>
+const call = (script: string, ...args: string[]): Promise<CommandResult> =>
   command(root, script, ...args).done;
 const nextRun = (): Promise<unknown> =>
-  new Promise((resolve) => world.server.events.once('run', resolve));
+  new Promise((resolve) => medplum.server.events.once('run', resolve));
 
 async function createPatient(members: Partial<Patient>): Promise<string> {
   const ran = nextRun();
-  const { id } = await world.server.repository.createResource<Patient>({
+  const { id } = await medplum.server.repository.createResource<Patient>({
     resourceType: 'Patient',
     ...members,
   });
@@ -46,7 +54,7 @@ async function createPatient(members: Partial<Patient>): Promise<string> {
 
 async function giveName(id: string): Promise<void> {
   const ran = nextRun();
-  await world.server.repository.patchResource('Patient', id, [
+  await medplum.server.repository.patchResource('Patient', id, [
     { op: 'add', path: '/name', value: [{ family: 'x' }] },
   ]);
   await ran;
@@ -84,7 +92,7 @@ describe('npm run logs', () => {
     await createPatient(NAMED);
     const { pid, done } = command(root, LOGS, '--follow', '--json');
     const asked = (): number =>
-      world.requests.filter(({ path }) => path.startsWith('AuditEvent')).length;
+      medplum.requests.filter(({ path }) => path.startsWith('AuditEvent')).length;
     await waitUntil(() => asked() > 0);
     const second = await createPatient(NAMED);
     const before = asked();
@@ -103,9 +111,9 @@ describe('npm run logs', () => {
     const bot = { name: 'task-bot', code, runtimeVersion: 'vmcontext' };
     const subscriptions = [{ criteria: 'Encounter' }];
     const accessPolicy = [{ resourceType: 'Encounter' }];
-    await run(world, writeRepository([{ ...bot, subscriptions, accessPolicy }], root));
+    await run(medplum, writeRepository([{ ...bot, subscriptions, accessPolicy }], root));
     const ran = nextRun();
-    await world.server.repository.createResource({
+    await medplum.server.repository.createResource({
       resourceType: 'Encounter',
       status: 'planned',
       class: { code: 'AMB' },
@@ -122,15 +130,17 @@ describe('npm run logs', () => {
   it('asks for 390 bots in addresses that servers accept', async () => {
     const names = Array.from({ length: 390 }, (_, index) => `bot-${index}`);
     for (const name of names) {
-      await world.server.repository.createResource<Bot>({
+      await medplum.server.repository.createResource<Bot>({
         resourceType: 'Bot',
         name,
         identifier: [{ system: 'urn:medplum-bots:test', value: `local/${name}` }],
       });
     }
-    world.requests.length = 0;
+    medplum.requests.length = 0;
     expect(await call(LOGS)).toMatchObject({ code: 0, stdout: 'No runs yet.\n' });
-    const paths = world.requests.map(({ path }) => path).filter((path) => path.startsWith('Audit'));
+    const paths = medplum.requests
+      .map(({ path }) => path)
+      .filter((path) => path.startsWith('Audit'));
     expect(paths.length).toBeGreaterThan(1);
     expect(Math.max(...paths.map((path) => path.length))).toBeLessThan(4000);
   });
@@ -144,7 +154,9 @@ async function waitUntil(isTrue: () => boolean): Promise<void> {
 
 describe('npm run rerun', () => {
   const stored = async (): Promise<(string | undefined)[]> =>
-    (await all(world, 'Basic')).map((basic) => (basic as { code?: { text?: string } }).code?.text);
+    (await all(medplum, 'Basic')).map(
+      (basic) => (basic as { code?: { text?: string } }).code?.text,
+    );
 
   it('runs only what failed last, after it showed what that is', async () => {
     await createPatient(NAMED);
@@ -171,7 +183,7 @@ describe('npm run rerun', () => {
     expect((await stored()).slice(before).toSorted()).toEqual([first, second].toSorted());
 
     const deleted = nextRun();
-    await world.server.repository.deleteResource('Patient', first);
+    await medplum.server.repository.deleteResource('Patient', first);
     await deleted;
     const texts = (await stored()).filter((text) => text === 'deleted').length;
     const { stdout } = await call(RERUN, 'name-bot', '--since', '1h');
@@ -204,7 +216,7 @@ describe('npm run doctor', () => {
   });
 
   it('prints its findings as JSON, names bots without a policy, and environments that share a project', async () => {
-    await run(world, root, { environment: 'staging' });
+    await run(medplum, root, { environment: 'staging' });
     const { code, stdout } = await call(DOCTOR, '--json');
     expect(code).toBe(0);
     const findings = JSON.parse(stdout) as { level: string; check: string; text: string }[];
@@ -216,7 +228,7 @@ describe('npm run doctor', () => {
   });
 
   it('names a subscription that names its bot by an identifier, which never runs it', async () => {
-    await world.server.repository.createResource({
+    await medplum.server.repository.createResource({
       resourceType: 'Subscription',
       status: 'active',
       reason: 'x',
@@ -235,7 +247,7 @@ describe('npm run doctor', () => {
 
   it('names a clock that differs from the one of the server', async () => {
     const date = new Date(Date.now() - 3_600_000).toUTCString();
-    world.rule = ({ path }) =>
+    medplum.rule = ({ path }) =>
       path === 'healthcheck' ? { status: 200, headers: { Date: date } } : undefined;
     const { code, stdout } = await call(DOCTOR);
     expect(code).toBe(0);
@@ -271,7 +283,7 @@ describe('npm run doctor', () => {
   });
 
   it('continues without the right to read runs', async () => {
-    world.rule = ({ path }) => (path.startsWith('AuditEvent') ? { status: 403 } : undefined);
+    medplum.rule = ({ path }) => (path.startsWith('AuditEvent') ? { status: 403 } : undefined);
     const { code, stdout } = await call(DOCTOR);
     expect(code).toBe(0);
     expect(stdout).toContain('! these credentials may not read AuditEvents: runs were not checked');

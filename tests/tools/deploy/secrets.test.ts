@@ -11,10 +11,10 @@ import {
   SECRETS,
   command,
   isWrite,
-  startWorld,
+  startProxiedMedplum,
   writeRepository,
 } from './harness.ts';
-import type { Ended, World } from './harness.ts';
+import type { CommandResult, ProxiedMedplum } from './harness.ts';
 
 describe('a file of secrets', () => {
   it.each<[string, string, Record<string, string>]>([
@@ -48,16 +48,19 @@ describe('a file of secrets', () => {
 });
 
 describe('npm run secrets', () => {
-  let world: World;
+  let medplum: ProxiedMedplum;
   beforeEach(async () => {
-    world = await startWorld();
+    medplum = await startProxiedMedplum();
   });
-  afterEach(() => world.stop());
+  afterEach(() => medplum.stop());
 
-  const call = (root: string, ...args: string[]): Promise<Ended> =>
+  const call = (root: string, ...args: string[]): Promise<CommandResult> =>
     command(root, SECRETS, ...args).done;
   const names = async (): Promise<string[]> => {
-    const { secret = [] } = await world.server.repository.readResource<Project>('Project', PROJECT);
+    const { secret = [] } = await medplum.server.repository.readResource<Project>(
+      'Project',
+      PROJECT,
+    );
     return secret.map(({ name }) => name);
   };
 
@@ -71,7 +74,7 @@ describe('npm run secrets', () => {
     expect(code).toBe(1);
     expect(stderr).toContain(`${name} signs the deployment in`);
     expect(stderr).not.toContain(ADMIN.secret);
-    expect(world.requests.filter(isWrite)).toEqual([]);
+    expect(medplum.requests.filter(isWrite)).toEqual([]);
   });
 
   it('refuses a file that git tracks', async () => {
@@ -82,7 +85,7 @@ describe('npm run secrets', () => {
     const { code, stderr } = await call(root, 'push', 'secrets.env');
     expect(code).toBe(1);
     expect(stderr).toContain('secrets.env is tracked by git');
-    expect(world.requests).toEqual([]);
+    expect(medplum.requests).toEqual([]);
   });
 
   it('lists names with the bots that need them, and deletes a secret that no bot needs', async () => {

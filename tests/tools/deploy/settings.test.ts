@@ -13,20 +13,20 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Actual } from '../../tools/src/deploy/actual.ts';
 import { loadDesired } from '../../tools/src/deploy/desired.ts';
 import { plan } from '../../tools/src/deploy/plan.ts';
-import { PROJECT, SYSTEM, all, run, startWorld, writeRepository } from './harness.ts';
-import type { TestBot, World } from './harness.ts';
+import { PROJECT, SYSTEM, all, run, startProxiedMedplum, writeRepository } from './harness.ts';
+import type { TestBot, ProxiedMedplum } from './harness.ts';
 
-let world: World;
+let medplum: ProxiedMedplum;
 beforeEach(async () => {
-  world = await startWorld();
+  medplum = await startProxiedMedplum();
 });
-afterEach(() => world.stop());
+afterEach(() => medplum.stop());
 
 const BOT: TestBot = { name: 'sync-bot', subscriptions: [{ criteria: 'Patient' }] };
-const bot = async (): Promise<Bot> => (await all<Bot>(world, 'Bot'))[0]!;
+const bot = async (): Promise<Bot> => (await all<Bot>(medplum, 'Bot'))[0]!;
 const membership = async (): Promise<ProjectMembership> => {
   const { id } = await bot();
-  const members = await all<ProjectMembership>(world, 'ProjectMembership');
+  const members = await all<ProjectMembership>(medplum, 'ProjectMembership');
   return members.find(({ profile }) => profile.reference === `Bot/${id}`)!;
 };
 const lineOf = (lines: string[], name: string): string =>
@@ -35,8 +35,8 @@ const lineOf = (lines: string[], name: string): string =>
 async function deployTwice(bots: TestBot[], environment?: string): Promise<void> {
   const root = writeRepository(bots);
   const options = environment === undefined ? {} : { environment };
-  expect((await run(world, root, options)).failed).toEqual([]);
-  expect((await run(world, root, options)).writes, 'the second run').toEqual([]);
+  expect((await run(medplum, root, options)).failed).toEqual([]);
+  expect((await run(medplum, root, options)).writes, 'the second run').toEqual([]);
 }
 
 describe('the settings of a bot', () => {
@@ -79,15 +79,15 @@ describe('the settings of a bot', () => {
     await deployTwice([{ ...BOT, timeout: 20, environments }]);
     expect(await bot()).toMatchObject({ timeout: 20 });
     await deployTwice([{ ...BOT, timeout: 20, environments }], 'staging');
-    const [, staging] = await all<Bot>(world, 'Bot');
+    const [, staging] = await all<Bot>(medplum, 'Bot');
     expect(staging).toMatchObject({ timeout: 90, cronString: '0 4 * * *' });
   });
 });
 
 describe('the subscriptions of a bot', () => {
   it('have what the configuration says, with the value of a project secret', async () => {
-    const project = await world.server.repository.readResource<Project>('Project', PROJECT);
-    await world.server.repository.updateResource({
+    const project = await medplum.server.repository.readResource<Project>('Project', PROJECT);
+    await medplum.server.repository.updateResource({
       ...project,
       secret: [{ name: 'SIGNATURE', valueString: 'topsecret' }],
     });
@@ -101,10 +101,10 @@ describe('the subscriptions of a bot', () => {
       end: '2030-01-01T00:00:00Z',
     };
     const root = writeRepository([{ ...BOT, subscriptions: [subscription] }]);
-    const { lines, failed } = await run(world, root);
+    const { lines, failed } = await run(medplum, root);
     expect(failed).toEqual([]);
     expect(lines.join('\n')).not.toContain('topsecret');
-    const [stored] = await all<Subscription>(world, 'Subscription');
+    const [stored] = await all<Subscription>(medplum, 'Subscription');
     expect(stored).toMatchObject({
       end: '2030-01-01T00:00:00Z',
       channel: { payload: 'application/fhir+json' },
@@ -118,39 +118,39 @@ describe('the subscriptions of a bot', () => {
       ['subscription-max-attempts', 3],
       ['subscription-secret', 'topsecret'],
     ]);
-    expect((await run(world, root)).writes).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
   });
 
   it('are switched on again, and the plan says why the server switched them off', async () => {
     const root = writeRepository([BOT]);
-    await run(world, root);
-    const [stored] = await all<Subscription>(world, 'Subscription');
-    await world.server.repository.updateResource({
+    await run(medplum, root);
+    const [stored] = await all<Subscription>(medplum, 'Subscription');
+    await medplum.server.repository.updateResource({
       ...stored!,
       status: 'error',
       error: 'too many\nfailures',
     });
-    const { lines } = await run(world, root);
+    const { lines } = await run(medplum, root);
     expect(lineOf(lines, 'sync-bot')).toBe(
       '~ sync-bot  subscription (was off: Patient; error: too many failures)',
     );
-    const [now] = await all<Subscription>(world, 'Subscription');
+    const [now] = await all<Subscription>(medplum, 'Subscription');
     expect(now).toMatchObject({ status: 'active' });
     expect(now).not.toHaveProperty('error');
   });
 
   it('are adopted if they name the bot by its identifier, which Medplum never runs', async () => {
-    await run(world, writeRepository([{ ...BOT, subscriptions: [] }]));
+    await run(medplum, writeRepository([{ ...BOT, subscriptions: [] }]));
     const endpoint = 'Bot?identifier=urn:medplum-bots:test|local/sync-bot';
-    await world.server.repository.createResource<Subscription>({
+    await medplum.server.repository.createResource<Subscription>({
       resourceType: 'Subscription',
       status: 'active',
       reason: 'by hand',
       criteria: 'Patient',
       channel: { type: 'rest-hook', endpoint },
     });
-    expect((await run(world, writeRepository([BOT]))).failed).toEqual([]);
-    const subscriptions = await all<Subscription>(world, 'Subscription');
+    expect((await run(medplum, writeRepository([BOT]))).failed).toEqual([]);
+    const subscriptions = await all<Subscription>(medplum, 'Subscription');
     expect(subscriptions.map(({ channel }) => channel?.endpoint)).toEqual([
       `Bot/${(await bot()).id}`,
     ]);
@@ -159,7 +159,7 @@ describe('the subscriptions of a bot', () => {
 
 describe('the access policy of a bot', () => {
   const createPolicy = (name: string): Promise<AccessPolicy> =>
-    world.server.repository.createResource<AccessPolicy>({
+    medplum.server.repository.createResource<AccessPolicy>({
       resourceType: 'AccessPolicy',
       name,
       resource: [{ resourceType: 'Patient' }],
@@ -185,14 +185,14 @@ describe('the access policy of a bot', () => {
 
   it('blocks the bot alone if the project has none, or two, of that name', async () => {
     const root = writeRepository([{ ...BOT, accessPolicy: 'Nurses' }, { name: 'other-bot' }]);
-    const first = await run(world, root);
+    const first = await run(medplum, root);
     expect(first.changed).toEqual(['other-bot']);
     expect(first.failed).toEqual([
       { name: 'sync-bot', message: 'the project has no access policy with the name "Nurses"' },
     ]);
     await createPolicy('Nurses');
     await createPolicy('Nurses');
-    expect((await run(world, root)).failed[0]?.message).toContain('several access policies');
+    expect((await run(medplum, root)).failed[0]?.message).toContain('several access policies');
   });
 });
 
@@ -274,7 +274,7 @@ describe('the schedules of a bot', () => {
   });
 
   it('block the bot on a server that has no such resources', async () => {
-    const { failed } = await run(world, writeRepository([{ ...BOT, cronJobs: jobs }]));
+    const { failed } = await run(medplum, writeRepository([{ ...BOT, cronJobs: jobs }]));
     expect(failed.map(({ message }) => message)).toEqual([
       'this server has no Cron resources: "cronJobs" needs Medplum 5.2',
     ]);
@@ -283,8 +283,8 @@ describe('the schedules of a bot', () => {
 
 describe('a bot that the configuration no longer has', () => {
   it('is reported as still running, with what starts it', async () => {
-    await run(world, writeRepository([{ ...BOT, cron: '0 3 * * *' }]));
-    const { lines } = await run(world, writeRepository([]));
+    await run(medplum, writeRepository([{ ...BOT, cron: '0 3 * * *' }]));
+    const { lines } = await run(medplum, writeRepository([]));
     expect(lineOf(lines, 'sync-bot')).toContain(
       'it is still running, started by Patient; cron 0 3 * * *; --prune removes it',
     );
@@ -292,9 +292,9 @@ describe('a bot that the configuration no longer has', () => {
 
   it('is recognised in a new one with the same code and triggers', async () => {
     const code = 'exports.handler = async () => 7;\n';
-    await run(world, writeRepository([{ ...BOT, code }]));
+    await run(medplum, writeRepository([{ ...BOT, code }]));
     const root = writeRepository([{ ...BOT, name: 'patient-bot', code }]);
-    const { lines, changes } = await run(world, root);
+    const { lines, changes } = await run(medplum, root);
     expect(lineOf(lines, 'sync-bot')).toContain(
       'if it is patient-bot now, add its old name to "previousNames" of patient-bot',
     );
@@ -311,8 +311,8 @@ describe('with skipFailed', () => {
       { name: 'broken-bot', code: 'exports.handler = async () => {' },
       { name: 'good-bot' },
     ]);
-    await expect(run(world, root)).rejects.toThrow('dist/bots/broken-bot.js does not parse');
-    const { changed, failed } = await run(world, root, { skipFailed: true });
+    await expect(run(medplum, root)).rejects.toThrow('dist/bots/broken-bot.js does not parse');
+    const { changed, failed } = await run(medplum, root, { skipFailed: true });
     expect(changed).toEqual(['good-bot']);
     expect(failed.map(({ name }) => name)).toEqual(['sync-bot', 'broken-bot']);
     expect(failed[0]?.message).toBe('the project has no secret TOKEN');

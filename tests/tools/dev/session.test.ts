@@ -46,7 +46,7 @@ test('errors of type checker and linter follow the deployment and do not delay i
   project.write({
     'src/bots/one.ts': `export async function handler(): Promise<{ ok: boolean }> {
   const ok: boolean = 'yes';
-  Promise.reject(new Error('nobody waits for this'));
+  Promise.reject(new Error('no one waits for this'));
   return { ok };
 }
 `,

@@ -95,7 +95,7 @@ interface Faults {
   writes: Fault[];
 }
 
-interface World {
+interface Simulation {
   scheduler: fc.Scheduler;
   source: MemorySource;
   /** The source, with faults on the way. */
@@ -114,7 +114,7 @@ interface World {
   config: SyncConfig;
 }
 
-let world: World;
+let simulation: Simulation;
 const lastEvents = new Map<string, Partial<BotEvent>>();
 
 beforeEach(() => {
@@ -125,17 +125,17 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-function createWorld(
+function createSimulation(
   scheduler: fc.Scheduler,
   faults: Faults,
   changes: Partial<SyncConfig> = {},
-): World {
+): Simulation {
   const source = memorySource(() => clock.now());
   const hapi = new HapiModel();
   STRANGERS.forEach((stranger) => hapi.addStranger(stranger));
   const config = testConfig({ types: [...TYPES], ...changes });
   lastEvents.clear();
-  const created: World = {
+  const created: Simulation = {
     scheduler,
     source,
     medplum: unreliable(source.medplum),
@@ -161,7 +161,7 @@ function createWorld(
 
 /** Lets others go on. */
 async function turn(label: string): Promise<void> {
-  await world.scheduler.schedule(Promise.resolve(), label);
+  await simulation.scheduler.schedule(Promise.resolve(), label);
 }
 
 function unreliable(medplum: MedplumClient): MedplumClient {
@@ -171,7 +171,7 @@ function unreliable(medplum: MedplumClient): MedplumClient {
         return client[name]; // no request
       }
       return async (...parameters: Parameters<MedplumClient['readResource']>) => {
-        const fault = world.faults.source.shift() ?? 'none';
+        const fault = simulation.faults.source.shift() ?? 'none';
         switch (fault) {
           case 'kill':
             return new Promise(() => undefined);
@@ -206,22 +206,25 @@ async function send(url: string, init: RequestInit, timeIsUp: () => void): Promi
   const headers = init.headers as Record<string, string>;
   expect(headers['authorization']).toBe(`Bearer ${TOKEN}`);
   const path = url.replace(/^http:\/\/localhost\/fhir\/?/, '');
-  const deliver = (): Answer => world.hapi.handle(method, path, headers, String(init.body ?? ''));
+  const deliver = (): Answer =>
+    simulation.hapi.handle(method, path, headers, String(init.body ?? ''));
   await turn(`${method} ${path}`);
-  world.hasMadeWay ||= path.includes('_revinclude');
+  simulation.hasMadeWay ||= path.includes('_revinclude');
   const isWrite = method !== 'GET' && !path.endsWith('_search');
   const isDelete = method === 'DELETE' || String(init.body).includes('"method":"DELETE"');
-  const fault = (isWrite ? world.faults.writes : world.faults.reads).shift() ?? 'none';
+  const fault = (isWrite ? simulation.faults.writes : simulation.faults.reads).shift() ?? 'none';
   switch (fault) {
     case 'kill':
       return new Promise(() => undefined);
     case 'held':
     case 'late':
-      world.isDeleteHeld ||= isDelete || (method === 'PUT' && world.hasMadeWay);
+      simulation.isDeleteHeld ||= isDelete || (method === 'PUT' && simulation.hasMadeWay);
       if (fault === 'held' || isDelete) {
-        void world.scheduler.schedule(Promise.resolve(), `held ${method} ${path}`).then(deliver);
+        void simulation.scheduler
+          .schedule(Promise.resolve(), `held ${method} ${path}`)
+          .then(deliver);
       } else {
-        world.late.push(deliver);
+        simulation.late.push(deliver);
       }
       throw Object.assign(new TypeError('fetch failed'), { cause: { code: 'ECONNRESET' } });
     case 'reset':
@@ -280,13 +283,13 @@ function page(status: number): object {
 function runSync(event: Partial<BotEvent>): void {
   const { kind, resourceType, id } = changeFrom(event as BotEvent);
   const deadline = Number.MAX_SAFE_INTEGER;
-  const { medplum, config } = world;
+  const { medplum, config } = simulation;
   const context = { medplum, target: connectExternalServer(SECRETS, deadline), config, deadline };
   sync(context, resourceType, id, { isDeletionKnown: kind === 'delete' }).then(
-    (result) => world.said.push(JSON.stringify(result)),
+    (result) => simulation.said.push(JSON.stringify(result)),
     (error: Error & { code?: string }) => {
-      world.hasGivenUp ||= error.code !== 'blocked';
-      world.said.push(`${error.stack} ${JSON.stringify(error)}`);
+      simulation.hasGivenUp ||= error.code !== 'blocked';
+      simulation.said.push(`${error.stack} ${JSON.stringify(error)}`);
     },
   );
 }
@@ -294,14 +297,14 @@ function runSync(event: Partial<BotEvent>): void {
 /** One run of the reconcile bot. */
 async function runReconcile(): Promise<RunResult | Error> {
   const event = { input: { report: true }, secrets: SECRETS } as unknown as BotEvent;
-  const result = await reconcileBot(world.medplum, event).catch((error: Error) => error);
-  world.said.push(result instanceof Error ? `${result.stack}` : JSON.stringify(result));
+  const result = await reconcileBot(simulation.medplum, event).catch((error: Error) => error);
+  simulation.said.push(result instanceof Error ? `${result.stack}` : JSON.stringify(result));
   return result;
 }
 
 /** Now the requests arrive that were held up until the end. */
 async function landLate(): Promise<void> {
-  for (const deliver of world.late) {
+  for (const deliver of simulation.late) {
     await deliver();
   }
 }
@@ -309,14 +312,14 @@ async function landLate(): Promise<void> {
 /** Lets everything happen that is going to happen. */
 async function settle(): Promise<void> {
   while (await isUnderWay()) {
-    await world.scheduler.waitOne();
+    await simulation.scheduler.waitOne();
   }
 }
 
 /** Whether anything is under way, once all that needs no turn of its own is done. */
 async function isUnderWay(): Promise<boolean> {
   await new Promise((resolve) => setImmediate(resolve));
-  return world.scheduler.count() > 0;
+  return simulation.scheduler.count() > 0;
 }
 
 let changes = 0;
@@ -351,23 +354,23 @@ async function live(steps: Step[]): Promise<void> {
     const [type = '', id = ''] = step.resource.split('/');
     let event: Partial<BotEvent> | undefined;
     if (step.what === 'save') {
-      event = world.source.save(contentOf(step));
+      event = simulation.source.save(contentOf(step));
     } else if (step.what === 'reconcile') {
       void runReconcile();
-    } else if (world.source.current(type, id)) {
-      event = world.source.remove(type, id, step.isStillRead);
+    } else if (simulation.source.current(type, id)) {
+      event = simulation.source.remove(type, id, step.isStillRead);
     }
     if (event) {
       lastEvents.set(step.resource, event);
       for (let copy = 0; copy < step.copies; copy++) {
-        void world.scheduler
+        void simulation.scheduler
           .schedule(Promise.resolve(), `event ${step.resource}`)
           .then(() => runSync(event));
       }
     }
     // Until the next change, some of what is under way goes on.
     for (let turns = 0; turns < step.turns && (await isUnderWay()); turns++) {
-      await world.scheduler.waitOne();
+      await simulation.scheduler.waitOne();
     }
   }
   await settle();
@@ -379,7 +382,7 @@ function livingOnMedplum(): Map<string, Body> {
   return new Map(
     all.flatMap((path) => {
       const [type = '', id = ''] = path.split('/');
-      const resource = world.source.current(type, id);
+      const resource = simulation.source.current(type, id);
       return resource ? [[path, resource as unknown as Body] as const] : [];
     }),
   );
@@ -391,7 +394,7 @@ function livingOnMedplum(): Map<string, Body> {
  */
 function expectSame({ links = true } = {}): void {
   const there = new Map(
-    [...world.hapi.living()].filter(([, body]) => !STRANGERS.some(({ id }) => id === body.id)),
+    [...simulation.hapi.living()].filter(([, body]) => !STRANGERS.some(({ id }) => id === body.id)),
   );
   const here = livingOnMedplum();
   for (const [path, wanted] of here) {
@@ -420,11 +423,11 @@ function expectSame({ links = true } = {}): void {
   expect(leftover, 'deleted on Medplum').toEqual([]);
   for (const stranger of STRANGERS) {
     expect(
-      world.hapi.living().get(`${stranger.resourceType}/${stranger.id}`),
+      simulation.hapi.living().get(`${stranger.resourceType}/${stranger.id}`),
       'a stranger',
     ).toEqual(stranger);
   }
-  expect(world.said.join('\n')).not.toMatch(PRIVATE);
+  expect(simulation.said.join('\n')).not.toMatch(PRIVATE);
 }
 
 function expectReference(
@@ -554,10 +557,14 @@ test.each(['alone', 'links', 'types'] as const)(
           // A create that arrives late, of a bot that died or gave up, is left to the reconciler:
           // see the last test.
           const arrivesLate = bad.writes.some((fault) => fault === 'held' || fault === 'late');
-          world = createWorld(scheduler, bad, arrivesLate ? { retryForMs: Infinity } : {});
+          simulation = createSimulation(
+            scheduler,
+            bad,
+            arrivesLate ? { retryForMs: Infinity } : {},
+          );
           await live(list);
-          fc.pre(!arrivesLate || !world.hasGivenUp);
-          world.faults = NO_FAULTS();
+          fc.pre(!arrivesLate || !simulation.hasGivenUp);
+          simulation.faults = NO_FAULTS();
           // Twice, and in both orders: a deletion waits until what refers to it was synced.
           for (const events of [[...lastEvents.values()], [...lastEvents.values()].toReversed()]) {
             for (const event of events) {
@@ -566,7 +573,7 @@ test.each(['alone', 'links', 'types'] as const)(
             }
           }
           await landLate();
-          fc.pre(!world.isDeleteHeld); // what is left to the reconciler
+          fc.pre(!simulation.isDeleteHeld); // what is left to the reconciler
           expectSame({ links: kind !== 'types' });
         },
       ),
@@ -584,10 +591,10 @@ test.each(['alone', 'links'] as const)(
         steps(kind, ['save', 'save', 'remove'], 8),
         faults({}, HELD),
         async (scheduler, list, bad) => {
-          world = createWorld(scheduler, bad, { retryForMs: Infinity });
+          simulation = createSimulation(scheduler, bad, { retryForMs: Infinity });
           await live(list.map((step) => ({ ...step, copies: Math.max(1, step.copies) })));
           await landLate();
-          fc.pre(!world.isDeleteHeld && !world.hasGivenUp);
+          fc.pre(!simulation.isDeleteHeld && !simulation.hasGivenUp);
           // a link to what comes later is completed by the next change
           expectSame({ links: false });
         },
@@ -606,9 +613,9 @@ test.each(['links', 'types'] as const)(
         steps(kind, ['save', 'save', 'remove', 'reconcile'], 8),
         faults({ ...KILLS, ...HELD }, LIES, OUTAGE),
         async (scheduler, list, bad) => {
-          world = createWorld(scheduler, bad);
+          simulation = createSimulation(scheduler, bad);
           await live(list);
-          world.faults = NO_FAULTS();
+          simulation.faults = NO_FAULTS();
           await landLate();
           // The first may only end what one that died has begun; the second looks at everything.
           for (let count = 0; count < 2; count++) {

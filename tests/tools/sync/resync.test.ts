@@ -2,6 +2,7 @@
 // last.
 import { execFile } from 'node:child_process';
 import { createServer } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
 import type { Patient } from '@medplum/fhirtypes';
@@ -11,8 +12,9 @@ import { startFhirServer } from '../../tools/src/fhir-server/server.ts';
 import type { FhirServer } from '../../tools/src/fhir-server/server.ts';
 import { startMedplumServer } from '../../tools/src/medplum/server.ts';
 import type { MedplumServer } from '../../tools/src/medplum/server.ts';
+import { answerHeaders, forwardRequest, readBody } from '../forward-request.ts';
 
-interface Ended {
+interface CommandResult {
   code: number;
   stdout: string;
   stderr: string;
@@ -20,44 +22,24 @@ interface Ended {
 
 let external: FhirServer;
 let medplum: MedplumServer;
-/** Whether the way to the external server is closed: it answers 403 to everything. */
-let closed = false;
+/** Whether the proxy refuses everything with 403. */
+let refusing = false;
 
-const gate = createServer((request, response) => {
-  const chunks: Buffer[] = [];
-  request.on('data', (chunk: Buffer) => chunks.push(chunk));
-  request.on('end', () => {
-    if (closed) {
-      return void response
-        .writeHead(403)
-        .end('{"issue": [{"code": "forbidden", "diagnostics": "Lovelace"}]}');
-    }
-    const {
-      host: _host,
-      connection: _connection,
-      'content-length': _length,
-      ...headers
-    } = request.headers;
-    const body = chunks.length > 0 ? Buffer.concat(chunks) : undefined;
-    const init = {
-      method: request.method ?? 'GET',
-      headers: headers as Record<string, string>,
-      body,
-    };
-    void fetch(external.baseUrl + request.url, init).then(async (answer) => {
-      const sent: Record<string, string> = {};
-      for (const name of ['etag', 'location']) {
-        const value = answer.headers.get(name);
-        if (value) {
-          sent[name] = value;
-        }
-      }
-      response.writeHead(answer.status, sent).end(await answer.text());
-    });
-  });
+const proxy = createServer((request, response) => {
+  void answer(request, response);
 });
 
-async function node(...line: string[]): Promise<Ended> {
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const body = await readBody(request);
+  if (refusing) {
+    response.writeHead(403).end('{"issue": [{"code": "forbidden", "diagnostics": "Lovelace"}]}');
+    return;
+  }
+  const passed = await forwardRequest(request, body, external.baseUrl + request.url);
+  response.writeHead(passed.status, answerHeaders(passed)).end(await passed.text());
+}
+
+async function node(...line: string[]): Promise<CommandResult> {
   const env = {
     ...process.env,
     NO_COLOR: '1',
@@ -68,11 +50,11 @@ async function node(...line: string[]): Promise<Ended> {
   };
   return promisify(execFile)(process.execPath, line, { env }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
-    (error: Ended) => error,
+    (error: CommandResult) => error,
   );
 }
 
-const resync = (...args: string[]): Promise<Ended> =>
+const resync = (...args: string[]): Promise<CommandResult> =>
   node('tools/bin/medplum-bots.cjs', 'resync', ...args);
 
 async function save(patient: Partial<Patient>): Promise<string> {
@@ -93,8 +75,8 @@ async function genderThere(id: string): Promise<string | undefined> {
 
 beforeAll(async () => {
   external = await startFhirServer();
-  await new Promise<void>((resolve) => gate.listen(0, '127.0.0.1', resolve));
-  const address = `http://127.0.0.1:${(gate.address() as AddressInfo).port}`;
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const address = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
   medplum = await startMedplumServer({ secrets: { HAPI_BASE_URL: address } });
   expect(await node('esbuild-script.mjs')).toMatchObject({ code: 0 });
   expect(await node('scripts/setup-bots-and-subscriptions.ts')).toMatchObject({ code: 0 });
@@ -102,13 +84,13 @@ beforeAll(async () => {
 afterAll(async () => {
   await medplum.stop();
   await external.stop();
-  gate.closeAllConnections();
-  gate.close();
+  proxy.closeAllConnections();
+  proxy.close();
 });
 
 test('what failed is listed once, with its last reason and nothing about the patient; then it is repaired by hand', async () => {
   expect(await resync('--failed')).toMatchObject({ code: 0, stdout: 'Nothing failed.\n' });
-  closed = true;
+  refusing = true;
   const id = await save({ gender: 'female' });
   const reason = new RegExp(`Patient/${id} +denied HTTP 403 forbidden`);
   await expect
@@ -121,7 +103,7 @@ test('what failed is listed once, with its last reason and nothing about the pat
   const { stdout } = await resync('--failed'); // now it failed twice
   expect(stdout.split('\n').filter((line) => line.includes(id))).toHaveLength(1);
   expect(stdout).not.toContain('Lovelace');
-  closed = false;
+  refusing = false;
   const repaired = await resync(`Patient/${id}`);
   expect(repaired).toMatchObject({ code: 0, stdout: `created  Patient/${id}\n` });
   expect(await genderThere(id)).toBe('female');
@@ -146,7 +128,7 @@ test('a dry run counts what differs and changes nothing; without it, nothing dif
 });
 
 test('sync status: the last complete runs, what failed and since when, and nothing about a patient', async () => {
-  const status = (...args: string[]): Promise<Ended> =>
+  const status = (...args: string[]): Promise<CommandResult> =>
     node('tools/bin/medplum-bots.cjs', 'sync', 'status', ...args);
   expect(await resync('--full')).toMatchObject({ code: 0 });
   expect(await status()).toMatchObject({ code: 0 });
@@ -182,17 +164,18 @@ test.each([[[]], [['Patient']], [['--failed', '--full']], [['Patient/1', '--full
 );
 
 test('doctor --target: what the sync needs of the target is checked, and nothing is left on it', async () => {
-  const doctor = (): Promise<Ended> => node('tools/bin/medplum-bots.cjs', 'doctor', '--target');
+  const doctor = (): Promise<CommandResult> =>
+    node('tools/bin/medplum-bots.cjs', 'doctor', '--target');
   const { stdout } = await doctor();
   const checks = stdout.split('\n').filter((line) => line.includes('the external server'));
   expect(checks).toHaveLength(9);
   expect(checks.filter((line) => !line.startsWith('✓'))).toEqual([]);
-  closed = true;
+  refusing = true;
   expect(await doctor()).toMatchObject({
     code: 1,
     stdout: expect.stringContaining('so it cannot be a target'),
   });
-  closed = false;
+  refusing = false;
   const left = (await (await fetch(`${external.baseUrl}/Basic`)).json()) as { entry?: unknown[] };
   expect(left.entry ?? []).toEqual([]);
 });

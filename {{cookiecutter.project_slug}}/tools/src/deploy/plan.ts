@@ -72,8 +72,8 @@ function botsByKey({ system, environment }: Desired, { bots }: Actual): Owners {
   return owners;
 }
 
-/** What is stored, and to whom it belongs. */
-interface ServerState {
+/** The resources on the server, and the bots they belong to. */
+interface StoredResources {
   actual: Actual;
   index: OwnerIndex;
   owners: Owners;
@@ -87,7 +87,7 @@ interface PlannedBot {
 function planBot(
   desired: DesiredBot,
   { system, environment }: Desired,
-  { actual, index, owners }: ServerState,
+  { actual, index, owners }: StoredResources,
   options: PlanOptions,
 ): PlannedBot {
   const found = findBot(desired, actual, owners);

@@ -1,7 +1,7 @@
-// A Medplum in memory, the built bots in their sandbox, a real HAPI server, and a network between
-// that can fail.
+// What the tests against a real HAPI server run in: a Medplum in memory, the built bots in their
+// sandbox, the HAPI server, and a network between that can fail.
 import { createServer } from 'node:http';
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { Bundle, Patient, Resource } from '@medplum/fhirtypes';
@@ -9,6 +9,7 @@ import { memorySource } from '../tests/sync/memory-source.ts';
 import type { MemorySource } from '../tests/sync/memory-source.ts';
 import { runInSandbox } from '../tools/src/runtime/sandbox.ts';
 import type { SandboxResult } from '../tools/src/runtime/sandbox.ts';
+import { answerHeaders, forwardRequest, readBody } from './forward-request.ts'; // of tests/tools
 
 export const HAPI = process.env['HAPI_BASE_URL'] ?? '';
 export const SYSTEM = 'https://medplum.com/patient-id';
@@ -20,7 +21,7 @@ export const SYSTEM = 'https://medplum.com/patient-id';
 export const TOKEN = 'fixed-token-5k2';
 export const CLIENT = { id: 'client-9d1', secret: 'client-secret-3f7' };
 
-/** Everything that any run logged, returned or threw: searched for patients at the end. */
+/** Everything that any run logged, returned or threw: at the end, no patient may be in it. */
 export const said: string[] = [];
 
 /**
@@ -41,7 +42,7 @@ type Fault =
   | 'accepted'
   | 'another resource';
 
-export interface World {
+export interface TestEnvironment {
   source: MemorySource;
   /** Which of the built configurations runs: a folder in dist. */
   variant: 'bots' | 'deactivate' | 'types';
@@ -59,43 +60,31 @@ export interface World {
   stop: () => Promise<void>;
 }
 
-/** @returns A new world; what is on the HAPI server stays. */
-export async function startWorld(): Promise<World> {
+/** @returns A new environment; what is on the HAPI server stays. */
+export async function startTestEnvironment(): Promise<TestEnvironment> {
   const held: (() => Promise<number>)[] = [];
   const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      if (request.url === '/token') {
-        world.requests.push('POST /token');
-        return void response.end(
-          JSON.stringify({ access_token: `${TOKEN}-${world.requests.length}`, expires_in: 300 }),
-        );
-      }
-      const path = (request.url ?? '').replace(/^\/fhir\/?/, '');
-      const {
-        host: _host,
-        connection: _connection,
-        'content-length': _length,
-        ...headers
-      } = request.headers;
-      const body = chunks.length > 0 ? Buffer.concat(chunks) : undefined;
-      const init = {
-        method: request.method ?? 'GET',
-        headers: headers as Record<string, string>,
-        body,
-      };
-      const deliver = (): Promise<Response> =>
-        fetch(`${HAPI}${path.startsWith('?') || !path ? '' : '/'}${path}`, init);
-      world.requests.push(`${request.method} ${path}`);
-      if (!request.headers.authorization?.startsWith(`Bearer ${TOKEN}`)) {
-        return void response.writeHead(401).end();
-      }
-      void answer(world.fault(`${request.method} ${path}`), deliver, response).catch(() =>
-        response.destroy(),
-      );
-    });
+    receive(request, response).catch(() => response.destroy());
   });
+
+  async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readBody(request);
+    if (request.url === '/token') {
+      environment.requests.push('POST /token');
+      const token = `${TOKEN}-${environment.requests.length}`;
+      response.end(JSON.stringify({ access_token: token, expires_in: 300 }));
+      return;
+    }
+    const path = (request.url ?? '').replace(/^\/fhir\/?/, '');
+    const line = `${request.method} ${path}`;
+    environment.requests.push(line);
+    if (!request.headers.authorization?.startsWith(`Bearer ${TOKEN}`)) {
+      response.writeHead(401).end();
+      return;
+    }
+    const address = `${HAPI}${path.startsWith('?') || !path ? '' : '/'}${path}`;
+    await answer(environment.fault(line), () => forwardRequest(request, body, address), response);
+  }
 
   async function answer(
     fault: Fault | undefined,
@@ -135,19 +124,12 @@ export async function startWorld(): Promise<World> {
     if (fault === 'lost') {
       return void response.destroy();
     }
-    const headers: Record<string, string> = { 'content-type': 'application/fhir+json' };
-    for (const name of ['etag', 'location', 'content-location']) {
-      const value = real.headers.get(name);
-      if (value) {
-        headers[name] = value;
-      }
-    }
-    response.writeHead(real.status, headers).end(text);
+    response.writeHead(real.status, answerHeaders(real)).end(text);
   }
 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/fhir`;
-  const world: World = {
+  const environment: TestEnvironment = {
     source: memorySource(),
     variant: 'bots',
     authority: undefined,
@@ -156,13 +138,13 @@ export async function startWorld(): Promise<World> {
     fault: () => undefined,
     release: async () => Promise.all(held.splice(0).map((deliver) => deliver())),
     run: async (bot, event, runtime = 'vmcontext') => {
-      const code = readFileSync(`dist/${world.variant}/${bot}.js`, 'utf8');
+      const code = readFileSync(`dist/${environment.variant}/${bot}.js`, 'utf8');
       const client = { HAPI_CLIENT_ID: CLIENT.id, HAPI_CLIENT_SECRET: CLIENT.secret };
-      const access = world.oauth
+      const access = environment.oauth
         ? { HAPI_TOKEN_URL: url.replace('/fhir', '/token'), ...client }
         : {};
       const authority =
-        world.authority === undefined ? {} : { HAPI_SOURCE_SYSTEM: world.authority };
+        environment.authority === undefined ? {} : { HAPI_SOURCE_SYSTEM: environment.authority };
       const given = Object.entries({
         HAPI_BASE_URL: url,
         HAPI_BEARER_TOKEN: TOKEN,
@@ -181,7 +163,7 @@ export async function startWorld(): Promise<World> {
       };
       const result = await runInSandbox(code, {
         runtime,
-        medplum: world.source.medplum,
+        medplum: environment.source.medplum,
         event: whole,
       });
       said.push(...result.log, JSON.stringify(result));
@@ -192,7 +174,7 @@ export async function startWorld(): Promise<World> {
       await new Promise((resolve) => server.close(resolve));
     },
   };
-  return world;
+  return environment;
 }
 
 /** Reads from HAPI, past its cache and the faults. */
