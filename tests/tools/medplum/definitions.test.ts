@@ -1,7 +1,9 @@
 // What was cut out of FHIR's definitions is missed by no test or bot: @medplum/core builds the same
 // schema of the whole package.
+import * as core from '@medplum/core';
 import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
+import { loadDefinitions } from '../../tools/src/medplum/definitions.ts';
 
 /** Texts for people, which @medplum/core carries along and the local servers do not show. */
 const TEXTS = [
@@ -20,6 +22,28 @@ test('the schema and the search parameters are those of the whole package', () =
     (path) => !TEXTS.some((text) => text.test(path)),
   );
   expect(different).toEqual([]);
+});
+
+test('a definition that a program indexes itself replaces the one of the local servers', () => {
+  loadDefinitions();
+  const own = { resourceType: 'StructureDefinition', status: 'active', abstract: false } as const;
+  const elements = ['Slot', 'Slot.own'].map((path) => ({
+    id: path,
+    path,
+    min: 0,
+    max: '1',
+    base: { path, min: 0, max: '1' },
+    type: [{ code: 'string' }],
+  }));
+  core.loadDataType({
+    ...own,
+    name: 'Slot',
+    kind: 'resource',
+    type: 'Slot',
+    url: 'http://hl7.org/fhir/StructureDefinition/Slot',
+    snapshot: { element: elements },
+  });
+  expect(Object.keys(core.getDataType('Slot').elements)).toEqual(['own']);
 });
 
 /** The schema is global, one for each process. */

@@ -7,6 +7,10 @@ import { loadDefinitions } from '../../tools/src/medplum/definitions.ts';
 
 if (process.argv[2] === 'ours') {
   loadDefinitions();
+  // A definition is indexed when a type of it is read first: the order must make no difference.
+  for (const type of Object.keys(core.getAllDataTypes()).toReversed()) {
+    core.getDataType(type);
+  }
 } else {
   for (const file of ['types', 'resources', 'medplum']) {
     core.indexStructureDefinitionBundle(readJson(`fhir/r4/profiles-${file}.json`));

@@ -6,6 +6,7 @@ import type { Change, Step } from './change.ts';
 import { deployStored, uploadCode } from './deploy-code.ts';
 import { withTags } from './identity.ts';
 import { linkTo, resolveLinks } from './links.ts';
+import type { Links } from './links.ts';
 import type { Server } from './server.ts';
 import type { Stored } from './stored.ts';
 import { ConflictError, create, patch, remove } from './write.ts';
@@ -22,6 +23,8 @@ export async function applyChange(
   change: Change,
   commit?: string,
 ): Promise<void> {
+  // What exists by now, by its link (`Bot/staging/sync-bot`, see links.ts): a later step may refer to
+  // a resource by its link, as it had no id when the plan was made.
   const written = new Map<string, Stored>();
   if (change.existing && change.desired) {
     written.set(linkTo('Bot', change.desired.key), change.existing);
@@ -50,7 +53,7 @@ async function applyWrite(
   commit: string | undefined,
 ): Promise<Stored> {
   const { existing, resourceType, code } = step;
-  const links = new Map(
+  const links: Links = new Map(
     [...written].map(([link, resource]) => [link, `${resource.resourceType}/${resource.id}`]),
   );
   const upload =
@@ -76,7 +79,7 @@ function commitMark(system: string, { existing, fields }: WriteStep, commit: str
   return commit ? { 'meta.tag': withTags(marked, `${system}/commit`, [commit]) } : {};
 }
 
-/** `profile=Bot/staging/sync-bot` -> `profile=Bot/<id>` */
-function replaceLinks(query: string, links: ReadonlyMap<string, string>): string {
+/** Puts ids in place of links: `profile=Bot/staging/sync-bot` -> `profile=Bot/<id>`. */
+function replaceLinks(query: string, links: Links): string {
   return [...links].reduce((text, [link, reference]) => text.replaceAll(link, reference), query);
 }

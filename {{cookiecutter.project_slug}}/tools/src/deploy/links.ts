@@ -1,17 +1,18 @@
-// Links between resources of one deployment. Before a resource is created it has no id, so what
-// refers to it names its key, such as `Bot/staging/hapi-sync-bot`; ids take the place of the keys
-// as soon as they are known.
+// Links between resources of one deployment. A resource has no id before it is created. Until then,
+// other resources of the plan refer to it by a link, which is its type and key:
+// `Bot/staging/hapi-sync-bot`. When the steps are carried out (apply.ts), and for bots that exist
+// already (plan-resources.ts), ids take the place of the links.
 import type { Resource } from '@medplum/fhirtypes';
 
-/** `Bot/staging/hapi-sync-bot` -> `Bot/<id>` */
+/** The links whose ids are known: `Bot/staging/hapi-sync-bot` -> `Bot/<id>`. */
 export type Links = ReadonlyMap<string, string>;
 
-/** What refers to a resource by its key, as long as its id is not known. */
+/** @returns the link to a resource, `Bot/staging/hapi-sync-bot` */
 export function linkTo(resourceType: Resource['resourceType'], key: string): string {
   return `${resourceType}/${key}`;
 }
 
-/** @returns the same value, with ids for all links that are known */
+/** @returns the same value, with references by id in place of the links that are known */
 export function resolveLinks<T>(value: T, links: Links): T {
   if (typeof value === 'string') {
     return (links.get(value) ?? value) as T;

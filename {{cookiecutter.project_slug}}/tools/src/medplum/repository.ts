@@ -185,7 +185,7 @@ export class LocalRepository extends FhirRepository {
     const context: SearchContext = {
       store,
       baseUrl,
-      demandSearch: (type) => {
+      assertSearch: (type) => {
         assertKnownType(type);
         assertTypeAccess(policy, 'search', type);
       },

@@ -8,20 +8,18 @@ import type { Resource } from '@medplum/fhirtypes';
 import type { Version } from './store.ts';
 import { LOCAL } from './local-project.ts';
 import { isRunning } from '../config/running-server.ts';
+import { replaceFile, UNFINISHED } from '../terminal/replace-file.ts';
 import { UserError } from '../terminal/user-error.ts';
 
 /** Changes when files of an earlier version of the tools cannot be read any more. */
 const FORMAT = 1;
 const FORMAT_FILE = 'format.json';
 const LOCK_FILE = 'lock.json';
-/** What a Binary holds, beside its versions. */
+/** The bytes of a Binary, next to its versions. */
 const CONTENT_FILE = 'content';
-/** The end of the name of a file that is not complete. */
-const UNFINISHED = '.new';
-
 /** The beginning of the name that a folder has while its files are removed. */
 const REMOVED = 'removed-';
-/** Their secrets are new at each start, and are not kept. */
+/** The clients of the local project: their secrets are new at each start, and are not kept. */
 const NOT_KEPT = [LOCAL.clientId, LOCAL.noAdminId];
 
 /** What a folder holds. */
@@ -104,8 +102,7 @@ export class StoreFiles {
   #write(path: string, content: string | Buffer): void {
     const file = join(this.#folder, path);
     fs.mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    fs.writeFileSync(`${file}${UNFINISHED}`, content, { mode: 0o600 });
-    fs.renameSync(`${file}${UNFINISHED}`, file);
+    replaceFile(file, content, 0o600);
   }
 
   #checkFormat(): void {
@@ -116,7 +113,8 @@ export class StoreFiles {
     }
     if (found !== undefined || fs.readdirSync(this.#folder).length > 0) {
       throw new UserError(
-        `${this.#folder} has files that this version did not write: give --persist another folder, or delete this one.`,
+        `${this.#folder} has files that this version did not write: ` +
+          'give --persist another folder, or delete this one.',
       );
     }
     this.#write('.gitignore', '*\n'); // it may hold patients and secrets
@@ -128,7 +126,8 @@ export class StoreFiles {
     const holder = readJson(file) as { pid: number } | undefined;
     if (holder && holder.pid !== process.pid && isRunning(holder.pid)) {
       throw new UserError(
-        `${this.#folder} is used by another local Medplum (process ${holder.pid}): stop it, or give --persist another folder.`,
+        `${this.#folder} is used by another local Medplum (process ${holder.pid}): ` +
+          'stop it, or give --persist another folder.',
       );
     }
     this.#write(LOCK_FILE, JSON.stringify({ pid: process.pid }));

@@ -43,7 +43,7 @@ export function chainCondition(context: FilterContext, type: string, filter: Fil
     return context.condition(type, { ...chain.filter, code, value });
   }
   for (const { targetType } of chain.links) {
-    context.demandSearch(targetType);
+    context.assertSearch(targetType);
   }
   const lastType = chain.links.at(-1)!.targetType;
   const atEnd = context.condition(lastType, chain.filter);

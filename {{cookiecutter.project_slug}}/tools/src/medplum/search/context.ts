@@ -7,7 +7,7 @@ import type { Condition } from './conditions.ts';
 export interface FilterContext {
   store: Store;
   /** @throws OperationOutcomeError where the one who asks may not search the type */
-  demandSearch(type: string): void;
+  assertSearch(type: string): void;
   /** @returns a filter on resources of a type as a condition; for filters within filters */
   condition(type: string, filter: Filter): Condition;
   /** Says something to the user, once however often it happens. */

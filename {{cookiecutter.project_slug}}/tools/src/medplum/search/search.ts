@@ -43,7 +43,7 @@ export function search<T extends Resource>(
   const types = core.getSearchResourceTypes(request);
   const includes = [...(request.include ?? []), ...(request.revInclude ?? [])];
   for (const type of [...types, ...includes.map(({ resourceType }) => resourceType)]) {
-    demandSearchable(context, type);
+    assertSearchable(context, type);
   }
   const wantsTotal = request.total === 'accurate' || request.total === 'estimate';
   const wantsEntries = page.count > 0;
@@ -76,12 +76,12 @@ function toPage(request: SearchRequest): Page {
   return request as Page;
 }
 
-function demandSearchable(context: SearchContext, type: string): void {
+function assertSearchable(context: SearchContext, type: string): void {
   core.validateResourceType(type);
   if (type === 'Binary') {
     refuse('Cannot search on Binary resource type');
   }
-  context.demandSearch(type);
+  context.assertSearch(type);
 }
 
 function pageEntries<T extends Resource>(

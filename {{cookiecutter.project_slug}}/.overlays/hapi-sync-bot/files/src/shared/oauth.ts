@@ -34,7 +34,7 @@ let lastToken: Token | undefined;
  * Returns an access token that is still valid, or asks for a new one (RFC 6749, 4.4). Requests that
  * need a new token at the same time share it.
  *
- * The client authenticates with `HAPI_CLIENT_SECRET`, or, as SMART Backend Services demand, with a
+ * The client authenticates with `HAPI_CLIENT_SECRET`, or, as SMART Backend Services requires, with a
  * signed assertion (RFC 7523) if `HAPI_CLIENT_KEY` is set. `HAPI_SCOPE` and `HAPI_AUDIENCE` are
  * sent if they are set.
  *

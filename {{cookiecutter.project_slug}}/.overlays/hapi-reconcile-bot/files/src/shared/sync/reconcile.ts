@@ -103,7 +103,7 @@ export async function reconcile(
     if (run.isLate() || !(await waitForQuota(context))) {
       return run.result(false);
     }
-    state.page = await run.lookAtPage(list, state.page ?? list.first);
+    state.page = await run.syncPage(list, state.page ?? list.first);
     state.step += state.page ? 0 : 1;
     await save({ run: state });
     if (isGivenUp(run.knowledge)) {
@@ -193,13 +193,13 @@ class Run {
   }
 
   /**
-   * Looks at one page of a list; returns the query of the next one. A list that is refused must not
+   * Syncs one page of a list; returns the query of the next one. A list that is refused must not
    * stop the others.
    */
-  async lookAtPage(list: List, query: string): Promise<string | undefined> {
+  async syncPage(list: List, query: string): Promise<string | undefined> {
     try {
       const { ids, next } = await list.read(query);
-      await this.#lookAt(list.type, ids);
+      await this.#syncAll(list.type, ids);
       return next;
     } catch (error) {
       const isListRefused = ['refused', 'untrusted', 'denied'].includes(codeOfError(error) ?? '');
@@ -218,23 +218,23 @@ class Run {
       const paths = [...this.#waiting.keys()].filter((path) => path.startsWith(`${type}/`));
       for (const batch of batchesOf(paths.map((path) => path.slice(type.length + 1)))) {
         if (!this.isLate()) {
-          await this.#lookAtBatch(type, batch);
+          await this.#syncBatch(type, batch);
         }
       }
     }
   }
 
-  async #lookAt(type: SyncedType, ids: string[]): Promise<void> {
+  async #syncAll(type: SyncedType, ids: string[]): Promise<void> {
     const batches = batchesOf(ids);
     const worker = async (): Promise<void> => {
       for (let batch = batches.shift(); batch; batch = batches.shift()) {
-        await this.#lookAtBatch(type, batch);
+        await this.#syncBatch(type, batch);
       }
     };
     await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, worker));
   }
 
-  async #lookAtBatch(type: SyncedType, ids: string[]): Promise<void> {
+  async #syncBatch(type: SyncedType, ids: string[]): Promise<void> {
     const result = await syncBatch(this.#context, type, ids, this.knowledge, this.#dryRun);
     for (const name of Object.keys(this.#counts) as (keyof Counts)[]) {
       this.#counts[name] += result.counts[name];

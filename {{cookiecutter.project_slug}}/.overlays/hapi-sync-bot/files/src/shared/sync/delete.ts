@@ -140,7 +140,7 @@ export async function deleteOne(
 }
 
 /** More than this are not deleted together: the reconciler deletes what refers to others first. */
-const MOST_TOGETHER = 20;
+const MAX_DELETED_TOGETHER = 20;
 
 /**
  * Deletes what others refer to, if these are our own: those that live on Medplum and do no more
@@ -197,7 +197,7 @@ async function readAllReferrers(
         continue;
       }
       const remedy = await remedyFor(context, resource, path);
-      if (remedy === 'delete' && together.size <= MOST_TOGETHER) {
+      if (remedy === 'delete' && together.size <= MAX_DELETED_TOGETHER) {
         together.set(pathOf(resource), referrer);
       } else if (remedy === 'unlink') {
         linking.set(pathOf(resource), referrer);

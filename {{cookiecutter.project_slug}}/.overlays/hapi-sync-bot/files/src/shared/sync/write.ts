@@ -288,7 +288,8 @@ export function provenEntry(
 }
 
 /**
- * 200 or 201, with a version and nobody else's location: a login page, a 202 or a 207 is no write.
+ * Accepts 200 or 201, with a version, and without the location of another resource. A login page, a
+ * 202 or a 207 does not prove that something was written.
  */
 function provenWrite(
   answer: { status: number; location: string | undefined; version: string | undefined },
