@@ -115,7 +115,7 @@ def test_gitlab_guards_its_environments(baked: Baked) -> None:
         for name, job in pipeline.items()
         if isinstance(job, dict) and "environment" in job
     }
-    readers = {"plan", "plan-production", "drift"}
+    readers = {"plan", "plan-production", "drift", "drift-production"}
     assert set(holders) == {*readers, "staging", "production", "rollback"}
     for name, job in holders.items():
         (rule,) = job["rules"]
@@ -338,7 +338,9 @@ def test_gitlab_from_a_change_to_a_rollback(
         assert pipeline["default"]["before_script"] == ["npm ci --cache .npm --prefer-offline"]
         if dist.exists():
             shutil.copytree(dist, here / "dist")
-        script = "\n".join(pipeline[job_name]["script"])
+        own_preparation = pipeline[job_name].get("before_script", [])
+        preparation = [line for line in own_preparation if not line.startswith("npm ci ")]
+        script = "\n".join([*preparation, *pipeline[job_name]["script"]])
         done = template.run(
             "bash", "-eo", "pipefail", "-c", script, cwd=here, env=variables, check=False
         )
@@ -352,21 +354,28 @@ def test_gitlab_from_a_change_to_a_rollback(
     assert run("staging", **without_medplum())[0] == 0
     nothing_planned = 3
     assert run("plan", **without_medplum())[0] == nothing_planned
+    assert run("drift-production", **without_medplum())[0] == nothing_planned
     code, printed = run("production", **without_medplum())
     assert (code, "Error: " in printed) == (1, True), printed
     with servers(project) as address:
         variables = {**VARIABLES, **address}
         code, printed = run("production", **variables)
         assert (code, "Done: hapi-sync-bot." in printed) == (0, True), printed
+        template.git("tag", "v1.0.0", cwd=project)
         change_a_shared_module(project)
+        code, printed = run("drift-production", **variables)
+        assert (code, "1 unchanged." in printed) == (0, True), printed
         code, printed = run("test", CI_MERGE_REQUEST_DIFF_BASE_SHA=before)
         assert (code, "To deploy again: hapi-sync-bot" in printed) == (0, True), printed
         code, printed = run("plan", **variables)
-        assert code == int(
+        changes_found = int(
             load(project / ".gitlab-ci.yml")["plan"]["allow_failure"]["exit_codes"][0]
-        ), printed
+        )
+        assert code == changes_found, printed
         code, printed = run("production", **variables)
         assert (code, "src/shared/retry.ts changed" in printed) == (0, True), printed
+        code, printed = run("drift-production", **variables)
+        assert code == changes_found, "production is not at its newest tag"
         asked = {"ROLLBACK_BOT": "hapi-sync-bot", "ROLLBACK_FROM": "production"}
         code, printed = run("rollback", **variables, **asked)
         assert (code, "It is held there until" in printed) == (0, True), printed

@@ -62,6 +62,12 @@ it.each([
   }
 });
 
+it('the file with the secrets is the one of the environment', () => {
+  const log = "Unhandled error: Cannot read properties of undefined (reading 'valueString')\nTypeError: x";
+  const explained = explainRun(log, { ...BOT, environment: 'staging' }, undefined);
+  expect(explained?.hint).toMatch(/its value into \.env\.staging\.secrets$/);
+});
+
 it.each(['', 'a log without an error', 'Unhandled'])('nothing is said about "%s"', (log) => {
   expect(explainRun(log, BOT, undefined)).toBeUndefined();
 });

@@ -166,7 +166,7 @@ describe('npm run rerun', () => {
     const shown = await call(RERUN, 'name-bot', '--failed', '--dry-run');
     expect(shown).toMatchObject({ code: 0 });
     expect(shown.stdout).toBe(
-      `name-bot would run for 1 resources, as they are now:\n  Patient/${failed}\n`,
+      `name-bot would run for 1 resource, as it is now:\n  Patient/${failed}\n`,
     );
     const again = await call(RERUN, 'name-bot', '--failed');
     expect(again).toMatchObject({ code: 1 });

@@ -44,7 +44,9 @@ async function rerun(name: string, options: Options): Promise<void> {
     console.log('Nothing to run again.');
     return;
   }
-  console.log(`${name} would run for ${inputs.length} resources, as they are now:`);
+  const what =
+    inputs.length === 1 ? '1 resource, as it is' : `${inputs.length} resources, as they are`;
+  console.log(`${name} would run for ${what} now:`);
   inputs.slice(0, SHOWN).forEach((input) => console.log(`  ${input}`));
   if (inputs.length > SHOWN) {
     console.log(`  and ${inputs.length - SHOWN} more`);

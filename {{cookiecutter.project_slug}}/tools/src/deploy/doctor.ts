@@ -214,9 +214,7 @@ function checkProject({ project }: Actual): Finding[] {
   ];
 }
 
-/**
- * Environments of one project share its secrets, its events, and the progress that bots keep in it.
- */
+/** Environments of one project share its secrets and its events. */
 function checkEnvironments({ bots }: Actual, system: string, environment: string): Finding[] {
   const keys = bots.flatMap((bot) =>
     (bot.identifier ?? [])
@@ -228,7 +226,7 @@ function checkEnvironments({ bots }: Actual, system: string, environment: string
   return [...others].map((other) => ({
     level: 'warning',
     check: 'environments',
-    text: `${other} and ${environment} are in the same project: they share its secrets and the progress of bots, and each event runs the bots of both. Use a project for each`,
+    text: `${other} and ${environment} are in the same project: they share its secrets, and each event runs the bots of both. Use a project for each`,
   }));
 }
 

@@ -24,7 +24,7 @@ export function findSettings(name = '', environment = 'local'): BotSettings {
   try {
     const bot = loadConfig(undefined, environment).bots.find((entry) => entry.name === name);
     if (bot) {
-      return settingsOf(bot);
+      return { ...settingsOf(bot), environment };
     }
   } catch {
     // The command that reads the configuration says what is wrong with it.

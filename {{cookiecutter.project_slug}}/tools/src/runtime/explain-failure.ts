@@ -20,6 +20,8 @@ export interface FailedRun {
 /** The settings of a bot that an explanation names. */
 export interface BotSettings {
   name: string;
+  /** `local` if left out. */
+  environment?: string | undefined;
   runtime: RuntimeVersion;
   /** Seconds. */
   timeout: number;
@@ -141,7 +143,7 @@ function hintFor(
   if (request && !request.toMedplum) {
     return `see that the server at ${URL.parse(request.url)?.origin ?? request.url} runs and can be reached`;
   }
-  return runtimeHint(error, bot) ?? secretHint(error) ?? missingValueHint(error);
+  return runtimeHint(error, bot) ?? secretHint(error, bot) ?? missingValueHint(error);
 }
 
 /** `accessPolicy of flag-pressure: add Task` */
@@ -221,9 +223,12 @@ function runtimeHint({ message }: SandboxError, { runtime }: BotSettings): strin
   return method !== undefined && CONSOLE_METHODS.includes(method) ? CONSOLE_HINT : undefined;
 }
 
-function secretHint({ message }: SandboxError): string | undefined {
+function secretHint(
+  { message }: SandboxError,
+  { environment = 'local' }: BotSettings,
+): string | undefined {
   return /reading 'value(String|Integer|Boolean)'/.test(message)
-    ? 'event.secrets has no such secret: write its name into "secrets" of medplum.config.json, and its value into .env.local.secrets'
+    ? `event.secrets has no such secret: write its name into "secrets" of medplum.config.json, and its value into .env.${environment}.secrets`
     : undefined;
 }
 
