@@ -184,6 +184,17 @@ test('a bot without an access policy is a warning that says what it may do', asy
   }
 });
 
+test('many bots without an access policy are one warning', async () => {
+  const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
+  const project = projectForTest(
+    Object.fromEntries(names.map((name) => [`src/bots/${name}.ts`, BOT])),
+  );
+  project.configure(names, {});
+  const { stderr } = await build(project);
+  expect(stderr.match(/Without an access policy/g)).toHaveLength(1);
+  expect(stderr).toContain('Without an access policy, a, b, c, d, e and 2 more may read');
+});
+
 test('a bot that imports another bot is a warning', async () => {
   const project = projectForTest({
     'src/bots/a.ts': BOT,

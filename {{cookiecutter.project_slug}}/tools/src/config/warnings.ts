@@ -10,21 +10,35 @@ export function botsWithoutPolicy(bots: readonly BotConfig[]): BotConfig[] {
   return bots.filter((bot) => bot.accessPolicy === undefined && bot.runAsUser !== true);
 }
 
+/** How many bots a message names. */
+const NAMED = 5;
+
 /**
  * What is said of such bots, by build, plan and doctor alike.
  *
  * @param names - of the bots
  */
 export function noPolicyMessage(names: readonly string[]): string {
-  return `Without an access policy, ${names.join(', ')} may read, change and delete everything in the project, other bots included. Add "accessPolicy" in medplum.config.json`;
+  return `Without an access policy, ${listOf(names)} may read, change and delete everything in the project, other bots included. Add "accessPolicy" in medplum.config.json`;
+}
+
+/** @returns `a, b, c`, or `a, b, c, d, e and 33 more` */
+function listOf(names: readonly string[]): string {
+  const named = names.slice(0, NAMED).join(', ');
+  return names.length > NAMED ? `${named} and ${names.length - NAMED} more` : named;
 }
 
 /** @returns warnings about the configuration */
 export function configWarnings(bots: readonly BotConfig[]): Finding[] {
-  return botsWithoutPolicy(bots).map((bot) => ({
-    severity: 'warning',
-    kind: 'no-access-policy',
-    message: noPolicyMessage([bot.name]),
-    bots: [bot.name],
-  }));
+  const names = botsWithoutPolicy(bots).map(({ name }) => name);
+  return names.length === 0
+    ? []
+    : [
+        {
+          severity: 'warning',
+          kind: 'no-access-policy',
+          message: noPolicyMessage(names),
+          bots: names,
+        },
+      ];
 }

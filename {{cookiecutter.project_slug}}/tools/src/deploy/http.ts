@@ -101,10 +101,17 @@ function throwIfFinal(error: Error, url: string, tries: number): void {
   }
 }
 
-/**
- * By node:http: `fetch` takes twice the time and more memory. An import of node:http would load it
- * in every command.
- */
+/** @returns the words for a status, such as `Bad Gateway` */
+export function meaningOf(status: number): string {
+  return nodeHttp().STATUS_CODES[status] ?? 'unknown status';
+}
+
+/** An import of node:http would load `fetch`, too, in every command. */
+function nodeHttp(): typeof http {
+  return process.getBuiltinModule('node:http');
+}
+
+/** By node:http: `fetch` takes twice the time and more memory. */
 function sendOnce(
   url: string,
   options: http.RequestOptions,
@@ -113,7 +120,7 @@ function sendOnce(
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const isSecure = url.startsWith('https:');
-    const { request } = process.getBuiltinModule(isSecure ? 'node:https' : 'node:http');
+    const { request } = isSecure ? process.getBuiltinModule('node:https') : nodeHttp();
     const sent = request(url, options, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;

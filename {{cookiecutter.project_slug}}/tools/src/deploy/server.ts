@@ -2,10 +2,9 @@
 // reads into batches and repeat by rules of its own; a deployment has to know what was sent, and
 // what of it arrived.
 import type { ClientApplication, OperationOutcome, Resource } from '@medplum/fhirtypes';
-import { STATUS_CODES } from 'node:http';
 import type { Environment } from '../config/environment.ts';
 import { UserError } from '../terminal/user-error.ts';
-import { exchange, isLocal } from './http.ts';
+import { exchange, isLocal, meaningOf } from './http.ts';
 import type { Answer } from './http.ts';
 import { LIMITS } from './limits.ts';
 import type { Limits } from './limits.ts';
@@ -136,7 +135,7 @@ async function signIn(environment: Environment, limits: Limits): Promise<string>
     );
   }
   if (status < 200 || status >= 300) {
-    const meaning = STATUS_CODES[status] ?? 'unknown status';
+    const meaning = meaningOf(status);
     throw new UserError(
       `${baseUrl}oauth2/token answered with ${status} (${meaning}). Check ${file}.`,
     );
@@ -168,7 +167,7 @@ function parse<T>(text: string, place: string): T {
 
 /** What an OperationOutcome says, or what the status means. */
 function reasonOf(status: number, text: string): string {
-  const meaning = STATUS_CODES[status] ?? 'unknown status';
+  const meaning = meaningOf(status);
   try {
     const outcome = JSON.parse(text) as Partial<OperationOutcome> | null;
     const issues = Array.isArray(outcome?.issue) ? outcome.issue : [];
