@@ -304,6 +304,25 @@ describe('a bot that the configuration no longer has', () => {
   });
 });
 
+describe('a bot whose file was renamed', () => {
+  const shared = { 'src/shared/word.ts': 'export const WORD = 1;' };
+  const bundleOf = (name: string): string =>
+    `var ${name}_exports = {};\nexports.handler = async () => 7;\n`;
+
+  it.each([
+    ['the same', '// greets\n', 'patient-bot'],
+    ['another', '// greets twice\n', undefined],
+  ])('is recognised by its source, %s', async (_, sourceText, renamedTo) => {
+    const before = { ...BOT, shared, code: bundleOf('sync_bot'), sourceText: '// greets\n' };
+    await run(medplum, writeRepository([before]));
+    const after = { ...before, name: 'patient-bot', code: bundleOf('patient_bot'), sourceText };
+    const { changes } = await run(medplum, writeRepository([after]));
+    expect(changes.find(({ name }) => name === 'sync-bot')?.reasons).toMatchObject([
+      { type: 'not-configured', renamedTo },
+    ]);
+  });
+});
+
 describe('with skipFailed', () => {
   it('deploys the other bots, and names the one that lacks a secret or a bundle', async () => {
     const root = writeRepository([

@@ -3,7 +3,8 @@
 import type { Bot, Resource, Subscription } from '@medplum/fhirtypes';
 import type { Actual } from './actual.ts';
 import type { Desired } from './desired.ts';
-import { keyOf, nameInKey, ownBots, tagOf } from './identity.ts';
+import type { Code } from './bundle-code.ts';
+import { keyOf, nameInKey, ownBots, tagOf, tagsOf } from './identity.ts';
 import type { OwnBot } from './identity.ts';
 import { policyTag } from './kinds/access-policy.ts';
 import { cronTag } from './kinds/cron.ts';
@@ -144,16 +145,31 @@ function findRenamed(
   system: string,
   changes: readonly Change[],
 ): string | undefined {
-  const deployed = bots.map((bot) => tagOf(bot, `${system}/deployed`));
   const triggers = asSet(resources.filter(isActiveSubscription).map(triggerOf));
   const renamed = changes.find(({ action, desired }) => {
-    const hasCode = action === 'new' && deployed.includes(desired?.code.sha256);
+    const hasCode =
+      action === 'new' && desired && bots.some((bot) => hasSameCode(bot, desired.code, system));
     return (
       hasCode &&
-      asSet((desired?.subscriptions ?? []).map(({ resource }) => triggerOf(resource))) === triggers
+      asSet(desired.subscriptions.map(({ resource }) => triggerOf(resource))) === triggers
     );
   });
   return renamed?.name;
+}
+
+/** Bundles carry the name of the bot's own file, so a renamed one differs; what it is made of does not. */
+function hasSameCode(bot: Bot, code: Code, system: string): boolean {
+  if (tagOf(bot, `${system}/deployed`) === code.sha256) {
+    return true;
+  }
+  const deployed = ingredients(tagsOf(bot, `${system}/shared`), tagsOf(bot, `${system}/source`));
+  return deployed === ingredients([...code.shared.values()], [...code.source.values()]);
+}
+
+/** The shared modules, and the hashes of the bot's own source without its name. */
+function ingredients(shared: readonly string[], source: readonly string[]): string {
+  const hashes = source.map((version) => version.split('@').at(-1));
+  return [...shared, ...hashes].toSorted().join(' ');
 }
 
 /** The same text for the same triggers in any order. */
