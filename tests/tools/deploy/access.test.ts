@@ -43,7 +43,7 @@ const access = (...args: string[]): Promise<CommandResult> => command(root, ACCE
 /** Creates the client, and uses it from here on. */
 async function signInAs(role: string): Promise<Server> {
   expect(await access(role, '--create')).toMatchObject({ code: 0, stderr: '' });
-  const file = join(root, `.env.local-${role}`);
+  const file = join(root, `local-${role}.env`);
   expect(statSync(file).mode & 0o777).toBe(0o600);
   const variables = parseEnv(readFileSync(file, 'utf8'));
   expect(variables).toMatchObject({
@@ -75,11 +75,11 @@ it('prints the policy, and creates nothing, unless it is told to', async () => {
 
 it('keeps the credentials of a client that it created before', async () => {
   expect(await access('reader', '--create')).toMatchObject({ code: 0 });
-  const file = join(root, '.env.local-reader');
+  const file = join(root, 'local-reader.env');
   const before = readFileSync(file, 'utf8');
   expect(await access('reader', '--create')).toMatchObject({
     code: 1,
-    stderr: 'Error: .env.local-reader exists already: use that client, or remove the file.\n',
+    stderr: 'Error: local-reader.env exists already: use that client, or remove the file.\n',
   });
   expect(readFileSync(file, 'utf8')).toBe(before);
 });

@@ -249,6 +249,9 @@ describe('npm run rollback', () => {
       hash(3),
       hash(1),
     ]);
+    const [, newest, oldest] = stdout.split('\n');
+    expect(newest).toMatch(/ http-helpers@[0-9a-f]{12} +now$/);
+    expect(oldest).not.toContain('@');
     expect((await call(root, ROLLBACK, 'sync-bot', '--to', hash(1).slice(0, 6))).code).toBe(0);
     expect((await bot()).executableCode?.title).toBe(`sync-bot.${hash(1)}.cjs`);
     expect(await call(root, ROLLBACK, 'sync-bot', '--to', 'ffff')).toMatchObject({

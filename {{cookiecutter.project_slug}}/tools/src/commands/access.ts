@@ -2,7 +2,7 @@
 import { Argument, Command } from 'commander';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { loadConfig } from '../config/config.ts';
-import { readEnvironment } from '../config/environment.ts';
+import { commandFor, readEnvironment } from '../config/environment.ts';
 import type { Environment } from '../config/environment.ts';
 import {
   accessName,
@@ -36,7 +36,12 @@ export const command = new Command('access')
   .option('--yes', 'do not ask before writing')
   .addHelpText(
     'after',
-    '\nExample: npx medplum-bots access reader --create --env staging\nThe new credentials are written to .env.<name>-<role>, which git ignores.',
+    [
+      '',
+      'Example: npx medplum-bots access reader --create --env staging',
+      'The new credentials are written to <name>-<role>.env, which git ignores. They are for the same',
+      'environment: give them to your CI service as variables, and run the commands with --env <name>.',
+    ].join('\n'),
   )
   .action(access);
 
@@ -48,7 +53,8 @@ async function access(role: Role, options: Options): Promise<void> {
     return;
   }
   const environment = readEnvironment(options.env);
-  const file = `.env.${environment.name}-${role}`;
+  // Not .env.<name>, which would be another environment, with bots of its own.
+  const file = `${environment.name}-${role}.env`;
   if (existsSync(file)) {
     throw new UserError(`${file} exists already: use that client, or remove the file.`);
   }
@@ -58,7 +64,10 @@ async function access(role: Role, options: Options): Promise<void> {
   writeCredentials(file, environment, created);
   console.log(`ClientApplication/${created.clientId} with AccessPolicy/${created.policyId}.`);
   console.log(
-    `Its credentials are in ${file}. Copy them to your CI service, then delete the file.`,
+    [
+      `Its credentials are in ${file}. Copy them to the variables of your CI service, then delete the file.`,
+      `They are used with: ${commandFor(environment.name, role === 'reader' ? 'plan' : 'setup:bots')}`,
+    ].join('\n'),
   );
 }
 

@@ -137,7 +137,9 @@ async function rollBackTo(
   const version = shortVersion(chosen.version);
   await confirm(options, server, `put ${name} back to ${version}`);
   await target.putBack(chosen, oneLine(options.message));
-  const modules = chosen.shared.length > 0 ? `, with ${chosen.shared.join(' ')}` : '';
+  const current = versions.find(({ isCurrent }) => isCurrent);
+  const changed = otherModules(chosen, current);
+  const modules = changed.length > 0 ? `, with ${changed.join(' ')}` : '';
   const end = commandFor(environment, 'rollback', name, '--release');
   const what = target.stored.resourceType === 'Bot' ? 'runs' : 'is';
   console.log(`${name} ${what} ${version} again${modules}. It is held there until: ${end}`);
@@ -148,15 +150,23 @@ function oneLine(text: string | undefined): string | undefined {
 }
 
 function versionTable(versions: readonly Version[], isHeld: boolean): string {
-  const rows = versions.map(({ version, time, author, commit, subject, shared, isCurrent }) => [
-    shortVersion(version),
-    time,
-    author ?? '',
-    commit?.replace(/^(.{12})[0-9a-f]*/, '$1') ?? '',
-    subject ?? '',
-    shared.join(' '),
-    isCurrent ? `now${isHeld ? ', held' : ''}` : '',
-  ]);
-  const headers = ['version', 'deployed', 'by', 'commit', 'message', 'shared modules', ''];
+  const rows = versions.map((version, index) => {
+    const older = versions[index + 1];
+    return [
+      shortVersion(version.version),
+      version.time,
+      version.author ?? '',
+      version.commit?.replace(/^(.{12})[0-9a-f]*/, '$1') ?? '',
+      version.subject ?? '',
+      older ? otherModules(version, older).join(' ') : '',
+      version.isCurrent ? `now${isHeld ? ', held' : ''}` : '',
+    ];
+  });
+  const headers = ['version', 'deployed', 'by', 'commit', 'message', 'changed shared modules', ''];
   return table(headers, rows);
+}
+
+/** @returns the shared modules, as `http-helpers@1a2b3c4d5e6f`, that the other version does not have */
+function otherModules(version: Version, other: Version | undefined): string[] {
+  return version.shared.filter((module) => !other?.shared.includes(module));
 }
