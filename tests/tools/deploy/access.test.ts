@@ -12,6 +12,7 @@ import {
   all,
   command,
   LOGS,
+  PLAN,
   PROJECT,
   run,
   SECRETS,
@@ -91,6 +92,14 @@ describe('the reader', () => {
     expect(unchanged.plan.changes.map(({ action }) => action)).toEqual(['unchanged']);
     expect(unchanged.plan.warnings).toContainEqual({ type: 'no-admin' });
     expect(await command(root, LOGS).done).toMatchObject({ code: 0, stdout: 'No runs yet.\n' });
+
+    writeRepository([BOT, { name: 'new-bot', runAsUser: true }], root);
+    const plan = await command(root, PLAN).done;
+    expect(plan).toMatchObject({ code: 2, stderr: '' });
+    expect(plan.stdout).toContain('+ new-bot   new\n');
+    expect(plan.stdout).toContain(
+      'Warning: Only a project admin can create new-bot: a new bot needs a membership to run.\n',
+    );
 
     const { failed } = await run(medplum, writeRepository([CHANGED], root));
     expect(failed).toEqual([

@@ -32,6 +32,7 @@ async function showPlan({ env, json, ...options }: PlanOptions): Promise<void> {
   const { describeProblem, planLines, planToJson } = await import('../deploy/describe-plan.ts');
   const { plan, server } = await prepare({
     ...options,
+    forAdmin: true,
     ...(env !== undefined && { environment: env }),
   });
   if (json) {

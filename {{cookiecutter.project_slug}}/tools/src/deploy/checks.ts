@@ -98,6 +98,10 @@ export function findWarnings(
   }
   if (!memberships) {
     warnings.push({ type: 'no-admin' });
+    const created = changes.filter(({ action }) => action === 'new').map(({ name }) => name);
+    if (created.length > 0) {
+      warnings.push({ type: 'admin-needed', bots: created });
+    }
   }
   return warnings;
 }

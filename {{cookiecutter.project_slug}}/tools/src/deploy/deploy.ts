@@ -38,6 +38,8 @@ export interface DeployOptions {
   force?: boolean;
   /** Deploy the other bots if one lacks a secret or a usable bundle; that one is in `failed`. */
   skipFailed?: boolean;
+  /** Plan what a project admin would deploy, also with credentials that may only read. */
+  forAdmin?: boolean;
   /** Do not ask before writing. */
   yes?: boolean;
   /** Bots deployed at the same time; 8 if left out. */
@@ -65,7 +67,8 @@ export async function prepare(
   options: DeployOptions,
 ): Promise<{ server: Server; desired: Desired; plan: Plan }> {
   const environment = options.target ?? readEnvironment(options.environment);
-  const { force = false, prune = false, skipFailed = false, only, without, sourceRoot } = options;
+  const { force = false, prune = false, skipFailed = false, forAdmin = false } = options;
+  const { only, without, sourceRoot } = options;
   const root = options.root ?? process.cwd();
   const desired = loadDesired(root, environment.name, {
     only,
@@ -74,7 +77,12 @@ export async function prepare(
     sourceRoot,
   });
   const server = await connect(environment);
-  const planned = plan(desired, await readActual(server, desired), { force, prune, skipFailed });
+  const planned = plan(desired, await readActual(server, desired), {
+    force,
+    prune,
+    skipFailed,
+    forAdmin,
+  });
   return { server, desired, plan: planned };
 }
 
@@ -132,6 +140,7 @@ async function verify(options: DeployOptions, server: Server, desired: Desired):
     force: false,
     prune,
     skipFailed,
+    forAdmin: false,
   });
   return after.changes.filter(isWrite);
 }

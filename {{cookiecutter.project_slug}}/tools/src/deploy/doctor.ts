@@ -319,7 +319,7 @@ function checkSubscription(
 }
 
 function checkPlan(desired: Desired, actual: Actual): Finding[] {
-  const options = { force: false, prune: false, skipFailed: false };
+  const options = { force: false, prune: false, skipFailed: false, forAdmin: true };
   const { changes, problems, warnings } = plan(desired, actual, options);
   return [
     ...problems.map((problem): Finding => ({

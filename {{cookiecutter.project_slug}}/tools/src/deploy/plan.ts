@@ -136,10 +136,10 @@ function findObstacle(
   bot: DesiredBot,
   existing: Stored<Bot> | undefined,
   { memberships, policies, crons, project }: Actual,
-  { skipFailed }: PlanOptions,
+  { skipFailed, forAdmin }: PlanOptions,
 ): Obstacle | undefined {
   const { policy, cronJobs } = bot;
-  if (!existing && !memberships) {
+  if (!existing && !memberships && !forAdmin) {
     return { type: 'needs-admin' };
   }
   if (policy?.type === 'existing' && policies && memberships) {

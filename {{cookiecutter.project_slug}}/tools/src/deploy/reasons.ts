@@ -134,6 +134,8 @@ export type Problem =
 /** What a person should know, and a deployment does not change. */
 export type Warning =
   | { type: 'no-admin' }
+  /** These bots are new, and the credentials cannot create them. */
+  | { type: 'admin-needed'; bots: string[] }
   | { type: 'cron-missing'; bots: string[] }
   /** Neither the configuration nor the server restricts what these bots may do. */
   | { type: 'no-policy'; bots: string[] }

@@ -13,6 +13,8 @@ export interface PlanOptions {
   prune: boolean;
   /** A bot that lacks a secret or a bundle is blocked; without this, nothing is deployed. */
   skipFailed: boolean;
+  /** What a project admin would deploy, also where these credentials may only read. */
+  forAdmin: boolean;
 }
 
 /** The bot whose resources are planned, and what is known about it. */
