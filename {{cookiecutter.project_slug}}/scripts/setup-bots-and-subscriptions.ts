@@ -36,7 +36,7 @@ async function setupBots({ build, env, concurrency, ...options }: Options): Prom
   }
   if (build) {
     const { buildForDeployment } = await import('../tools/src/deploy/build.ts');
-    buildForDeployment(options);
+    buildForDeployment(options, env);
   }
   const { deploy } = await import('../tools/src/deploy/deploy.ts');
   const { changed, failed } = await deploy({

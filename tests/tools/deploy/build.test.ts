@@ -34,6 +34,8 @@ it('deploys the bots that were built only if it is told to', async () => {
     /^Error: Nothing was deployed, because bad-bot could not be built\. To deploy the bots without an error: npm run setup:bots -- --skip-failed$/m,
   );
   expect(await deployed()).toEqual([]);
+  const elsewhere = await setup(project, '--env', 'staging');
+  expect(elsewhere.stderr).toContain('npm run setup:bots -- --skip-failed --env staging\n');
 
   const wrongOne = await setup(project, '--only', 'bad-*');
   expect(wrongOne.code).toBe(1);
