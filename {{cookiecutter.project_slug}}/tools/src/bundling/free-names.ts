@@ -3,7 +3,6 @@
 import { transform } from 'esbuild';
 import { SourceMap } from 'node:module';
 import type { SourceMapPayload } from 'node:module';
-import { parseSync } from 'rolldown/utils'; // comes with vite, which parses with it
 import type { Syntax } from './syntax.ts';
 
 export interface MarkedBundle {
@@ -30,21 +29,30 @@ export async function markFreeNames(code: string, names: readonly string[]): Pro
     sourcemap: 'external',
     logLevel: 'silent',
   });
+  // Comes with vite, which parses with it. Most bundles do not get here.
+  const { parseSync } = await import('rolldown/utils');
   const { program } = parseSync('bundle.cjs', marked.code, { preserveParens: false });
   let map: SourceMap | undefined; // decoded when the first place is asked for
+  let lines: number[] | undefined;
   return {
     program: program as unknown as Syntax,
     freeName: (identifier) =>
       identifier.startsWith(MARK) ? identifier.slice(MARK.length) : undefined,
     locate: (offset) => {
       map ??= new SourceMap(JSON.parse(marked.map) as SourceMapPayload);
-      const before = marked.code.slice(0, offset).split('\n');
-      const entry = map.findEntry(before.length - 1, before.at(-1)!.length);
+      lines ??= lineStarts(marked.code);
+      const line = lines.findLastIndex((start) => start <= offset);
+      const entry = map.findEntry(line, offset - lines[line]!);
       return 'originalLine' in entry
         ? { line: entry.originalLine + 1, column: entry.originalColumn + 1 }
         : undefined;
     },
   };
+}
+
+/** @returns the offset of the first character of each line */
+function lineStarts(text: string): number[] {
+  return [0, ...Array.from(text.matchAll(/\n/g), ({ index }) => index + 1)];
 }
 
 /**

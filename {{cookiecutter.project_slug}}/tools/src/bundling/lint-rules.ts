@@ -3,8 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { OxlintOverride } from 'oxlint';
-import { loadConfig } from '../config/config.ts';
-import type { Config } from '../config/config.ts';
+import type { BotConfig, Config } from '../config/config.ts';
 import { runtimesOf } from './runtimes.ts';
 import { CONSOLE_HINT, CONSOLE_METHODS, VMCONTEXT_LACKS } from './vmcontext-globals.ts';
 
@@ -12,12 +11,21 @@ const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*['"](\.{1,2}\/[^'"]+)['"]/g;
 const ENDINGS = ['', '.ts', '.mts', '.cts', '/index.ts'];
 
 /**
+ * What the rules depend on, as it stands in medplum.config.json. It is not validated here, which
+ * the build does: the linter, and each editor, would wait twice as long for the rules.
+ */
+interface LintedConfig {
+  strictness?: Config['strictness'] | undefined;
+  bots: Pick<BotConfig, 'source' | 'runtimeVersion' | 'portable'>[];
+}
+
+/**
  * @param root - the repository's folder
  * @returns whether every warning is an error; false where the configuration cannot be read, which
  *   the build reports
  */
 export function isStrict(root: string = process.cwd()): boolean {
-  return readConfig(root)?.strictness === 'strict';
+  return readConfig(root).strictness === 'strict';
 }
 
 /**
@@ -26,9 +34,8 @@ export function isStrict(root: string = process.cwd()): boolean {
  *   does
  */
 export function vmcontextOverrides(root: string = process.cwd()): OxlintOverride[] {
-  const bots = readConfig(root)?.bots ?? [];
-  const sources = bots
-    .filter((bot) => runtimesOf(bot).includes('vmcontext'))
+  const sources = readConfig(root)
+    .bots.filter((bot) => runtimesOf(bot).includes('vmcontext'))
     .map(({ source }) => source);
   const files = [...withImports(sources, root)];
   if (files.length === 0) {
@@ -59,11 +66,13 @@ export function vmcontextOverrides(root: string = process.cwd()): OxlintOverride
   ];
 }
 
-function readConfig(root: string): Config | undefined {
+function readConfig(root: string): LintedConfig {
   try {
-    return loadConfig(root);
+    const text = readFileSync(join(root, 'medplum.config.json'), 'utf8');
+    const { strictness, bots } = JSON.parse(text) as LintedConfig;
+    return { strictness, bots: bots.filter(({ source }) => typeof source === 'string') };
   } catch {
-    return undefined;
+    return { bots: [] };
   }
 }
 

@@ -21,6 +21,13 @@ interface Diagnostic {
  */
 const CHECKED_IN_BUNDLE = ['no-restricted-globals', 'no-restricted-properties'];
 
+/**
+ * The type checker is a program in Go that holds on to nearly all of its memory until it ends:
+ * collecting garbage as often as Go does by default frees next to nothing, and takes a fifth of the
+ * time. See https://pkg.go.dev/runtime#hdr-Environment_Variables.
+ */
+const GARBAGE_COLLECTION = { GOGC: '400' };
+
 /** A package without types fails nothing. */
 const WITHOUT_TYPES = 'TS7016';
 const NOT_FOUND = 'TS2307';
@@ -36,6 +43,7 @@ export async function lint(files: readonly string[] = []): Promise<Finding[]> {
   const flags = ['--type-aware', '--type-check', '--ignore-pattern=tools', '--format=json'];
   const child = spawn(process.execPath, [oxlint, ...flags, ...files], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...GARBAGE_COLLECTION, ...process.env },
   });
   const chunks: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));

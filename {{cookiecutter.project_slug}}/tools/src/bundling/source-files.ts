@@ -1,5 +1,5 @@
 // The files of src/bots, against the bots of medplum.config.json.
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { BotConfig } from '../config/config.ts';
 import type { Finding } from './finding.ts';
@@ -16,11 +16,15 @@ const HANDLER =
  * @returns paths from there, with slashes, sorted
  */
 export function botFiles(root: string = process.cwd()): string[] {
-  const files = globSync('src/bots/**/*.{ts,mts,cts}', { cwd: root });
+  const folder = join(root, 'src/bots');
+  // Quicker than a glob, whose code Node has to load first.
+  const files = existsSync(folder)
+    ? readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    : [];
   return files
-    .map((file) => file.replaceAll('\\', '/'))
-    .filter((file) => !/^[.#~]/.test(basename(file)))
+    .filter((file) => /\.[cm]?ts$/.test(file) && !/^[.#~]/.test(basename(file)))
     .filter((file) => !TEST.test(file) && !/\.d\.[cm]?ts$/.test(file))
+    .map((file) => `src/bots/${file.replaceAll('\\', '/')}`)
     .toSorted();
 }
 
