@@ -211,6 +211,18 @@ describe('packages', () => {
     },
   );
 
+  test('require() of an expression that names no file: says which package', async () => {
+    const packages = { locales: "module.exports = (x) => require('./locales/' + x);" };
+    expect(await buildBot('awslambda', caller('locales'), packages)).toMatchObject({
+      built: [],
+      findings: [
+        expect.stringContaining(
+          'locales 1.2.3: require() of an expression: no file matches "./locales/**/*", so it fails on a server.',
+        ),
+      ],
+    });
+  });
+
   test('import() of an expression fails on vmcontext only', async () => {
     const packages = { dynamic: 'export default (x) => import(x);' };
     const { findings } = await buildBot('vmcontext', caller('dynamic'), packages);

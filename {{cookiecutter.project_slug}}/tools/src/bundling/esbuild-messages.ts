@@ -27,6 +27,17 @@ export const LOG_OVERRIDE = {
  */
 export function errorFinding(message: Message, bots: string[]): Finding {
   const missing = /^Could not resolve "([^"]*)"/.exec(message.text)?.[1];
+  const pattern = /^Could not resolve (require|import)\("([^"]*)"\)/.exec(message.text);
+  if (pattern) {
+    const [, call, files] = pattern;
+    return finding(
+      'error',
+      'pattern-without-files',
+      `${packageLabel(message)}${call}() of an expression: no file matches "${files}", so it fails on a server. Import it by name, or use another package`,
+      message,
+      bots,
+    );
+  }
   if (missing === undefined) {
     return finding('error', 'bundling', message.text, message, bots);
   }
@@ -62,7 +73,7 @@ export function warningFinding(
 ): Finding | undefined {
   const file = message.location?.file ?? '';
   const owner = packageOf(file);
-  const label = owner ? `${owner.name} ${owner.version}: ` : '';
+  const label = packageLabel(message);
   const severity = FAILS_AT_RUN_TIME.has(message.id) && !owner ? 'error' : 'warning';
   switch (message.id) {
     case 'unsupported-require-call':
@@ -108,6 +119,12 @@ export function warningFinding(
     default:
       return owner ? undefined : finding(severity, 'bundling', message.text, message, bots);
   }
+}
+
+/** `legacy-encoder 1.2.3: `, or nothing for the repository's own files. */
+function packageLabel({ location }: Message): string {
+  const owner = packageOf(location?.file ?? '');
+  return owner ? `${owner.name} ${owner.version}: ` : '';
 }
 
 function finding(
