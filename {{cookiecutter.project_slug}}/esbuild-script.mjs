@@ -16,15 +16,16 @@ const { loadConfig } = await import('./tools/src/config/config.ts');
  * Bundles the bots of medplum.config.json. A bot with an error is left out, and the others are
  * built.
  *
- * @param { { production?: boolean, outdir?: string } } [options] - `production` minifies
+ * @param { { production?: boolean, outdir?: string, checkSize?: boolean } } [options] - `production`
+ *   minifies; without `checkSize` a bundle may be larger than its maxBytes
  * @returns {Promise<import('./tools/src/bundling/bundle-bots.ts').BuiltBots>} what was built; also
  *   in manifest.json next to `outdir`
  * @throws {import('./tools/src/bundling/bundle-bots.ts').BuildError} if a bot has an error, after
  *   the others were built
  */
-export async function bundle({ production = false, outdir = 'dist/bots' } = {}) {
+export async function bundle({ production = false, outdir = 'dist/bots', checkSize = true } = {}) {
   const config = loadConfig();
-  return bundleBots(config, { outdir, production }, (bots, runtime) =>
+  return bundleBots(config, { outdir, production, checkSize }, (bots, runtime) =>
     build({
       entryPoints: bots.map((bot) => ({ in: bot.source, out: bot.name })),
       outdir,

@@ -91,6 +91,30 @@ describe('analyze', () => {
     expect(await analyze(sample(), '--find', name!)).toEqual({ code: 0, stdout: text, stderr: '' });
   });
 
+  test('a bot with an error is left out, and the others are shown', async () => {
+    const project = sample();
+    await commit(project);
+    project.write({ 'src/bots/bye.ts': 'export const handler = ;\n' });
+    const { code, stdout, stderr } = await analyze(project);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(/^Error: src\/bots\/bye\.ts:1:\d+: [^\n]*\n$/),
+    });
+    expect(stdout).toMatch(/^hello( +[\d,]+){4} +1 %$/m);
+    expect(stdout).not.toMatch(/^bye/m);
+    expect((await analyze(project, '--against', 'HEAD')).stdout).toMatch(
+      /^No bundle differs from HEAD\.\n/,
+    );
+  });
+
+  test('a bundle over its budget is shown: that is where to look', async () => {
+    const project = sample();
+    project.configure(['hello', 'bye'], { maxBytes: 500 });
+    const { code, stdout } = await analyze(project);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^hello( +[\d,]+){4} +\d{3} %$/m);
+  });
+
   test('--find something that is not there', async () => {
     const stderr =
       'Error: Nothing that src/shared exports is called "greetings". Did you mean "greeting"?\n';

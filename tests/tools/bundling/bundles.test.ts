@@ -349,6 +349,17 @@ Error: src/bots/stranger.ts ${unknown}
     expect((await build(project)).code).toBe(0);
   });
 
+  test('a bundle that an npm package makes too large: names the package', async () => {
+    const project = projectForTest({
+      'src/bots/a.ts': `import { big } from '../../packages/node_modules/big/index.js';\nexport const handler = () => ({ big });\n`,
+      'packages/node_modules/big/package.json': '{ "name": "big", "version": "1.2.3" }',
+      'packages/node_modules/big/index.js': `export { a, b } from './parts.js';\nexport const big = '${'x'.repeat(5000)}';\n`,
+      'packages/node_modules/big/parts.js': 'export const a = 1, b = 2;\n',
+    });
+    project.configure(['a'], { maxBytes: 4000 });
+    expect((await build(project)).stderr).toContain('the largest part is big 1.2.3: import less');
+  });
+
   test('the default budget is 1,000,000 bytes', async () => {
     const project = projectForTest({
       'src/bots/a.ts': `export const handler = () => '${'x'.repeat(1_000_000)}';\n`,

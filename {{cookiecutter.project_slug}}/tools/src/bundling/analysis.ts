@@ -6,7 +6,9 @@ import { bundle } from '../../../esbuild-script.mjs';
 import { loadConfig } from '../config/config.ts';
 import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
+import { withoutThrowing } from './bundle-bots.ts';
 import { carriedExports } from './carried-exports.ts';
+import type { Finding } from './finding.ts';
 import type { BundleInfo, Manifest } from './manifest.ts';
 import { sharedExports } from './shared-exports.ts';
 import type { SharedExport } from './shared-exports.ts';
@@ -26,27 +28,37 @@ export interface Analysis {
   unused: string[];
   /** Of the minified bundles. */
   manifest: Manifest;
+  /** Why bots are missing here. */
+  errors: Finding[];
 }
 
 /**
- * Builds everything as it is now, plain and minified.
+ * Builds everything as it is now, plain and minified. A bot with an error is left out; a bundle that
+ * is too large is not: what is in it is the question.
  *
  * @param folder - to build in
- * @throws BuildError if a bot has an error
  */
 export async function analyze(folder: string): Promise<Analysis> {
-  const plain = await bundle({ outdir: join(folder, 'plain') });
-  const minified = await bundle({ outdir: join(folder, 'minified'), production: true });
-  const exports = sharedExports();
-  const bots = loadConfig().bots.map(({ name, maxBytes }) =>
-    analyzeBot(name, maxBytes, plain.bots[name]!, minified.bots[name]!, exports),
+  const plain = await withoutThrowing(() =>
+    bundle({ outdir: join(folder, 'plain'), checkSize: false }),
   );
+  const minified = await withoutThrowing(() =>
+    bundle({ outdir: join(folder, 'minified'), production: true, checkSize: false }),
+  );
+  const exports = sharedExports();
+  const bots = loadConfig().bots.flatMap(({ name, maxBytes }) => {
+    const [plainBundle, minifiedBundle] = [plain.bots[name], minified.bots[name]];
+    return plainBundle && minifiedBundle
+      ? [analyzeBot(name, maxBytes, plainBundle, minifiedBundle, exports)]
+      : [];
+  });
   const carried = new Set(bots.flatMap(({ carries }) => carries));
   const functions = exports.filter((item) => item.function).map(labelOf);
   return {
     bots,
     unused: functions.filter((label) => !carried.has(label)),
     manifest: minified,
+    errors: plain.findings.filter(({ severity }) => severity === 'error'),
   };
 }
 

@@ -22,6 +22,15 @@ type Result = BuildResult<{ metafile: true }>;
 /** Calls esbuild for some bots of one runtime; it writes `<name>.js` and `<name>.js.map`. */
 export type BuildBots = (bots: readonly BotConfig[], runtime: RuntimeVersion) => Promise<Result>;
 
+export interface BundleOptions {
+  /** Where to write. */
+  outdir: string;
+  /** Whether the bundles are minified. */
+  production: boolean;
+  /** Whether a bundle larger than its maxBytes is an error; it is if left out. */
+  checkSize?: boolean;
+}
+
 export interface BuiltBots extends Manifest {
   /** Warnings. */
   findings: Finding[];
@@ -45,14 +54,14 @@ export class BuildError extends UserError {
 
 /**
  * @param config - of the repository
- * @param options - where to write; whether it is minified
+ * @param options - where to write, and how
  * @param buildBots - the call of esbuild
  * @returns what was built; also written to manifest.json next to `outdir`
  * @throws BuildError if a bot could not be built, after all others were
  */
 export async function bundleBots(
   config: Config,
-  { outdir, production }: { outdir: string; production: boolean },
+  { outdir, production, checkSize = true }: BundleOptions,
   buildBots: BuildBots,
 ): Promise<BuiltBots> {
   const findings = [...configWarnings(config.bots), ...checkSourceFiles(config.bots)];
@@ -73,7 +82,8 @@ export async function bundleBots(
       }),
   );
   const infos = await inspectAll(config.bots, outdir, inputs, findings);
-  const open = withoutAccepted(findings, config.bots);
+  const relevant = findings.filter(({ kind }) => checkSize || kind !== 'too-large');
+  const open = withoutAccepted(relevant, config.bots);
   const graded = config.strictness === 'strict' ? asErrors(open) : open;
   const built: BuiltBots = {
     production,
@@ -83,6 +93,23 @@ export async function bundleBots(
     sources: new Map(config.bots.map((bot) => [bot.name, Object.keys(inputs.get(bot.name) ?? {})])),
   };
   return settle(built, outdir);
+}
+
+/**
+ * @param run - builds
+ * @returns what was built, whether or not there were errors: they are among its findings
+ */
+export async function withoutThrowing(
+  run: () => Promise<BuiltBots> | BuiltBots,
+): Promise<BuiltBots> {
+  try {
+    return await run();
+  } catch (error) {
+    if (error instanceof BuildError) {
+      return { ...error.built, findings: error.findings };
+    }
+    throw error;
+  }
 }
 
 /**
@@ -189,6 +216,7 @@ async function inspectAll(
 ): Promise<Map<string, BundleInfo>> {
   const infos = new Map<string, BundleInfo>();
   const hashes: SourceHashes = new Map();
+  const botSources = new Set(bots.map(({ source }) => source));
   const folder = outdir.replaceAll('\\', '/');
   for (const bot of bots) {
     const files = inputs.get(bot.name);
@@ -198,7 +226,7 @@ async function inspectAll(
     const contents = readFileSync(join(outdir, `${bot.name}.js`));
     const code = contents.toString();
     infos.set(bot.name, describeBundle(bot, `${folder}/${bot.name}.js`, contents, files, hashes));
-    findings.push(...checkContents(bot, code, files, bots));
+    findings.push(...checkContents(bot, code, files, botSources));
     const readMap = (): string => readFileSync(join(outdir, `${bot.name}.js.map`), 'utf8');
     const bundle = { bot: bot.name, code, readMap, folder, runtimes: runtimesOf(bot) };
     findings.push(...(await checkBundle(bundle)));

@@ -17,13 +17,13 @@ export interface Difference {
  * @param before - manifest of minified bundles
  * @param after - the same, later
  * @returns the bots whose bundles differ; those with an `after` are the ones that a deployment
- *   would deploy again
+ *   would deploy again. Bots that have an error later are left out
  */
 export function differences(before: Manifest, after: Manifest): Difference[] {
   const names = new Set([...Object.keys(before.bots), ...Object.keys(after.bots)]);
   return [...names].flatMap((name): Difference[] => {
     const [earlier, later] = [before.bots[name], after.bots[name]];
-    if (earlier?.sha256 === later?.sha256) {
+    if (earlier?.sha256 === later?.sha256 || name in after.failed) {
       return [];
     }
     const because = reasons(earlier, later);

@@ -74,7 +74,7 @@ function hashOf(source: string, hashes: SourceHashes): string {
  * @param bot - whose bundle it is
  * @param code - of the bundle
  * @param inputs - the files in it
- * @param allBots - to find another bot among the files
+ * @param botSources - the files of all bots, to find another bot's among the inputs
  * @returns errors for a bundle without handler or over its size, a warning for another bot's
  *   handler in it
  */
@@ -82,7 +82,7 @@ export function checkContents(
   bot: BotConfig,
   code: string,
   inputs: Inputs,
-  allBots: readonly BotConfig[],
+  botSources: ReadonlySet<string>,
 ): Finding[] {
   const findings: Finding[] = [];
   const found = (severity: Finding['severity'], kind: string, message: string): void => {
@@ -97,26 +97,34 @@ export function checkContents(
   }
   const bytes = Buffer.byteLength(code);
   if (bytes > bot.maxBytes) {
-    const [largest] = Object.entries(inputs).toSorted(
-      ([, a], [, b]) => b.bytesInOutput - a.bytesInOutput,
-    );
     found(
       'error',
       'too-large',
-      `makes a bundle of ${bytes} bytes, more than its ${bot.maxBytes}; the largest part is ${largest![0]}: import less, or raise maxBytes in medplum.config.json`,
+      `makes a bundle of ${bytes} bytes, more than its ${bot.maxBytes}; the largest part is ${largestPart(inputs)}: import less, or raise maxBytes in medplum.config.json`,
     );
   }
-  for (const other of allBots) {
-    const bytesOfOther = inputs[other.source]?.bytesInOutput ?? 0;
-    if (other.source !== bot.source && bytesOfOther > 0) {
+  for (const [source, { bytesInOutput }] of Object.entries(inputs)) {
+    if (source !== bot.source && botSources.has(source) && bytesInOutput > 0) {
       found(
         'warning',
         'bot-in-bot',
-        `imports the bot ${other.source}, and carries its handler: move what both need to src/shared`,
+        `imports the bot ${source}, and carries its handler: move what both need to src/shared`,
       );
     }
   }
   return findings;
+}
+
+/** @returns the file or the npm package with the most bytes in a bundle: `zod 4.6.7` */
+function largestPart(inputs: Inputs): string {
+  const sizes = new Map<string, number>();
+  for (const [file, { bytesInOutput }] of Object.entries(inputs)) {
+    const owner = packageOf(file);
+    const part = owner ? `${owner.name} ${owner.version}` : file;
+    sizes.set(part, (sizes.get(part) ?? 0) + bytesInOutput);
+  }
+  const [largest] = [...sizes].toSorted(([, a], [, b]) => b - a);
+  return largest![0];
 }
 
 /** esbuild ends a CommonJS file with a list of its exports, which never runs, for Node to read. */

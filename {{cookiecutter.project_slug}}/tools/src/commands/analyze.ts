@@ -13,6 +13,7 @@ import {
 import { analyze, findExport } from '../bundling/analysis.ts';
 import type { Analysis } from '../bundling/analysis.ts';
 import { differences, manifestAt } from '../bundling/differences.ts';
+import { reportLines } from '../bundling/report.ts';
 
 const REPORT = 'dist/report.md';
 
@@ -33,14 +34,24 @@ export const command = new Command('analyze')
   .option('--against <commit>', 'compare with a branch, tag or commit')
   .option('--find <export>', 'which bundles carry this export of src/shared')
   .option('--json', 'print JSON')
-  .addHelpText('after', '\nExample: npm run analyze -- --against main')
+  .addHelpText(
+    'after',
+    '\nExample: npm run analyze -- --against main\nExit codes: 0 all bots are shown, 1 there is an error; bots with an error are left out.',
+  )
   .action(printAnalysis);
 
 async function printAnalysis(options: AnalyzeOptions): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'analyze-'));
   try {
-    const { data, text } = outputFor(options, await analyze(folder), folder);
+    const analysis = await analyze(folder);
+    const { data, text } = outputFor(options, analysis, folder);
+    for (const line of reportLines(analysis.errors, false)) {
+      console.error(line);
+    }
     console.log(options.json ? JSON.stringify(data, null, 2) : text);
+    if (analysis.errors.length > 0) {
+      process.exitCode = 1;
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

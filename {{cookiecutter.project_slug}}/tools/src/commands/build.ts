@@ -2,7 +2,6 @@
 // is left out of dist/; the others are there, and the exit code is 1.
 import { Command } from 'commander';
 import { rmSync } from 'node:fs';
-import type { BuildError as BuildErrorClass, BuiltBots } from '../bundling/bundle-bots.ts';
 
 const OUTDIR = 'dist/bots';
 
@@ -25,7 +24,7 @@ async function build({ production = false, verbose = false }: BuildOptions): Pro
   rmSync('dist/manifest.json', { force: true }); // without it nothing is deployed
   const { attribute, lint } = await import('../bundling/lint.ts');
   const linting = lint();
-  const { BuildError, settle } = await import('../bundling/bundle-bots.ts');
+  const { settle, withoutThrowing } = await import('../bundling/bundle-bots.ts');
   const { asErrors, mergeFindings, withoutRepeats } = await import('../bundling/finding.ts');
   const { reportLines } = await import('../bundling/report.ts');
   const { sharedExports, undocumented } = await import('../bundling/shared-exports.ts');
@@ -33,7 +32,7 @@ async function build({ production = false, verbose = false }: BuildOptions): Pro
   const { loadConfig } = await import('../config/config.ts');
   const { runChecks } = await import('../checks.ts');
 
-  const bundled = await withoutThrowing(() => bundle({ production, outdir: OUTDIR }), BuildError);
+  const bundled = await withoutThrowing(() => bundle({ production, outdir: OUTDIR }));
   const { bots, strictness } = loadConfig();
   const sources = new Map(
     bots.map((bot) => [bot.name, [bot.source, ...(bundled.sources.get(bot.name) ?? [])]]),
@@ -44,9 +43,8 @@ async function build({ production = false, verbose = false }: BuildOptions): Pro
     ...(await runChecks(bots)),
     ...(strictness === 'strict' ? asErrors(checked) : checked),
   ]);
-  const built = await withoutThrowing(
-    () => settle({ ...bundled, findings: withoutRepeats(findings) }, OUTDIR),
-    BuildError,
+  const built = await withoutThrowing(() =>
+    settle({ ...bundled, findings: withoutRepeats(findings) }, OUTDIR),
   );
   for (const line of reportLines(built.findings, verbose)) {
     console.error(line);
@@ -54,20 +52,5 @@ async function build({ production = false, verbose = false }: BuildOptions): Pro
   console.log(summary(built));
   if (built.findings.some(({ severity }) => severity === 'error')) {
     process.exitCode = 1;
-  }
-}
-
-/** What was built, whether or not there were errors: they are among its findings. */
-async function withoutThrowing(
-  run: () => Promise<BuiltBots> | BuiltBots,
-  BuildError: typeof BuildErrorClass,
-): Promise<BuiltBots> {
-  try {
-    return await run();
-  } catch (error) {
-    if (error instanceof BuildError) {
-      return { ...error.built, findings: error.findings };
-    }
-    throw error;
   }
 }
