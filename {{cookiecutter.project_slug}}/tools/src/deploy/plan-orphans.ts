@@ -168,7 +168,7 @@ function hasSameCode(bot: Bot, code: Code, system: string): boolean {
 
 /** The shared modules, and the hashes of the bot's own source without its name. */
 function ingredients(shared: readonly string[], source: readonly string[]): string {
-  const hashes = source.map((version) => version.split('@').at(-1));
+  const hashes = source.map((version) => version.split('@').at(-1) ?? '');
   return [...shared, ...hashes].toSorted().join(' ');
 }
 
