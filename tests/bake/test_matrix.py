@@ -189,17 +189,20 @@ def test_files_without_answers_are_the_templates_own(bakes: Bakes) -> None:
 
 def test_source_folders_hold_no_jinja() -> None:
     """So that they can be edited and run in place."""
+    folder = f"{template.SOURCE.name}/"
+    mistakes = []
     for path in template.template_files():
-        if path.startswith(template.SOURCE.name + "/") and Path(path).suffix in {
-            ".ts",
-            ".mjs",
-            ".js",
-            ".md",
-        }:
-            text = (template.ROOT / path).read_text(encoding="utf-8")
-            if path != f"{template.SOURCE.name}/README.md":
-                found = re.search(r"\{[{%#]", text)
-                assert not found, f"{path} contains {found[0] if found else ''}, which is Jinja"
+        is_source = Path(path).suffix in {".cjs", ".js", ".md", ".mjs", ".ts", ".tsx"}
+        if not path.startswith(folder) or not is_source or path == f"{folder}README.md":
+            continue
+        lines = (template.ROOT / path).read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(lines, 1):
+            if found := re.search(r"\{[{%#]", line):
+                mistakes.append(
+                    f"{path}:{number}: {found[0]} begins an instruction for Jinja. "
+                    "Write it in another way: give an object a name first"
+                )
+    assert not mistakes, "\n".join(mistakes)
 
 
 def test_nothing_of_the_template_language_is_left(bakes: Bakes) -> None:

@@ -17,6 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from cookiecutter.exceptions import UndefinedVariableInTemplate
+from jinja2 import TemplateSyntaxError
+
 if TYPE_CHECKING:
     from pytest_cookies.plugin import Cookies
 
@@ -97,25 +101,37 @@ def matrix() -> Iterator[dict[str, str]]:
         yield {**answers, "failure_alerts": QUESTIONS["failure_alerts"][chosen]}
 
 
+def template_mistake(error: TemplateSyntaxError | UndefinedVariableInTemplate) -> str:
+    """Say in one line which file, and if known which line, is not a valid Jinja template."""
+    if isinstance(error, UndefinedVariableInTemplate):
+        return f"{error.message}: {error.error.message} (in Jinja)"
+    return f"{error.name}:{error.lineno}: Jinja cannot read this line: {error.message}"
+
+
 def bake(folder: Path, template: Path | str = ROOT, **answers: Any) -> Path:
     """Bake in this process, without git and npm unless asked for; return the new repository."""
     from cookiecutter.main import cookiecutter
 
     folder.mkdir(parents=True, exist_ok=True)
     context = {**QUIET, **answers}
-    made = cookiecutter(
-        str(template),
-        no_input=True,
-        extra_context=context,
-        output_dir=str(folder),
-        default_config=True,
-    )
+    try:
+        made = cookiecutter(
+            str(template),
+            no_input=True,
+            extra_context=context,
+            output_dir=str(folder),
+            default_config=True,
+        )
+    except (TemplateSyntaxError, UndefinedVariableInTemplate) as error:
+        pytest.fail(template_mistake(error), pytrace=False)
     return Path(made)
 
 
 def bake_with(cookies: Cookies, **answers: Any) -> Path:
     """Bake with a fixture of pytest-cookies, without git and npm unless asked for."""
     result = cookies.bake(extra_context={**QUIET, **answers})
+    if isinstance(result.exception, TemplateSyntaxError | UndefinedVariableInTemplate):
+        pytest.fail(template_mistake(result.exception), pytrace=False)
     if result.exception:
         raise result.exception
     assert result.project_path

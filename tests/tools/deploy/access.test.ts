@@ -10,7 +10,6 @@ import { connect } from '../../tools/src/deploy/server.ts';
 import type { Server } from '../../tools/src/deploy/server.ts';
 import {
   all,
-  command,
   LOGS,
   PLAN,
   PROJECT,
@@ -21,6 +20,7 @@ import {
   writeRepository,
 } from './harness.ts';
 import type { CommandResult, TestBot, ProxiedMedplum } from './harness.ts';
+import { runCommand } from '../run-command.ts';
 
 const ACCESS = 'tools/bin/medplum-bots.cjs access';
 const BOT: TestBot = { name: 'sync-bot', subscriptions: [{ criteria: 'Patient' }] };
@@ -39,7 +39,7 @@ beforeEach(async () => {
 });
 afterEach(() => medplum.stop());
 
-const access = (...args: string[]): Promise<CommandResult> => command(root, ACCESS, ...args).done;
+const access = (...args: string[]): Promise<CommandResult> => runCommand(root, ACCESS, ...args);
 
 /** Creates the client, and uses it from here on. */
 async function signInAs(role: string): Promise<Server> {
@@ -91,7 +91,7 @@ describe('the reader', () => {
     const unchanged = await prepare({ root });
     expect(unchanged.plan.changes.map(({ action }) => action)).toEqual(['unchanged']);
     expect(unchanged.plan.warnings).toContainEqual({ type: 'no-admin' });
-    expect(await command(root, LOGS).done).toMatchObject({ code: 0, stdout: 'No runs yet.\n' });
+    expect(await runCommand(root, LOGS)).toMatchObject({ code: 0, stdout: 'No runs yet.\n' });
 
     writeRepository([BOT, { name: 'new-bot', runAsUser: true }], root);
     const plan = await command(root, PLAN).done;
@@ -126,7 +126,7 @@ describe('the deployer', () => {
     expect(more.failed.map(({ name }) => name)).toEqual(['new-bot']);
     expect(more.failed[0]!.message).toContain('only an admin can give a bot the membership');
 
-    const list = await command(root, SECRETS, 'list').done;
+    const list = await runCommand(root, SECRETS, 'list');
     expect(list.code).toBe(1);
     expect(list.stderr).toContain('Only a project admin reads and writes secrets');
     const [bot] = await all<Bot>(medplum, 'Bot');

@@ -5,16 +5,9 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ADMIN, NO_ADMIN, PLAN, PROJECT, SETUP, SYSTEM } from './harness.ts';
-import {
-  all,
-  command,
-  isWrite,
-  run,
-  signIn,
-  startProxiedMedplum,
-  writeRepository,
-} from './harness.ts';
+import { all, isWrite, run, signIn, startProxiedMedplum, writeRepository } from './harness.ts';
 import type { TestBot, Verdict, ProxiedMedplum } from './harness.ts';
+import { runCommand } from '../run-command.ts';
 
 let medplum: ProxiedMedplum;
 beforeEach(async () => {
@@ -459,7 +452,7 @@ it.each(CASES)('$title', async ({ given, args = [], says, left }) => {
       .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'ID');
     return plain.split('\n').filter((line) => line && line !== 'local: HERE');
   };
-  const { code, stdout, stderr } = await command(root, SETUP, ...args).done;
+  const { code, stdout, stderr } = await runCommand(root, SETUP, ...args);
   expect([...lines(stdout), ...lines(stderr)]).toEqual(says);
   const wentWell = says.at(-1)!.startsWith('Done: ');
   expect(code).toBe(wentWell ? 0 : 1);
@@ -472,7 +465,7 @@ it.each(CASES)('$title', async ({ given, args = [], says, left }) => {
   if (!wentWell && !left) {
     return;
   }
-  const after = await command(root, PLAN).done;
+  const after = await runCommand(root, PLAN);
   if (left) {
     expect([...lines(after.stdout), ...lines(after.stderr)]).toEqual(left);
   } else {

@@ -13,6 +13,7 @@ import {
   NO_ADMIN,
   PLAN,
   PROJECT,
+  RERUN,
   ROLLBACK,
   SECRETS,
   SETUP,
@@ -28,6 +29,7 @@ import {
   writeRepository,
 } from './harness.ts';
 import type { CommandResult, TestBot, ProxiedMedplum } from './harness.ts';
+import { runCommand } from '../run-command.ts';
 
 let medplum: ProxiedMedplum;
 beforeEach(async () => {
@@ -36,7 +38,7 @@ beforeEach(async () => {
 afterEach(() => medplum.stop());
 
 const call = (root: string, script: string, ...args: string[]): Promise<CommandResult> =>
-  command(root, script, ...args).done;
+  runCommand(root, script, ...args);
 /** With the rights of its caller, or there would be a warning about its access. */
 const version = (number: number): TestBot => ({
   name: 'sync-bot',
@@ -50,6 +52,27 @@ const secretsOf = async (): Promise<Record<string, string | undefined>> => {
   const { secret = [] } = await medplum.server.repository.readResource<Project>('Project', PROJECT);
   return Object.fromEntries(secret.map(({ name, valueString }) => [name, valueString]));
 };
+
+describe('in a process of its own', () => {
+  it.each<[string, string, number, ...string[]]>([
+    ['npm run plan', PLAN, 0],
+    ['npm run plan, with an error', PLAN, 1, '--only', 'other-bot'],
+    ['npm run setup:bots', SETUP, 0],
+    ['npm run rollback', ROLLBACK, 0, 'sync-bot', '--list'],
+    ['npm run secrets', SECRETS, 0, 'list'],
+    ['npm run import', IMPORT, 1, 'other-bot'],
+    ['npm run doctor', DOCTOR, 0],
+    ['npm run logs', LOGS, 0],
+    ['npm run rerun', RERUN, 0, 'sync-bot', '--failed', '--dry-run'],
+  ])('%s prints the same as in the tests, and ends by itself', async (_, script, code, ...args) => {
+    const root = writeRepository([version(1)]);
+    await run(medplum, root);
+    const here = await runCommand(root, script, ...args);
+    expect(here.code).toBe(code);
+    expect(`${here.stdout}${here.stderr}`).not.toBe('');
+    expect(await command(root, script, ...args).done).toEqual(here);
+  });
+});
 
 describe('npm run plan', () => {
   it('ends with 2 where something is to be done, 0 where nothing is, 1 on an error', async () => {
@@ -129,14 +152,14 @@ describe('npm run setup:bots', () => {
   it('writes to a server on another machine only with --yes, where there is no terminal', async () => {
     const elsewhere = await startProxiedMedplum('elsewhere');
     const root = writeRepository([version(1)]);
-    const refused = await call(root, SETUP);
+    const refused = await command(root, SETUP).done;
     expect(refused).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('there is no terminal to confirm it'),
     });
     expect(refused.stderr).toContain('-- --yes');
     expect(await all(elsewhere, 'Bot')).toEqual([]);
-    expect(await call(root, SETUP, '--yes')).toMatchObject({ code: 0 });
+    expect(await command(root, SETUP, '--yes').done).toMatchObject({ code: 0 });
     expect(await all(elsewhere, 'Bot')).toHaveLength(1);
     await elsewhere.stop();
   });

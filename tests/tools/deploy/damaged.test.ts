@@ -5,16 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { UserError } from '../../tools/src/terminal/user-error.ts';
 import { BOT, projectForTest } from '../project.ts';
-import {
-  all,
-  command,
-  IMPORT,
-  run,
-  snapshot,
-  startProxiedMedplum,
-  writeRepository,
-} from './harness.ts';
+import { all, IMPORT, run, snapshot, startProxiedMedplum, writeRepository } from './harness.ts';
 import type { ProxiedMedplum } from './harness.ts';
+import { runCommand } from '../run-command.ts';
 
 let medplum: ProxiedMedplum;
 let reset: () => void;
@@ -88,7 +81,7 @@ describe('dist/manifest.json', () => {
 const FULL = '/dev/full';
 
 describe.runIf(existsSync(FULL))('a full disk', () => {
-  const importBot = (root: string) => command(root, IMPORT, 'Legacy Sync').done;
+  const importBot = (root: string) => runCommand(root, IMPORT, 'Legacy Sync');
 
   async function legacyRepository(): Promise<string> {
     await medplum.server.repository.createResource<Bot>({

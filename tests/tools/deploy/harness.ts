@@ -319,6 +319,7 @@ export interface CommandResult {
 /** Commands: a file of the repository, and the first word of its command line. */
 export const SETUP = 'scripts/setup-bots-and-subscriptions.ts';
 export const PLAN = 'tools/bin/medplum-bots.cjs plan';
+export const RERUN = 'tools/bin/medplum-bots.cjs rerun';
 export const ROLLBACK = 'tools/bin/medplum-bots.cjs rollback';
 export const SECRETS = 'tools/bin/medplum-bots.cjs secrets';
 export const IMPORT = 'tools/bin/medplum-bots.cjs import';

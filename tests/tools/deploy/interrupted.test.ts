@@ -5,7 +5,7 @@ import type { Basic, Bot, Project, ProjectMembership, Questionnaire } from '@med
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { IMPORT, PROJECT, ROLLBACK, SECRETS, SETUP } from './harness.ts';
+import { IMPORT, PROJECT, RERUN, ROLLBACK, SECRETS, SETUP } from './harness.ts';
 import {
   all,
   command,
@@ -17,6 +17,7 @@ import {
   writeRepository,
 } from './harness.ts';
 import type { Request, TestBot, ProxiedMedplum } from './harness.ts';
+import { runCommand } from '../run-command.ts';
 
 const policy = [{ resourceType: 'Patient', readonly: true }];
 const BEFORE: TestBot[] = [
@@ -67,8 +68,6 @@ afterEach(() => medplum.stop());
 const botCalled = async (wanted: string): Promise<Bot> =>
   (await all<Bot>(medplum, 'Bot')).find(({ name }) => name === wanted)!;
 
-const RERUN = 'tools/bin/medplum-bots.cjs rerun';
-
 /** Writes files of resources/: Questionnaires with a title each. */
 function writeResources(root: string, titles: Record<string, string>): void {
   rmSync(join(root, 'resources'), { recursive: true, force: true });
@@ -116,7 +115,7 @@ async function prepareRollback(): Promise<string> {
 
 async function prepareRelease(): Promise<string> {
   const root = await prepareRollback();
-  expect((await command(root, ROLLBACK, 'code-bot').done).code).toBe(0);
+  expect((await runCommand(root, ROLLBACK, 'code-bot')).code).toBe(0);
   return root;
 }
 
@@ -192,7 +191,7 @@ describe('a process that is killed at any of its requests', () => {
       const config = readFileSync(join(root, 'medplum.config.json'), 'utf8');
       const reset = snapshot(medplum);
       reset();
-      expect(await command(root, script, ...args).done).toMatchObject({ code: 0, stderr: '' });
+      expect(await runCommand(root, script, ...args)).toMatchObject({ code: 0, stderr: '' });
       const sent = [...medplum.requests];
       expect(sent.length).toBeGreaterThanOrEqual(atLeast);
       const wanted = await everything(root);
@@ -233,7 +232,7 @@ async function complete(
   place: string,
 ): Promise<void> {
   if (script !== SETUP) {
-    expect(await command(root, script, ...args).done, place).toMatchObject({ code: 0, stderr: '' });
+    expect(await runCommand(root, script, ...args), place).toMatchObject({ code: 0, stderr: '' });
     return;
   }
   // In this process, since that is quicker.

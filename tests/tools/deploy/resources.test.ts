@@ -4,8 +4,9 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadResources } from '../../tools/src/deploy/desired-resources.ts';
-import { ROLLBACK, all, command, run, startProxiedMedplum, writeRepository } from './harness.ts';
+import { ROLLBACK, all, run, startProxiedMedplum, writeRepository } from './harness.ts';
 import type { ProxiedMedplum } from './harness.ts';
+import { runCommand } from '../run-command.ts';
 
 const URL = 'https://example.com/Questionnaire/intake';
 const IMPLEMENTATION =
@@ -138,7 +139,7 @@ describe('a file of resources/', () => {
     write('resources/intake.json', intake({ title: 'Broken' }));
     await run(medplum, root);
     const call = (...args: string[]) =>
-      command(root, ROLLBACK, 'resources/intake.json', ...args).done;
+      runCommand(root, ROLLBACK, 'resources/intake.json', ...args);
     expect((await call('--list')).stdout.trim().split('\n')).toHaveLength(3);
     expect(await call('--message', 'typing error')).toMatchObject({ code: 0, stderr: '' });
     expect((await questionnaire()).title).toBe('Intake');

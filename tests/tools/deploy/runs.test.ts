@@ -8,6 +8,7 @@ import { parseTime } from '../../tools/src/deploy/runs.ts';
 import {
   DOCTOR,
   LOGS,
+  RERUN,
   all,
   command,
   run,
@@ -15,8 +16,7 @@ import {
   writeRepository,
 } from './harness.ts';
 import type { CommandResult, ProxiedMedplum } from './harness.ts';
-
-const RERUN = 'tools/bin/medplum-bots.cjs rerun';
+import { runCommand } from '../run-command.ts';
 
 /** Fails for a patient without a name; else it stores what it was given. */
 const CODE = `exports.handler = async (medplum, event) => {
@@ -38,7 +38,7 @@ beforeEach(async () => {
 afterEach(() => medplum.stop());
 
 const call = (script: string, ...args: string[]): Promise<CommandResult> =>
-  command(root, script, ...args).done;
+  runCommand(root, script, ...args);
 const nextRun = (): Promise<unknown> =>
   new Promise((resolve) => medplum.server.events.once('run', resolve));
 

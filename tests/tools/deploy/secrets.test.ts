@@ -9,12 +9,12 @@ import {
   ADMIN,
   PROJECT,
   SECRETS,
-  command,
   isWrite,
   startProxiedMedplum,
   writeRepository,
 } from './harness.ts';
 import type { CommandResult, ProxiedMedplum } from './harness.ts';
+import { runCommand } from '../run-command.ts';
 
 describe('a file of secrets', () => {
   it.each<[string, string, Record<string, string>]>([
@@ -55,7 +55,7 @@ describe('npm run secrets', () => {
   afterEach(() => medplum.stop());
 
   const call = (root: string, ...args: string[]): Promise<CommandResult> =>
-    command(root, SECRETS, ...args).done;
+    runCommand(root, SECRETS, ...args);
   const names = async (): Promise<string[]> => {
     const { secret = [] } = await medplum.server.repository.readResource<Project>(
       'Project',
