@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Hide the developer's own configuration of git and Cookiecutter from the tests."""
+    """Hide the developer's own configuration of git and Cookiecutter from the tests.
+
+    Temporary files go to pytest's folder, too: Cookiecutter leaves each hook that it ran.
+    """
     home = tmp_path_factory.mktemp("home")
+    temporary = tmp_path_factory.mktemp("temporary")
     (home / "gitconfig").write_text(GIT_CONFIG)
     npm = {
         "npm_config_cache": Path.home() / ".npm",
@@ -61,6 +66,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         patch.setenv("USERPROFILE", str(home))
+        for name in ("TMPDIR", "TEMP", "TMP"):
+            patch.setenv(name, str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         for name, value in npm.items():
