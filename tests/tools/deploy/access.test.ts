@@ -94,7 +94,7 @@ describe('the reader', () => {
     expect(await runCommand(root, LOGS)).toMatchObject({ code: 0, stdout: 'No runs yet.\n' });
 
     writeRepository([BOT, { name: 'new-bot', runAsUser: true }], root);
-    const plan = await command(root, PLAN).done;
+    const plan = await runCommand(root, PLAN);
     expect(plan).toMatchObject({ code: 2, stderr: '' });
     expect(plan.stdout).toContain('+ new-bot   new\n');
     expect(plan.stdout).toContain(
