@@ -53,7 +53,8 @@ describe('a request is refused before its body is read', () => {
         }
       })(),
     );
-    const request = Object.assign(chunks, { headers: {} }) as unknown as IncomingMessage;
+    const headers = { 'transfer-encoding': 'chunked' };
+    const request = Object.assign(chunks, { headers }) as unknown as IncomingMessage;
     expect(await readBody(request, 50)).toBeUndefined();
     expect(sent).toBeLessThan(30);
   });

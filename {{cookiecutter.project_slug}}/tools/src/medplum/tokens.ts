@@ -3,11 +3,12 @@
 import { resolveId } from '@medplum/core';
 import type { WithId } from '@medplum/core';
 import type { ProjectMembership } from '@medplum/fhirtypes';
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from 'node:crypto';
 
 export const TOKEN_SECONDS = 3600;
 
-const key = randomBytes(32);
+/** A key object: Node prepares one once, and bytes again for each signature. */
+const key = createSecretKey(randomBytes(32));
 
 interface Claims {
   /** The id of the ProjectMembership. */

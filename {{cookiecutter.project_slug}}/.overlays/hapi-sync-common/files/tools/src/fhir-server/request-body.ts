@@ -25,7 +25,11 @@ export async function readBody(
   request: IncomingMessage,
   limit = MAX_BODY_BYTES,
 ): Promise<string | undefined> {
-  if (Number(request.headers['content-length'] ?? 0) > limit) {
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+  if (length === undefined && encoding === undefined) {
+    return ''; // A request without these headers has no body.
+  }
+  if (Number(length ?? 0) > limit) {
     return undefined;
   }
   const chunks: Buffer[] = [];
