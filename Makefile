@@ -12,10 +12,12 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 # The repository gets git of its own: this one ignores build/, and the linter skips what git ignores.
+# The demo is started from here, so that it does not print a command that works only in the repository.
 demo: $(READY) ## Generate a repository, build it and run its demo
 	rm -rf build/demo
 	$(PY) -m cookiecutter --no-input --default-config --output-dir build/demo . install_dependencies=no >build/demo.log
-	cd $(DEMO) && npm ci && npm run build && npm run demo
+	cd $(DEMO) && npm ci && npm run build
+	npm --prefix $(DEMO) run demo
 	@echo
 	@echo 'To continue in this repository, with the same Node:'
 	@echo '  cd "$(CURDIR)/$(DEMO)" && export PATH="$(CURDIR)/build/node:$$PATH"'

@@ -1,6 +1,7 @@
 // The demo: a patient is created, changed and deleted in Medplum, and the bots run.
 import { MedplumClient } from '@medplum/core';
 import { existsSync } from 'node:fs';
+import { isAbsolute, relative } from 'node:path';
 import { STEPS } from './steps.ts';
 import type { Step } from './steps.ts';
 import { describePatients, patientsOf } from './patients.ts';
@@ -136,5 +137,13 @@ function printVerdict(succeeded: boolean, { syncs }: Expectation): void {
     return;
   }
   console.log(green(`${subject} followed every step.`));
-  console.log(`Next: ${bold('npm run dev')}, and change a file in src/.`);
+  if (isStartedInRepository()) {
+    console.log(`Next: ${bold('npm run dev')}, and change a file in src/.`);
+  }
+}
+
+/** With `npm --prefix <folder> run demo`, `npm run dev` would fail in the user's folder. */
+function isStartedInRepository(): boolean {
+  const path = relative(process.cwd(), process.env['INIT_CWD'] ?? process.cwd());
+  return !path.startsWith('..') && !isAbsolute(path);
 }
