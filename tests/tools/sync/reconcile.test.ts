@@ -290,9 +290,8 @@ describe('what cannot be repaired', () => {
     }
     let works = false;
     vi.spyOn(batches, 'syncBatch').mockImplementation(async (_context, _type, ids) => {
-      const failed = new Map(works ? [] : ids.map((id) => [id, 'refused']));
-      const counts = { checked: ids.length, differing: 0, leftover: 0, unreadable: 0 };
-      return { counts, failed };
+      const outcome = works ? {} : { code: 'refused' };
+      return new Map(ids.map((id) => [id, { found: 'same' as const, ...outcome }]));
     });
     await expect(run()).rejects.toThrow('More than 1000 resources cannot be synced: see the log');
     works = true;

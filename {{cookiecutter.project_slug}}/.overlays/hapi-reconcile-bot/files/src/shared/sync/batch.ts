@@ -1,5 +1,5 @@
-// Many resources of one type at once: what is equal needs two searches, what differs one
-// transaction. Whatever a batch cannot do is left to `sync`, resource by resource.
+// Many resources of one type at once. Each takes the steps of `sync`, and the requests of a step are
+// sent as one; whatever that cannot do is left to `sync`, resource by resource.
 import type { BundleEntryResponse, Resource, ResourceType } from '@medplum/fhirtypes';
 import { logExternalRequest } from '../http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from '../http-request.ts';
@@ -15,35 +15,26 @@ import type { SyncedType } from './types.ts';
 import { copyFor, provenEntry, putAll, referencesIn } from './write.ts';
 import type { PlannedWrite } from './write.ts';
 
-/** What was found; with a dry run, nothing else happens. */
-export interface Counts {
-  /** Looked at. */
-  checked: number;
-  /** Missing on the target, or different there. */
-  differing: number;
-  /** Still on the target, but deleted on Medplum, or out of scope. */
-  leftover: number;
-  /**
-   * On the target, but 404 on Medplum. Reported, never deleted: perhaps this bot lost the right to
-   * read.
-   */
-  unreadable: number;
-}
+/**
+ * What was found: `differing` is missing on the target, or different there; `leftover` is on the
+ * target, but deleted on Medplum or out of scope; `unreadable` is on the target, but 404 on Medplum:
+ * never deleted, as perhaps this bot lost the right to read.
+ */
+export type Found = 'same' | 'differing' | 'leftover' | 'unreadable';
 
-/** What one batch found and did. */
-export interface BatchResult {
-  counts: Counts;
+/** What came of one resource. */
+export interface Outcome {
+  found: Found;
   /**
-   * The code of the error for each id that could not be synced; `no-time` for what the next run
-   * must look at.
+   * The code of the error if it could not be synced; `no-time` for what the next run must look at.
    */
-  failed: Map<string, string>;
+  code?: string;
 }
 
 /** The code of what there was no time for. */
 export const NO_TIME = 'no-time';
 
-/** What is known of the target from earlier batches of the same run. */
+/** What a run has learnt from its earlier batches. */
 export interface Knowledge {
   /** `Type/id` of resources that are on the target. */
   existing: Set<string>;
@@ -73,16 +64,15 @@ export function isGivenUp({ outagesInARow }: Knowledge): boolean {
 /**
  * Compares some resources of one type on both sides, and syncs those that differ.
  *
- * The order is that of `sync`: read the targets, read the sources, write behind the fence, read the
- * versions again. What needs more than a PUT, or whose PUT was refused, is left to `sync`, each for
- * itself: what is wrong with one of them (a refusal, a 5xx, a bug) is recorded as its failure.
+ * What is equal costs two searches for all of them, what differs also a transaction. What is wrong
+ * with one of them (a refusal, a 5xx, a bug) is recorded as its failure.
  *
  * @param context - What the sync works with.
  * @param type - The FHIR type.
  * @param ids - Ids on Medplum; at most 50 make a good batch.
  * @param knowledge - Shared by all batches of a run.
- * @param dryRun - Whether to count only.
- * @returns What was found, and what could not be synced.
+ * @param dryRun - Whether to compare only.
+ * @returns What came of each id.
  * @throws SyncError if one of the servers is down, or refuses this bot: going on would not help.
  */
 export async function syncBatch(
@@ -91,86 +81,80 @@ export async function syncBatch(
   ids: string[],
   knowledge: Knowledge,
   dryRun: boolean,
-): Promise<BatchResult> {
-  const counts = { checked: ids.length, differing: 0, leftover: 0, unreadable: 0 };
-  const failed = new Map<string, string>();
-  const { together, alone, leftover } = await compareAll(context, type, ids, knowledge, dryRun);
-  counts.leftover = leftover.length;
-  if (dryRun) {
-    counts.differing = together.length + alone.length;
-    return { counts, failed };
-  }
-  const unwritten = together.length > 0 ? await writeAll(context, type, together, knowledge) : [];
-  counts.differing = together.length - unwritten.length;
-  for (const id of [...unwritten, ...alone, ...leftover]) {
-    const outcome = await syncOne(context, type, id, knowledge);
-    if (outcome.code === 'not-found') {
-      counts.unreadable++;
-    } else if (outcome.code) {
-      failed.set(id, outcome.code);
-    }
-    if (outcome.isChange && !leftover.includes(id)) {
-      counts.differing++;
+): Promise<Map<string, Outcome>> {
+  const requests = sharedRequests(context, type, ids, knowledge.existing);
+  const attempts = await Promise.allSettled(
+    ids.map((id) => attemptTogether(context, requests, type, id, dryRun)),
+  );
+  for (const attempt of attempts) {
+    if (attempt.status === 'rejected' && endsRun(attempt.reason, dryRun)) {
+      throw attempt.reason;
     }
   }
-  return { counts, failed };
+  const outcomes = new Map<string, Outcome>();
+  for (const [index, id] of ids.entries()) {
+    const attempt = attempts[index];
+    const { found, isDone } = attempt?.status === 'fulfilled' ? attempt.value : DIFFERING;
+    const isOver = isDone || dryRun;
+    outcomes.set(id, isOver ? { found } : await syncAlone(context, type, id, found, knowledge));
+  }
+  return outcomes;
 }
 
-/** A resource that is to be written, with the source that its copy is made of. */
-interface Difference extends PlannedWrite {
-  source: Resource;
+/** What came of a resource, and whether `sync` need not look at it by itself. */
+interface Attempt {
+  found: Found;
+  isDone: boolean;
 }
 
-interface Comparison {
-  /** What can be written in one Bundle. */
-  together: Difference[];
-  /** Ids of what must be looked at by itself. */
-  alone: string[];
-  /** Ids of what is on the target and should not be. */
-  leftover: string[];
-}
+const SAME: Attempt = { found: 'same', isDone: true };
+const DIFFERING: Attempt = { found: 'differing', isDone: false };
 
-async function compareAll(
+/**
+ * One attempt of `sync` whose requests are sent together with those of the others: read the target,
+ * read the source, write behind the fence, read the version again. It ends where a resource needs
+ * more than a PUT.
+ */
+async function attemptTogether(
   context: SyncContext,
+  requests: SharedRequests,
   type: SyncedType,
-  ids: string[],
-  knowledge: Knowledge,
+  id: string,
   dryRun: boolean,
-): Promise<Comparison> {
-  const states = await readTargets(context, type, ids).catch((error: unknown) => {
-    if (dryRun || isUnauthorized(error)) {
-      throw error;
-    }
-    return undefined; // the reason may lie in one of the resources
-  });
-  if (!states) {
-    return { together: [], alone: ids, leftover: [] };
+): Promise<Attempt> {
+  const states = await requests.readTargets(id);
+  const state = states.get(id) ?? { type, id, version: '0', resource: undefined };
+  const source = (await requests.readSources(id)).get(id);
+  if (!isWanted(context, source)) {
+    return isLeftover(context, state) ? { found: 'leftover', isDone: false } : SAME;
   }
-  const sources = await readMany(context, type, ids);
-  const differing: Difference[] = [];
-  const broken: string[] = [];
-  const leftover: string[] = [];
-  for (const id of ids) {
-    const state = states.get(id) ?? { type, id, version: '0', resource: undefined };
-    const source = sources.get(id);
-    try {
-      if (isWanted(context, source)) {
-        const { body } = copyFor(context, state, source, () => true);
-        if (state.resource && isSame(body, state.resource)) {
-          knowledge.existing.add(pathOf(state));
-        } else {
-          differing.push({ state, source, body });
-        }
-      } else if (isLeftover(context, state)) {
-        leftover.push(id);
-      }
-    } catch {
-      // a bug that this resource brings to light: `sync` meets it again, and reports it
-      broken.push(id);
-    }
+  if (hasCopy(context, state, source, () => true)) {
+    return SAME;
   }
-  const { together, alone } = await settleReferences(context, differing, knowledge);
-  return { together, alone: [...broken, ...alone], leftover };
+  const references = referencesIn(context, source);
+  const missing = await requests.readMissing(references);
+  const canReferTo = (reference: string): boolean => !missing.has(reference);
+  if (hasCopy(context, state, source, canReferTo)) {
+    return SAME; // the target has all of it that it can have
+  }
+  // What lives on Medplum must be written first, and only `sync` does that.
+  if (dryRun || references.some((reference) => missing.get(reference) === 'living')) {
+    return DIFFERING;
+  }
+  const write = { state, body: copyFor(context, state, source, canReferTo).body };
+  provenEntry((await requests.putAll(write)).get(write), state);
+  const stored = (await requests.readVersions(id)).get(id);
+  return { found: 'differing', isDone: stored?.meta?.versionId === source.meta?.versionId };
+}
+
+function hasCopy(
+  context: SyncContext,
+  state: TargetState,
+  source: Resource,
+  canReferTo: (reference: string) => boolean,
+): boolean {
+  const { body } = copyFor(context, state, source, canReferTo);
+  return state.resource !== undefined && isSame(body, state.resource);
 }
 
 /** Nothing is left to do about a resource that should go, if it is deactivated. */
@@ -178,60 +162,74 @@ function isLeftover({ config }: SyncContext, { resource }: TargetState): boolean
   return resource !== undefined && !(config.onDelete === 'deactivate' && isInactive(resource));
 }
 
-/**
- * Decides how references to what the target does not have are written. What is written in the same
- * Bundle will be there. What does not live on Medplum is left out. Anything else must be written
- * first, and only `sync` does that.
- */
-async function settleReferences(
+/** The requests of a batch: each is called for one resource, and answers for all. */
+type SharedRequests = ReturnType<typeof sharedRequests>;
+
+function sharedRequests(
   context: SyncContext,
-  differing: Difference[],
-  knowledge: Knowledge,
-): Promise<Pick<Comparison, 'together' | 'alone'>> {
-  const missing = await readMissing(context, differing, knowledge).catch(() => undefined);
-  if (!missing) {
-    return { together: [], alone: differing.map(({ state }) => state.id) };
-  }
-  differing.forEach(({ state }) => missing.delete(pathOf(state)));
-  const together: Difference[] = [];
-  const alone: string[] = [];
-  for (const difference of differing) {
-    const { state, source } = difference;
-    const left = referencesIn(context, source).filter((reference) => missing.has(reference));
-    if (left.length === 0) {
-      together.push(difference);
-      continue;
-    }
-    const { body } = copyFor(context, state, source, (reference) => !missing.has(reference));
-    if (state.resource && isSame(body, state.resource)) {
-      continue; // the target has all of it that it can have
-    }
-    if (left.some((reference) => missing.get(reference) === 'living')) {
-      alone.push(state.id);
-    } else {
-      together.push({ state, source, body });
-    }
-  }
-  return { together, alone };
+  type: SyncedType,
+  ids: string[],
+  existing: Set<string>,
+) {
+  const batch = new Set(ids.map((id) => `${type}/${id}`));
+  return {
+    readTargets: shared(async (wanted: string[]) => {
+      const states = await readTargets(context, type, wanted);
+      states.forEach((state) => existing.add(pathOf(state)));
+      return states;
+    }),
+    readSources: shared((wanted: string[]) => readMany(context, type, wanted)),
+    readVersions: shared((wanted: string[]) => readMany(context, type, wanted, '&_elements=id')),
+    readMissing: shared((references: string[][]) => {
+      // What is written in the same Bundle will be there.
+      const others = references.flat().filter((reference) => !batch.has(reference));
+      return readMissing(context, others, existing);
+    }),
+    putAll: shared(async (writes: PlannedWrite[]) => {
+      const responses = await putTogether(context, writes);
+      return new Map(writes.map((write, index) => [write, responses[index]]));
+    }),
+  };
 }
 
-/** What some resources refer to and the target does not have, and whether it lives on Medplum. */
+/**
+ * Makes one request of the calls that are made at the same time. All resources of a batch wait for
+ * the same answer; when it arrives, each goes on and makes its next call before anything else runs.
+ */
+function shared<Key, Answer>(
+  send: (keys: Key[]) => Promise<Answer>,
+): (key: Key) => Promise<Answer> {
+  let keys: Key[] = [];
+  let answer: Promise<Answer> | undefined;
+  async function sendAll(): Promise<Answer> {
+    await Promise.resolve(); // until all have called
+    const together = keys;
+    keys = [];
+    answer = undefined;
+    return send(together);
+  }
+  return (key) => {
+    keys.push(key);
+    answer ??= sendAll();
+    return answer;
+  };
+}
+
+/** What of the references the target lacks, and whether it lives on Medplum. */
 async function readMissing(
   context: SyncContext,
-  differing: Difference[],
-  { existing }: Knowledge,
+  references: string[],
+  existing: Set<string>,
 ): Promise<Map<string, 'living' | 'gone'>> {
-  const references = new Set(differing.flatMap(({ source }) => referencesIn(context, source)));
-  const idsByType = new Map<ResourceType, string[]>();
-  for (const reference of [...references].filter((path) => !existing.has(path))) {
-    const [type, id] = typeAndId(reference);
-    idsByType.set(type, [...(idsByType.get(type) ?? []), id]);
+  const idsByType = new Map<ResourceType, Set<string>>();
+  for (const [type, id] of references.filter((path) => !existing.has(path)).map(typeAndId)) {
+    idsByType.set(type, (idsByType.get(type) ?? new Set()).add(id));
   }
   const missing = new Map<string, 'living' | 'gone'>();
   for (const [type, ids] of idsByType) {
-    const states = await readTargets(context, type, ids, '&_elements=id');
+    const states = await readTargets(context, type, [...ids], '&_elements=id');
     states.forEach((state) => existing.add(pathOf(state)));
-    const absent = ids.filter((id) => !states.has(id));
+    const absent = [...ids].filter((id) => !states.has(id));
     const sources = await readMany(context, type, absent);
     for (const id of absent) {
       missing.set(`${type}/${id}`, isWanted(context, sources.get(id)) ? 'living' : 'gone');
@@ -241,92 +239,46 @@ async function readMissing(
 }
 
 /**
- * Writes what differs in one request, each PUT behind its own fence: as a transaction, which is
- * three times as fast as single PUTs (HAPI 8.8), or, if one of them makes that fail, as a batch, in
- * which each counts for itself.
- *
- * @returns The ids that were not written, or whose source changed in the meantime.
+ * Writes in one request, each PUT behind its own fence: as a transaction, which is three times as
+ * fast as single PUTs (HAPI 8.8), or, if one of them makes that fail, as a batch, in which each
+ * counts for itself.
  */
-async function writeAll(
+async function putTogether(
   context: SyncContext,
-  type: SyncedType,
-  writes: Difference[],
-  { existing }: Knowledge,
-): Promise<string[]> {
-  const responses = await sendAll(context, writes);
-  const ids = writes.map(({ state }) => state.id);
-  const sources = responses
-    ? await readMany(context, type, ids, '&_elements=id')
-    : new Map<string, Resource>();
-  const unwritten: string[] = [];
-  writes.forEach(({ state, source }, index) => {
-    const isUnchanged = sources.get(state.id)?.meta?.versionId === source.meta?.versionId;
-    if (isUnchanged && isProven(responses?.[index], state)) {
-      existing.add(pathOf(state));
-    } else {
-      unwritten.push(state.id);
-    }
-  });
-  return unwritten;
-}
-
-/** Undefined if neither a transaction nor a batch was answered, perhaps because of one entry. */
-async function sendAll(
-  context: SyncContext,
-  writes: Difference[],
-): Promise<(BundleEntryResponse | undefined)[] | undefined> {
-  for (const type of ['transaction', 'batch'] as const) {
-    try {
-      return await putAll(context, type, writes);
-    } catch (error) {
-      if (!(error instanceof SyncError) || isUnauthorized(error)) {
-        throw error;
-      }
-      if (error.cause?.status === 0) {
-        break; // no answer
-      }
-    }
-  }
-  return undefined;
-}
-
-function isProven(response: BundleEntryResponse | undefined, state: TargetState): boolean {
+  writes: PlannedWrite[],
+): Promise<(BundleEntryResponse | undefined)[]> {
   try {
-    return Boolean(provenEntry(response, state));
-  } catch {
-    return false;
+    return await putAll(context, 'transaction', writes);
+  } catch (error) {
+    const isAnswered = error instanceof SyncError && error.cause?.status !== 0;
+    if (!isAnswered || isUnauthorized(error)) {
+      throw error;
+    }
+    return putAll(context, 'batch', writes);
   }
 }
 
-/** What came of a resource that was synced by itself. */
-interface Outcome {
-  /** Whether it was not the same before. */
-  isChange: boolean;
-  /** The code of the error. */
-  code?: string;
-}
-
-async function syncOne(
+async function syncAlone(
   context: SyncContext,
   type: SyncedType,
   id: string,
+  found: Found,
   knowledge: Knowledge,
 ): Promise<Outcome> {
   const deadline = clock.now() + SINGLE_MS;
   if (deadline > context.deadline || isGivenUp(knowledge)) {
-    return { isChange: false, code: NO_TIME };
+    return { found: found === 'leftover' ? found : 'same', code: NO_TIME };
   }
   try {
     const { action } = await sync({ ...context, deadline }, type, id);
-    if (action !== 'absent' && action !== 'deleted') {
-      knowledge.existing.add(`${type}/${id}`);
-    }
     knowledge.outagesInARow = 0;
-    return { isChange: action !== 'unchanged' && action !== 'absent' };
+    const isChange = action !== 'unchanged' && action !== 'absent';
+    return { found: isChange || found === 'leftover' ? found : 'same' };
   } catch (error) {
     logExternalRequest(`SYNC ${type}`, id, false, error);
     await assertServersWork(context, error, knowledge);
-    return { isChange: true, code: codeOfError(error) ?? 'bug' };
+    const code = codeOfError(error) ?? 'bug';
+    return code === 'not-found' ? { found: 'unreadable' } : { found, code };
   }
 }
 
@@ -341,6 +293,17 @@ export function isUnauthorized(error: unknown): boolean {
   return error instanceof SyncError && error.cause?.status === 401;
 }
 
+/** An error that is not about one resource; when nothing is written, any error but a bug. */
+function endsRun(error: unknown, dryRun: boolean): boolean {
+  if (!(error instanceof SyncError)) {
+    return false;
+  }
+  // An error without a failed request to the target is one of Medplum.
+  const isMedplumTrouble =
+    !error.cause && ['throttled', 'unavailable', 'timeout', 'denied'].includes(error.code);
+  return dryRun || isMedplumTrouble || isUnauthorized(error);
+}
+
 /**
  * Ends the run if the failure is not that of one resource: a server that is down or refuses this
  * bot, a spent quota.
@@ -350,15 +313,9 @@ async function assertServersWork(
   error: unknown,
   knowledge: Knowledge,
 ): Promise<void> {
-  if (!(error instanceof SyncError)) {
-    return;
-  }
-  const { code, cause } = error;
-  const isOutage = code === 'unavailable' || code === 'timeout';
+  const isOutage = ['unavailable', 'timeout'].includes(codeOfError(error) ?? '');
   knowledge.outagesInARow = isOutage ? knowledge.outagesInARow + 1 : 0;
-  // An error without a failed request to the target is one of Medplum.
-  const isMedplumTrouble = code === 'throttled' || (!cause && (isOutage || code === 'denied'));
-  if (isUnauthorized(error) || isMedplumTrouble || (isOutage && !(await answers(context)))) {
+  if (endsRun(error, false) || (isOutage && !(await answers(context)))) {
     throw error;
   }
 }

@@ -3,7 +3,7 @@
 import { logExternalRequest } from '../http-helpers.ts';
 import { clock } from '../retry.ts';
 import { isGivenUp, isUnauthorized, NO_TIME, syncBatch } from './batch.ts';
-import type { Counts, Knowledge } from './batch.ts';
+import type { Found, Knowledge } from './batch.ts';
 import { codeOfError } from './errors.ts';
 import { listsOf } from './listing.ts';
 import type { List } from './listing.ts';
@@ -51,6 +51,9 @@ export interface RunOptions {
   /** Whether to count only: nothing is written on either side. */
   dryRun: boolean;
 }
+
+/** How many resources were looked at, and how many of them were not the same on both sides. */
+type Counts = Record<'checked' | Exclude<Found, 'same'>, number>;
 
 /** What a run found and did. */
 export interface RunResult {
@@ -166,6 +169,8 @@ class Run {
   readonly #state: RunState;
   readonly #dryRun: boolean;
   readonly #counts: Counts = { checked: 0, differing: 0, leftover: 0, unreadable: 0 };
+  /** `Type/id`: a list that is begun again must not count them twice. */
+  readonly #unreadable = new Set<string>();
   /** By `Type/id`: what failed in earlier runs, and was not tried yet in this one. */
   readonly #waiting: Map<string, Failure>;
   readonly #failed = new Map<string, Failure>();
@@ -235,13 +240,16 @@ class Run {
   }
 
   async #syncBatch(type: SyncedType, ids: string[]): Promise<void> {
-    const result = await syncBatch(this.#context, type, ids, this.knowledge, this.#dryRun);
-    for (const name of Object.keys(this.#counts) as (keyof Counts)[]) {
-      this.#counts[name] += result.counts[name];
-    }
-    for (const id of ids) {
+    const outcomes = await syncBatch(this.#context, type, ids, this.knowledge, this.#dryRun);
+    for (const [id, { found, code }] of outcomes) {
       const path = `${type}/${id}`;
-      const code = result.failed.get(id);
+      this.#counts.checked++;
+      if (found !== 'same' && !this.#unreadable.has(path)) {
+        this.#counts[found]++;
+      }
+      if (found === 'unreadable') {
+        this.#unreadable.add(path);
+      }
       this.#waiting.delete(path);
       this.#failed.delete(path);
       if (code) {
