@@ -4,7 +4,14 @@ import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
 import { codeOfError, SyncError, targetError } from './errors.ts';
 import { isOurs, sourceIdsOf } from './marks.ts';
 import { isWanted, readMany, readSource } from './source.ts';
-import { pathOf, readReferrers, readTarget, refersTo, untrusted } from './target.ts';
+import {
+  assertTargetUnchanged,
+  pathOf,
+  readReferrers,
+  readTarget,
+  refersTo,
+  untrusted,
+} from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 import { rulesOf } from './types.ts';
 import { isReport, postBundle, put } from './write.ts';
@@ -168,7 +175,8 @@ async function deleteWithReferrers(
     }
   } catch (error) {
     if (codeOfError(error) === 'blocked') {
-      await assertUnchanged(context, [...together.values(), ...linking]);
+      // A 409 can also mean that another client was faster.
+      await assertTargetUnchanged(context, [...together.values(), ...linking]);
     }
     throw error;
   }
@@ -202,7 +210,7 @@ async function readAllReferrers(
       } else if (remedy === 'unlink') {
         linking.set(pathOf(resource), referrer);
       } else {
-        await assertUnchanged(context, [state]);
+        await assertTargetUnchanged(context, [state]);
         throw blocked;
       }
     }
@@ -246,18 +254,5 @@ async function deleteTogether(context: SyncContext, states: TargetState[]): Prom
     }
   } catch (error) {
     throw targetError(error, 'blocked');
-  }
-}
-
-/**
- * A 409 can also mean that another client was faster: then one of the resources has another version
- * by now.
- */
-async function assertUnchanged(context: SyncContext, states: TargetState[]): Promise<void> {
-  for (const state of states) {
-    const { version } = await readTarget(context, state.type, state.id);
-    if (version !== state.version) {
-      throw new SyncError('conflict', `${pathOf(state)} changed on the target in the meantime`);
-    }
   }
 }

@@ -6,13 +6,12 @@ import { clock, retry, retryDelay } from '../retry.ts';
 import { remove } from './delete.ts';
 import type { Removed, RemoveScope } from './delete.ts';
 import { codeOfError, SyncError } from './errors.ts';
-import { sourceSystem, syncTag } from './marks.ts';
 import { isWanted, readMany, readSource } from './source.ts';
 import { pathOf, readTarget, typeAndId } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
-import { isSupported, rulesOf } from './types.ts';
+import { isSupported } from './types.ts';
 import type { SyncedType } from './types.ts';
-import { put, writeCopy } from './write.ts';
+import { copyFor, put, writeCopy } from './write.ts';
 import type { Written } from './write.ts';
 
 /** What a sync did. */
@@ -142,12 +141,12 @@ async function attemptSync(run: Run, attempt: number): Promise<Done> {
     // A create of ours may still be under way, from an attempt that got no answer. Its fence says
     // "never existed", and would let it in after the deletion. So create the resource, empty: from
     // now on it existed. Then remove it.
-    await put(context, state, emptyResource(context, type, id));
+    await put(context, state, emptyResource(context, state));
     return attemptSync(run, attempt);
   } else {
     return { action: 'absent' };
   }
-  await assertUnchanged(context, type, id, source);
+  await assertSourceUnchanged(context, type, id, source);
   return done;
 }
 
@@ -171,7 +170,7 @@ async function write(run: Run, state: TargetState, source: Resource): Promise<Do
  * The last look at the source: if Medplum's database has another version than the one that was
  * written, start over.
  */
-async function assertUnchanged(
+async function assertSourceUnchanged(
   context: SyncContext,
   type: SyncedType,
   id: string,
@@ -186,15 +185,10 @@ async function assertUnchanged(
 /**
  * With the marks of the sync: if this bot dies before it has removed it, the reconciler finds it.
  */
-function emptyResource({ config }: SyncContext, type: SyncedType, id: string): Resource {
-  const identifier = [{ system: sourceSystem(config, type), value: id }];
-  return {
-    resourceType: type,
-    id,
-    meta: { tag: [syncTag(config)] },
-    ...(rulesOf(type).identifier === 'list' ? { identifier } : {}),
-    ...(config.onDelete === 'deactivate' ? { active: false } : {}),
-  } as Resource;
+function emptyResource(context: SyncContext, state: TargetState): Resource {
+  const { type: resourceType, id } = state;
+  const isActive = context.config.onDelete === 'deactivate' ? { active: false } : {};
+  return copyFor(context, state, { resourceType, id, ...isActive } as Resource, () => false).body;
 }
 
 /**

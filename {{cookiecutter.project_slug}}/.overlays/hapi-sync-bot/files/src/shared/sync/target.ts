@@ -207,6 +207,26 @@ export async function readReferrers({ target }: SyncContext, path: string): Prom
 }
 
 /**
+ * Makes sure that resources of the target are as they were read: else whatever was refused since
+ * may be accepted at the next attempt.
+ *
+ * @param context - What the sync works with.
+ * @param states - What was read.
+ * @throws SyncError; `conflict` if one of them has another version by now.
+ */
+export async function assertTargetUnchanged(
+  context: SyncContext,
+  states: TargetState[],
+): Promise<void> {
+  for (const state of states) {
+    const { version } = await readTarget(context, state.type, state.id);
+    if (version !== state.version) {
+      throw new SyncError('conflict', `${pathOf(state)} changed on the target in the meantime`);
+    }
+  }
+}
+
+/**
  * Tells whether something holds a reference.
  *
  * @param value - A resource, or a part of one.

@@ -6,7 +6,7 @@ import { codeOfError, SyncError, targetError } from './errors.ts';
 import { copyOf, referencesOf } from './rules.ts';
 import type { Copy } from './rules.ts';
 import { isWanted, readSource } from './source.ts';
-import { pathOf, readTarget, typeAndId, untrusted } from './target.ts';
+import { assertTargetUnchanged, pathOf, readTarget, typeAndId, untrusted } from './target.ts';
 import { versionInEtag, versionInLocation } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 
@@ -97,7 +97,8 @@ export async function writeCopy(
     );
   } catch (error) {
     if (codeOfError(error) === 'refused') {
-      await assertStillThere(context, existing);
+      // If something that was there is gone, it was that which the target missed: start over.
+      await assertTargetUnchanged(context, [...existing.values()]);
     }
     throw error;
   }
@@ -122,9 +123,9 @@ async function writeTogether(
   context: SyncContext,
   itself: Member,
   dependencies: Map<string, Member>,
-  existing: Set<string>,
+  existing: Map<string, TargetState>,
 ): Promise<CopyWritten> {
-  const paths = new Set([pathOf(itself.state), ...dependencies.keys(), ...existing]);
+  const paths = new Set([pathOf(itself.state), ...dependencies.keys(), ...existing.keys()]);
   const copies = [itself, ...dependencies.values()].map(({ state, source }) => ({
     state,
     ...copyFor(context, state, source, (reference) => paths.has(reference)),
@@ -141,9 +142,9 @@ async function readDependencies(
   context: SyncContext,
   itself: Member,
   deleted: ReadonlySet<string>,
-): Promise<{ missing: Map<string, Member>; existing: Set<string> }> {
+): Promise<{ missing: Map<string, Member>; existing: Map<string, TargetState> }> {
   const missing = new Map<string, Member>();
-  const existing = new Set<string>();
+  const existing = new Map<string, TargetState>();
   const seen = new Set([pathOf(itself.state), ...deleted]);
   const queue = [itself];
   for (const { source } of queue) {
@@ -153,7 +154,7 @@ async function readDependencies(
       const [type, id] = typeAndId(reference);
       const state = await readTarget(context, type, id);
       if (state.resource) {
-        existing.add(reference);
+        existing.set(reference, state);
         continue;
       }
       const options = { isDeletionKnown: true, askDatabase: true };
@@ -165,15 +166,6 @@ async function readDependencies(
     }
   }
   return { missing, existing };
-}
-
-/** If something that was there is gone, it was that which the target missed: start over. */
-async function assertStillThere(context: SyncContext, references: Set<string>): Promise<void> {
-  for (const reference of references) {
-    if (!(await readTarget(context, ...typeAndId(reference))).resource) {
-      throw new SyncError('conflict', `${reference} was deleted on the target in the meantime`);
-    }
-  }
 }
 
 /**
