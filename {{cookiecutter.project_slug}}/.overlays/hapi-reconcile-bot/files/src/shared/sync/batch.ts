@@ -16,17 +16,18 @@ import { copyFor, provenEntry, putAll, referencesIn } from './write.ts';
 import type { PlannedWrite } from './write.ts';
 
 /**
- * What was found: `differing` is missing on the target, or different there; `leftover` is on the
- * target, but deleted on Medplum or out of scope; `unreadable` is on the target, but 404 on Medplum:
- * never deleted, as perhaps this bot lost the right to read.
+ * What was found: `differing` is missing on the target, or different there; `leftover` is still on
+ * the target, but deleted on Medplum or out of scope, or not readable.
  */
-export type Found = 'same' | 'differing' | 'leftover' | 'unreadable';
+export type Found = 'same' | 'differing' | 'leftover';
 
 /** What came of one resource. */
 export interface Outcome {
   found: Found;
   /**
-   * The code of the error if it could not be synced; `no-time` for what the next run must look at.
+   * The code of the error if it could not be synced; `no-time` for what the next run must look at;
+   * `not-found` for what is 404 on Medplum, and is never deleted: perhaps this bot lost the right to
+   * read.
    */
   code?: string;
 }
@@ -277,8 +278,7 @@ async function syncAlone(
   } catch (error) {
     logExternalRequest(`SYNC ${type}`, id, false, error);
     await assertServersWork(context, error, knowledge);
-    const code = codeOfError(error) ?? 'bug';
-    return code === 'not-found' ? { found: 'unreadable' } : { found, code };
+    return { found, code: codeOfError(error) ?? 'bug' };
   }
 }
 

@@ -62,10 +62,11 @@ export interface RunResult {
   /** False: the time was up; the next run goes on from there. */
   complete: boolean;
   /**
+   * `unreadable`: on the target, but 404 on Medplum, so perhaps this bot may not read them.
    * `postponed`: there was no time for them, the next run looks at them. `failed`: they could not
    * be synced.
    */
-  counts: Counts & { postponed: number; failed: number };
+  counts: Counts & { unreadable: number; postponed: number; failed: number };
   /**
    * How many resources could not be synced, by the code of the error; `list`: lists that a server
    * refused.
@@ -168,8 +169,8 @@ class Run {
   readonly #context: SyncContext;
   readonly #state: RunState;
   readonly #dryRun: boolean;
-  readonly #counts: Counts = { checked: 0, differing: 0, leftover: 0, unreadable: 0 };
-  /** `Type/id`: a list that is begun again must not count them twice. */
+  readonly #counts: Counts = { checked: 0, differing: 0, leftover: 0 };
+  /** `Type/id`, so that a list that is begun again does not count them twice. */
   readonly #unreadable = new Set<string>();
   /** By `Type/id`: what failed in earlier runs, and was not tried yet in this one. */
   readonly #waiting: Map<string, Failure>;
@@ -247,12 +248,11 @@ class Run {
       if (found !== 'same' && !this.#unreadable.has(path)) {
         this.#counts[found]++;
       }
-      if (found === 'unreadable') {
-        this.#unreadable.add(path);
-      }
       this.#waiting.delete(path);
       this.#failed.delete(path);
-      if (code) {
+      if (code === 'not-found') {
+        this.#unreadable.add(path);
+      } else if (code) {
         const since = this.#failedBefore[path]?.since ?? new Date(clock.now()).toISOString();
         this.#failed.set(path, { code, since });
       }
@@ -278,7 +278,7 @@ class Run {
     }
     const failed = Object.values(failures).reduce((sum, count) => sum + count, 0);
     const postponed = known.filter(({ code }) => code === NO_TIME).length;
-    const counts = { ...this.#counts, postponed, failed };
+    const counts = { ...this.#counts, unreadable: this.#unreadable.size, postponed, failed };
     return { mode: this.#state.mode, dryRun: this.#dryRun, complete, counts, failures };
   }
 }
