@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { BOT, projectForTest } from '../project.ts';
 import type { Project } from '../project.ts';
+import { runCommand } from '../run-command.ts';
 
 const newBot = (project: Project, ...args: string[]) =>
-  project.node('tools/bin/medplum-bots.cjs', 'new-bot', ...args);
+  runCommand(project.root, 'tools/bin/medplum-bots.cjs new-bot', ...args);
 const files = (project: Project) =>
   readdirSync(join(project.root, 'src'), { recursive: true })
     .concat(readdirSync(join(project.root, 'tests'), { recursive: true }))
