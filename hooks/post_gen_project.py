@@ -34,6 +34,8 @@ STAGING = ".overlays"
 MANIFEST = Path("tools", "template.json")
 NODE_ENGINES = "^24.2.0 || ^26.0.0"
 """The same as `engines.node` in package.json."""
+SUPPORTED_NODE = "Node 24 (24.2.0 or newer) or Node 26"
+"""The same for people."""
 NPM_LIMIT_S = 600
 JSON_WIDTH = 100
 
@@ -296,13 +298,18 @@ def node_is_supported(version: str) -> bool:
     return (major == 24 and minor >= 2) or major == 26
 
 
+def node_version() -> str:
+    """Return the version of Node, such as `v24.10.0`; `not found` also if npm is missing."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    return run(node, "--version").output if node and npm else "not found"
+
+
 def install_packages(project: Path) -> str | None:
     """Install the npm packages of package-lock.json; return why not, or None."""
     node, npm = shutil.which("node"), shutil.which("npm")
-    version = run(node, "--version").output if node and npm else "not found"
+    version = node_version()
     if node is None or npm is None or not node_is_supported(version):
-        wanted = "Node 24 (24.2.0 or newer) or Node 26"
-        return f"no npm packages: Node is {version}; install {wanted}, then run npm ci"
+        return f"no npm packages: Node is {version}; install {SUPPORTED_NODE}, then run npm ci"
     print("Installing the npm packages with npm ci (Ctrl+C to skip) ...", flush=True)
     # Without a network, npm would try for several minutes.
     patience = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000")
@@ -351,10 +358,12 @@ def finish(project: Path, answers: dict[str, Any], overlays: dict[str, Any]) -> 
     for note in notes:
         if note:
             print(f"Note: {note}")
+    setup = []
+    if problem_with_npm and not node_is_supported(node_version()):
+        setup.append(f"# first install {SUPPORTED_NODE}, for example with: nvm install")
     if problem_with_npm or not answers["install_dependencies"]:
-        print_next(project, "npm ci")
-    else:
-        print_next(project)
+        setup.append("npm ci")
+    print_next(project, *setup)
 
 
 def print_next(project: Path, *setup: str) -> None:

@@ -379,4 +379,8 @@ class TestTheEndOfARun:
         env = {"PATH": str(tmp_path)}
         done = template.cookiecutter(*DEFAULTS, template.ROOT, *answers, cwd=place, env=env)
         assert f"Note: no npm packages: {words}" in done.stdout
+        # What is next works after the step that comes first.
+        installs_node = "# first install Node 24 (24.2.0 or newer) or Node 26, for example with: "
+        assert (f"  {installs_node}nvm install\n  npm ci\n" in done.stdout) == ("Node is" in words)
+        assert "  npm ci\n  npm run build\n" in done.stdout
         assert (only_folder(place) / "package.json").exists()
