@@ -61,7 +61,9 @@ export async function bundle({ production = false, outdir = 'dist/bots', checkSi
 export function summary({ bots, failed }) {
   const sizes = Object.values(bots).map((bot) => bot.bytes);
   const kilobytes = Math.ceil(sizes.reduce((sum, bytes) => sum + bytes, 0) / 1000);
-  const built = `Built ${sizes.length} ${sizes.length === 1 ? 'bot' : 'bots'} into dist/bots, ${kilobytes} kB in all.`;
+  const built =
+    `Built ${sizes.length} ${sizes.length === 1 ? 'bot' : 'bots'} into dist/bots, ` +
+    `${kilobytes} kB in all.`;
   const names = Object.keys(failed);
   return names.length === 0 ? built : `${built} Not built: ${names.join(', ')}.`;
 }

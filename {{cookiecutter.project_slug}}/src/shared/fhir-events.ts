@@ -40,7 +40,8 @@ export function changeFrom(event: Pick<BotEvent, 'input' | 'headers'>): Change {
     : (deleted ?? '').split('/');
   if (!isTypeAndId(resourceType, id)) {
     throw new Error(
-      'This event names no resource: the bot expects a subscription, or an input of { resourceType, id }',
+      'This event names no resource: the bot expects a subscription, ' +
+        'or an input of { resourceType, id }',
     );
   }
   return { kind: isDelete ? 'delete' : 'upsert', resourceType, id, ...(resource && { resource }) };

@@ -52,7 +52,8 @@ export function parseIdentifierQuery(query: string): { system: string; value: st
   const token = /^identifier=([^=]*)$/.exec(parameter)?.[1];
   if (token === undefined || more.length > 0) {
     throw new Error(
-      'Refused: the conditional query must be exactly one identifier=system|value (see identifierQuery)',
+      'Refused: the conditional query must be exactly one identifier=system|value ' +
+        '(see identifierQuery)',
     );
   }
   if (token.includes('+')) {
@@ -64,7 +65,8 @@ export function parseIdentifierQuery(query: string): { system: string; value: st
   const parts = /^((?:\\[\\,|$]|[^\\,|$])*)\|((?:\\[\\,|$]|[^\\,|$])*)$/.exec(decode(token));
   if (!parts) {
     throw new Error(
-      'Refused: the identifier needs one | and its \\ , | $ escaped with a backslash (see identifierQuery)',
+      'Refused: the identifier needs one | and its \\ , | $ escaped with a backslash ' +
+        '(see identifierQuery)',
     );
   }
   const [system = '', value = ''] = parts.slice(1).map((part) => part.replace(/\\(.)/g, '$1'));

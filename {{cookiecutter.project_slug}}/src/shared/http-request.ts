@@ -75,7 +75,8 @@ export class RequestFailure extends OperationOutcomeError implements FailureDeta
   constructor(details: FailureDetails) {
     const { status, method, resourceType, codes } = details;
     const list = codes.length > 0 ? ` (${codes.join(', ')})` : '';
-    const text = `${method} ${resourceType}: ${status === 0 ? 'no answer' : `HTTP ${status}`}${list}`;
+    const answer = status === 0 ? 'no answer' : `HTTP ${status}`;
+    const text = `${method} ${resourceType}: ${answer}${list}`;
     const code = status === 0 ? 'transient' : 'processing';
     const issue: OperationOutcomeIssue[] = [{ severity: 'error', code, details: { text } }];
     super({ resourceType: 'OperationOutcome', issue });

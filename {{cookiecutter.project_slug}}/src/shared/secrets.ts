@@ -32,7 +32,8 @@ export function requiredSecret(secrets: Secrets, name: string): string {
   const value = optionalSecret(secrets, name);
   if (value === undefined) {
     const hint =
-      'Write it into .env.<environment>.secrets, then: npm run secrets -- push .env.<environment>.secrets';
+      'Write it into .env.<environment>.secrets, then: ' +
+      'npm run secrets -- push .env.<environment>.secrets';
     throw new Error(`Secret ${name} is not set in this Medplum project. ${hint}`);
   }
   return value;

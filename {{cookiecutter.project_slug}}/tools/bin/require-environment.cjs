@@ -1,5 +1,6 @@
 // Ends the process with one line if Node is too old or the packages are missing. Scripts load it
-// before everything else, and load the rest with import(). Plain JavaScript that every Node can read.
+// before everything else, and load the rest with import(). Plain JavaScript that every Node can
+// read.
 'use strict';
 
 const problem = require('./check-environment.cjs')();

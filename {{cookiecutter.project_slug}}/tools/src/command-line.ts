@@ -121,7 +121,8 @@ function refuseFlagsKeptByNpm(command: Command): void {
   if (kept) {
     const script = process.env['npm_lifecycle_event'] ?? '<script>';
     throw new UserError(
-      `npm took ${kept.long} for itself. Write two dashes before it: npm run ${script} -- ${kept.long}`,
+      `npm took ${kept.long} for itself. Write two dashes before it: ` +
+        `npm run ${script} -- ${kept.long}`,
     );
   }
 }

@@ -125,7 +125,10 @@ function isPortTaken(error: unknown): boolean {
 }
 
 function portIsTaken(port: number, flag: string): string {
-  return `Port ${port} is taken: stop what uses it, or choose another with -- --${flag} (0 takes a free one).`;
+  return (
+    `Port ${port} is taken: stop what uses it, or ` +
+    `choose another with -- --${flag} (0 takes a free one).`
+  );
 }
 
 /** Of `--persist` without a folder. Git ignores it. */

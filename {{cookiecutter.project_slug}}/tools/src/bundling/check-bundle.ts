@@ -122,8 +122,10 @@ function packageFindings(uses: readonly PlacedUse[], bundle: Bundle): Finding[] 
     const [{ place }] = group as [PlacedUse];
     const names = [...new Set(group.map(({ name }) => name))].toSorted();
     const message = bundle.runtimes.includes('vmcontext')
-      ? `${label} uses ${names.join(', ')}, which vmcontext does not have: the bot fails where it gets there. ${hintFor(names)}`
-      : `${label} uses ${names.join(', ')}: the files of a package are not next to a bundle. If it reads one, the bot fails there`;
+      ? `${label} uses ${names.join(', ')}, which vmcontext does not have: ` +
+        `the bot fails where it gets there. ${hintFor(names)}`
+      : `${label} uses ${names.join(', ')}: the files of a package are not next to a bundle. ` +
+        'If it reads one, the bot fails there';
     return {
       severity: 'warning',
       kind: 'package-globals',
@@ -141,5 +143,8 @@ function hintFor(names: readonly string[]): string {
     return 'Run it on awslambda, or use another package';
   }
   const which = others.length === 0 ? 'them' : `all but ${others.join(', ')}`;
-  return `Import ${NODE_GLOBALS_MODULE} before it, which provides ${which}, or run the bot on awslambda`;
+  return (
+    `Import ${NODE_GLOBALS_MODULE} before it, which provides ${which}, ` +
+    'or run the bot on awslambda'
+  );
 }

@@ -81,7 +81,8 @@ export function warningFinding(
       return finding(
         severity,
         'require-expression',
-        `${label}require() of an expression: the bundler cannot know what to copy in, so it fails on a server. Import it by name`,
+        `${label}require() of an expression: the bundler cannot know what to copy in, ` +
+          'so it fails on a server. Import it by name',
         message,
         bots,
       );
@@ -102,7 +103,8 @@ export function warningFinding(
         : finding(
             severity,
             'import-meta',
-            'import.meta is empty in a bundle, which has no address: import the file, and it becomes part of the bundle',
+            'import.meta is empty in a bundle, which has no address: import the file, ' +
+              'and it becomes part of the bundle',
             message,
             bots,
           );
@@ -112,7 +114,8 @@ export function warningFinding(
         : finding(
             severity,
             'dropped-import',
-            `${message.text.split(' because')[0]}: its package.json says that it has no side effects ("sideEffects": false)`,
+            `${message.text.split(' because')[0]}: its package.json says that it has no side ` +
+              'effects ("sideEffects": false)',
             message,
             bots,
           );

@@ -97,7 +97,9 @@ function isOnlyAboutTypes(code: string, message: string): boolean {
   return code === WITHOUT_TYPES || (code === NOT_FOUND && isDependency(importIn(message).name));
 }
 
-/** What is imported, and the package that it is of, in `Cannot find module 'pdfmake/interfaces'`. */
+/**
+ * What is imported, and the package that it is of, in `Cannot find module 'pdfmake/interfaces'`.
+ */
 function importIn(message: string): { specifier: string; name: string } {
   const [, specifier = ''] = /'([^']+)'/.exec(message) ?? [];
   const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? '';

@@ -22,7 +22,10 @@ export interface BundleInfo {
   shared: Record<string, { bytes: number; sha256: string }>;
   /** npm packages in it, by `name@version`: bytes in the bundle. */
   packages: Record<string, { bytes: number }>;
-  /** Every file of src that was read for it, also those that left nothing in it: the hash of its text. */
+  /**
+   * Every file of src that was read for it, also those that left nothing in it: the hash of its
+   * text.
+   */
   sources: Record<string, string>;
 }
 

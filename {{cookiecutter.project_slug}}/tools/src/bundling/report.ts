@@ -29,7 +29,9 @@ export function reportLines(findings: readonly Finding[], verbose: boolean): str
   const counted = warnings.filter((finding) => !shown.includes(finding));
   const lines = [...section(errors, 'error', verbose), ...section(shown, 'warning', verbose)];
   if (counted.length > 0) {
-    const text = `${counted.length} ${counted.length === 1 ? 'warning' : 'warnings'} about style: ${countByKind(counted)}. npm run build -- --verbose shows them.`;
+    const text =
+      `${counted.length} ${counted.length === 1 ? 'warning' : 'warnings'} about style: ` +
+      `${countByKind(counted)}. npm run build -- --verbose shows them.`;
     lines.push(dim(text));
   }
   return lines;

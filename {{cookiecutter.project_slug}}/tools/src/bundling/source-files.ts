@@ -64,7 +64,8 @@ export function checkSourceFiles(
         kind: 'unknown-bot',
         file,
         message:
-          'exports a handler and is not in medplum.config.json: add it to "bots", or rename the export',
+          'exports a handler and is not in medplum.config.json: add it to "bots", ' +
+          'or rename the export',
         bots: [],
       });
     }

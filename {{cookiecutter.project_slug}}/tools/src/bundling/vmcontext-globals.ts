@@ -66,7 +66,8 @@ export const CONSOLE_METHODS: readonly string[] = [
 ];
 
 export const CONSOLE_HINT =
-  'use console.log: before Medplum 5.1.28 vmcontext has nothing else of console, and the call throws';
+  'use console.log: before Medplum 5.1.28 vmcontext has nothing else of console, ' +
+  'and the call throws';
 
 /**
  * Classes whose `instanceof` is false for errors that Medplum and Node throw: they come from
@@ -81,7 +82,8 @@ export const ERROR_CLASSES: readonly string[] = [
 ];
 
 export const INSTANCEOF_HINT =
-  'compare error.name, or test "message" in error: on vmcontext an error of Medplum or Node is not an instance of your Error';
+  'compare error.name, or test "message" in error: on vmcontext an error of Medplum or Node ' +
+  'is not an instance of your Error';
 
 /** A module of the repository that gives vmcontext some of Node's globals. */
 export const NODE_GLOBALS_MODULE = 'src/shared/node-globals.ts';

@@ -71,7 +71,9 @@ async function access(role: Role, options: Options): Promise<void> {
   );
 }
 
-/** Medplum shows the secret of a client once: if it cannot be written down, the client is of no use. */
+/**
+ * Medplum shows the secret of a client once: if it cannot be written down, the client is of no use.
+ */
 function writeCredentials(
   file: string,
   { baseUrl, projectId }: Environment,
@@ -88,7 +90,8 @@ function writeCredentials(
   } catch (error) {
     rmSync(file, { force: true });
     throw new UserError(
-      `The credentials could not be written to ${file} (${(error as Error).message}). Delete ClientApplication/${clientId} in the Medplum app, and run the command again.`,
+      `The credentials could not be written to ${file} (${(error as Error).message}). ` +
+        `Delete ClientApplication/${clientId} in the Medplum app, and run the command again.`,
     );
   }
 }
@@ -101,7 +104,8 @@ function printPolicy(role: Role, system: string, resourceTypes: readonly string[
     [
       '',
       'In the Medplum app, as a project admin: create this AccessPolicy, then a client with it',
-      `(Project Admin, Clients). Or let this command do both: npx medplum-bots access ${role} --create`,
+      '(Project Admin, Clients). Or let this command do both: ' +
+        `npx medplum-bots access ${role} --create`,
     ].join('\n'),
   );
 }

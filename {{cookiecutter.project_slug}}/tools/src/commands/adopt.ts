@@ -32,7 +32,8 @@ export const command = new Command('adopt')
   .option('--no-install', 'do not run npm install')
   .addHelpText(
     'after',
-    '\nExample: npx medplum-bots adopt ../our-bots --into billing\nNothing that exists is overwritten, so it can be run again. See docs/adopting.md.',
+    '\nExample: npx medplum-bots adopt ../our-bots --into billing\n' +
+      'Nothing that exists is overwritten, so it can be run again. See docs/adopting.md.',
   )
   .action(adopt);
 
@@ -111,7 +112,8 @@ function installPackages(adoption: Adoption): void {
   console.log('npm could not install these versions. Trying the newest compatible ones.');
   if (!npmInstall(list.map(newestCompatible))) {
     throw new UserError(
-      `The files are written, but npm could not install the packages: see above. Install them by hand: npm install --save-dev ${list.join(' ')}`,
+      'The files are written, but npm could not install the packages: see above. ' +
+        `Install them by hand: npm install --save-dev ${list.join(' ')}`,
     );
   }
 }
@@ -160,7 +162,8 @@ function printReport(adoption: Adoption, options: Options): void {
   const written = files.filter(({ state }) => state === 'new').length;
   const verb = options.dryRun ? 'would be' : 'were';
   console.log(
-    `\n${adopted.length} of ${bots.length} bots ${verb} adopted, with ${written} new files. Left to do for ${open.length}.`,
+    `\n${adopted.length} of ${bots.length} bots ${verb} adopted, with ${written} new files. ` +
+      `Left to do for ${open.length}.`,
   );
   const list = packageList(adoption);
   if (list.length > 0) {
@@ -170,13 +173,15 @@ function printReport(adoption: Adoption, options: Options): void {
   }
   if (packages.unknown.length > 0) {
     console.log(
-      `Packages to install by hand, as their package.json names no version: ${packages.unknown.join(', ')}.`,
+      'Packages to install by hand, as their package.json names no version: ' +
+        `${packages.unknown.join(', ')}.`,
     );
   }
   if (!options.dryRun) {
     console.log(
       dim(
-        '\nNext: npm run build && npm test. Then give each bot its accessPolicy, and its subscriptions or cron, in medplum.config.json: see docs/adopting.md.',
+        '\nNext: npm run build && npm test. Then give each bot its accessPolicy, ' +
+          'and its subscriptions or cron, in medplum.config.json: see docs/adopting.md.',
       ),
     );
   }

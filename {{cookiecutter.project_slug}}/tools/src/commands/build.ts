@@ -16,7 +16,8 @@ export const command = new Command('build')
   .option('--verbose', 'show every error and warning')
   .addHelpText(
     'after',
-    '\nExample: npm run build -- --production\nExit codes: 0 all bots are built, 1 there is an error; dist/ has the bots without one.',
+    '\nExample: npm run build -- --production\n' +
+      'Exit codes: 0 all bots are built, 1 there is an error; dist/ has the bots without one.',
   )
   .action(build);
 

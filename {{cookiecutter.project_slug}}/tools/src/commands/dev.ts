@@ -20,7 +20,8 @@ export const command = addServerOptions(new Command('dev'))
     'after',
     [
       '',
-      'Secrets of the bots are read from .env.local.secrets (NAME=value); a bot that lacks one waits.',
+      'Secrets of the bots are read from .env.local.secrets (NAME=value); ' +
+        'a bot that lacks one waits.',
       'Other commands find this server by themselves, on any port.',
       '',
       'Example: npm run dev -- --seed tests/data/patients.json',

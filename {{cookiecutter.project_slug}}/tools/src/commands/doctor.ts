@@ -25,7 +25,8 @@ export const command = new Command('doctor')
   .option('--target', 'with the sync examples: check what they need of the external FHIR server')
   .addHelpText(
     'after',
-    '\nExample: npm run doctor -- --env production\nExit codes: 0 no error was found, 1 an error was found.',
+    '\nExample: npm run doctor -- --env production\n' +
+      'Exit codes: 0 no error was found, 1 an error was found.',
   )
   .action(doctor);
 

@@ -20,7 +20,8 @@ interface ImportOptions {
 
 export const command = new Command('import')
   .description(
-    'Take over a bot that exists on the server: its entry in medplum.config.json and its identifier',
+    'Take over a bot that exists on the server: its entry in medplum.config.json ' +
+      'and its identifier',
   )
   .argument('<bot>', 'its name or id')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
@@ -73,7 +74,8 @@ function writeSource(file: string, source: StoredSource): void {
       break;
     case 'placeholder':
       console.log(
-        `The server has only the source that Medplum gives a new bot, not that of the code that runs: write ${file}.`,
+        'The server has only the source that Medplum gives a new bot, ' +
+          `not that of the code that runs: write ${file}.`,
       );
       break;
     case 'source':

@@ -19,7 +19,8 @@ export const command = new Command('logs')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
   .addHelpText(
     'after',
-    '\nExample: npm run logs -- hapi-sync-bot --failed --env production\nExample: npm run logs -- --follow --search timeout',
+    '\nExample: npm run logs -- hapi-sync-bot --failed --env production\n' +
+      'Example: npm run logs -- --follow --search timeout',
   )
   .action(showLogs);
 

@@ -34,7 +34,8 @@ export const command = new Command('new-bot')
   .option('--list', 'show the templates')
   .addHelpText(
     'after',
-    '\nExample: npm run new:bot -- task-reminder --on Task:create,update\nExample: npm run new:bot -- lab-webhook --template webhook',
+    '\nExample: npm run new:bot -- task-reminder --on Task:create,update\n' +
+      'Example: npm run new:bot -- lab-webhook --template webhook',
   )
   .action(newBot);
 
@@ -67,7 +68,8 @@ async function newBot(name: string | undefined, options: NewBotOptions): Promise
 function checkName(name: string, bots: readonly { name: string; previousNames: string[] }[]): void {
   if (!/^[A-Za-z0-9]+([-_][A-Za-z0-9]+)*$/.test(name)) {
     throw new UserError(
-      `"${name}" cannot be the name of a bot: use letters, digits, single dashes and underscores, like "task-reminder".`,
+      `"${name}" cannot be the name of a bot: use letters, digits, single dashes ` +
+        'and underscores, like "task-reminder".',
     );
   }
   const lower = name.toLowerCase();
@@ -77,7 +79,8 @@ function checkName(name: string, bots: readonly { name: string; previousNames: s
   }
   if (name.length > MAX_LENGTH || RESERVED.test(name)) {
     throw new UserError(
-      `"${name}" cannot be a file's name on every system: choose another, of at most ${MAX_LENGTH} letters.`,
+      `"${name}" cannot be a file's name on every system: choose another, ` +
+        `of at most ${MAX_LENGTH} letters.`,
     );
   }
 }

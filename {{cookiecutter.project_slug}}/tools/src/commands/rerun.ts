@@ -31,7 +31,8 @@ export const command = new Command('rerun')
   .option('--yes', 'do not ask before running')
   .addHelpText(
     'after',
-    '\nExample: npm run rerun -- hapi-sync-bot --failed --env production\nExample: npm run rerun -- hapi-sync-bot --query "Patient?_lastUpdated=gt2026-11-01"',
+    '\nExample: npm run rerun -- hapi-sync-bot --failed --env production\n' +
+      'Example: npm run rerun -- hapi-sync-bot --query "Patient?_lastUpdated=gt2026-11-01"',
   )
   .action(rerun);
 

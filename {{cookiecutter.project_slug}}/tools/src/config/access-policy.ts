@@ -71,7 +71,8 @@ export type AccessPolicyConfig =
 export const accessPolicy = z
   .union(
     [z.array(rule).min(1), z.string().min(1), ownPolicy, existingPolicy],
-    'has to be a list of resource types, the name of an existing policy, { "resources": … } or { "policy": … }',
+    'has to be a list of resource types, the name of an existing policy, ' +
+      '{ "resources": … } or { "policy": … }',
   )
   .meta({ description: 'What the bot may read and write. Everything in the project, if left out.' })
   .transform((value): AccessPolicyConfig => {

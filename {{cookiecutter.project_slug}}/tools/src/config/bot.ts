@@ -135,18 +135,26 @@ export const bot = z.strictObject({
   portable: z.boolean().default(false).meta({
     description: 'Check the bundle for awslambda and vmcontext, not only for its own runtime.',
   }),
-  acceptedPackages: z.array(z.string().min(1)).default([]).meta({
-    description:
-      'npm packages whose warnings about this bundle you have looked at: the build no longer shows them.',
-  }),
+  acceptedPackages: z
+    .array(z.string().min(1))
+    .default([])
+    .meta({
+      description:
+        'npm packages whose warnings about this bundle you have looked at: ' +
+        'the build no longer shows them.',
+    }),
   ...changeable,
   system: z.boolean().optional().meta({
     description: 'Gives it the system secrets of the project, which only a super admin can set.',
   }),
-  rawBody: z.boolean().optional().meta({
-    description:
-      'event.input is the text of the request, to verify the signature of a webhook. Needs Medplum 5.2.',
-  }),
+  rawBody: z
+    .boolean()
+    .optional()
+    .meta({
+      description:
+        'event.input is the text of the request, to verify the signature of a webhook. ' +
+        'Needs Medplum 5.2.',
+    }),
   streamingEnabled: z
     .boolean()
     .optional()

@@ -145,19 +145,22 @@ function contradictionsOfBot(entry: BotConfig, index: number): string[] {
   }
   if (entry.cron !== undefined && entry.cronTiming !== undefined) {
     problems.push(
-      `bots[${index}].cronTiming (${entry.name}): the bot has "cron" too, which Medplum would ignore: keep one`,
+      `bots[${index}].cronTiming (${entry.name}): the bot has "cron" too, ` +
+        'which Medplum would ignore: keep one',
     );
   }
   const jobs = entry.cronJobs.map(({ name }) => name);
   const twice = jobs.find((name, position) => jobs.indexOf(name) < position);
   if (twice !== undefined) {
     problems.push(
-      `bots[${index}].cronJobs (${entry.name}): two have the name "${twice}"; each name is used once`,
+      `bots[${index}].cronJobs (${entry.name}): two have the name "${twice}"; ` +
+        'each name is used once',
     );
   }
   if (entry.publicWebhook === true && entry.accessPolicy === undefined) {
     problems.push(
-      `bots[${index}].publicWebhook (${entry.name}): needs an "accessPolicy": Medplum refuses to run a public bot without one`,
+      `bots[${index}].publicWebhook (${entry.name}): needs an "accessPolicy": ` +
+        'Medplum refuses to run a public bot without one',
     );
   }
   return problems;
@@ -197,6 +200,7 @@ function eventsHeardTwice(entry: BotConfig, index: number): string[] {
     return [];
   }
   return [
-    `bots[${index}].subscriptions (${entry.name}): "${twice}" is in two of them: it would run twice`,
+    `bots[${index}].subscriptions (${entry.name}): "${twice}" is in two of them: ` +
+      'it would run twice',
   ];
 }

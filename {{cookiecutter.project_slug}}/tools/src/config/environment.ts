@@ -25,7 +25,8 @@ export interface Environment {
 export function readEnvironment(name = 'local'): Environment {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) {
     throw new UserError(
-      `"${name}" is not a valid name for an environment: use lower-case letters, digits and dashes.`,
+      `"${name}" is not a valid name for an environment: ` +
+        'use lower-case letters, digits and dashes.',
     );
   }
   const file = `.env.${name}`;

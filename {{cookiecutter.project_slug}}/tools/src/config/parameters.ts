@@ -13,7 +13,8 @@ export const parameters = z
     z.string().min(1),
     z.union(
       [z.string(), z.number(), z.boolean(), reference],
-      'has to be text, a number, true, false, or an object like { "reference": "Organization/123" }',
+      'has to be text, a number, true, false, or an object like ' +
+        '{ "reference": "Organization/123" }',
     ),
   )
   .default({});

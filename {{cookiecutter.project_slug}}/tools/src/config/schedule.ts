@@ -35,7 +35,8 @@ export const cronTiming = z
   })
   .meta({
     description:
-      'A FHIR Timing instead of "cron". Medplum reads repeat.period and repeat.dayOfWeek only; "cron" is clearer.',
+      'A FHIR Timing instead of "cron". Medplum reads repeat.period and repeat.dayOfWeek only; ' +
+      '"cron" is clearer.',
   });
 
 /** One Cron resource. A bot may have several, each with its own parameters. */

@@ -27,10 +27,14 @@ export const repository = z.strictObject({
     description: '"strict" turns every warning of the build into an error.',
   }),
   maxBytes: maxBytes.default(1_000_000),
-  external: z.array(external).default([]).meta({
-    description:
-      'Packages that the runtime has, beside the bot layer: not bundled. "*" stands for any characters.',
-  }),
+  external: z
+    .array(external)
+    .default([])
+    .meta({
+      description:
+        'Packages that the runtime has, beside the bot layer: not bundled. ' +
+        '"*" stands for any characters.',
+    }),
   resources: z
     .string()
     .regex(/^[^/\\]+(\/[^/\\]+)*$/, 'has to be a folder like "resources"')

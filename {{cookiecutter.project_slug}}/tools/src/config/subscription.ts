@@ -50,18 +50,27 @@ export const subscription = z
       .regex(/^[a-z]+\/[a-z0-9.+-]+$/, 'has to be a content type like "application/fhir+json"')
       .optional()
       .meta({ description: 'Subscription.channel.payload, a content type.' }),
-    secret: z.string().min(1).optional().meta({
-      description:
-        'Name of the project secret whose value signs the request (X-Signature). Never the value itself.',
-    }),
+    secret: z
+      .string()
+      .min(1)
+      .optional()
+      .meta({
+        description:
+          'Name of the project secret whose value signs the request (X-Signature). ' +
+          'Never the value itself.',
+      }),
     end: z.iso
       .datetime({ offset: true, error: 'has to be a date and time like "2027-01-31T00:00:00Z"' })
       .optional()
       .meta({ description: 'Subscription.end. Medplum 5.1 keeps running after it.' }),
-    preCommit: z.boolean().default(false).meta({
-      description:
-        'Run before the resource is stored: a bot that throws refuses the change. Needs preCommitSubscriptionsEnabled in server and project.',
-    }),
+    preCommit: z
+      .boolean()
+      .default(false)
+      .meta({
+        description:
+          'Run before the resource is stored: a bot that throws refuses the change. ' +
+          'Needs preCommitSubscriptionsEnabled in server and project.',
+      }),
     maxAttempts: z
       .int()
       .min(1)

@@ -19,7 +19,11 @@ const NAMED = 5;
  * @param names - of the bots
  */
 export function noPolicyMessage(names: readonly string[]): string {
-  return `Without an access policy, ${listOf(names)} may read, change and delete everything in the project, other bots included. Add "accessPolicy" in medplum.config.json`;
+  return (
+    `Without an access policy, ${listOf(names)} ` +
+    'may read, change and delete everything in the project, other bots included. ' +
+    'Add "accessPolicy" in medplum.config.json'
+  );
 }
 
 /** @returns `a, b, c`, or `a, b, c, d, e and 33 more` */

@@ -23,8 +23,8 @@ export async function applyChange(
   change: Change,
   commit?: string,
 ): Promise<void> {
-  // What exists by now, by its link (`Bot/staging/sync-bot`, see links.ts): a later step may refer to
-  // a resource by its link, as it had no id when the plan was made.
+  // What exists by now, by its link (`Bot/staging/sync-bot`, see links.ts): a later step may refer
+  // to a resource by its link, as it had no id when the plan was made.
   const written = new Map<string, Stored>();
   if (change.existing && change.desired) {
     written.set(linkTo('Bot', change.desired.key), change.existing);

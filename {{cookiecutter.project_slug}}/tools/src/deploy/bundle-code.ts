@@ -104,8 +104,8 @@ function hashOfFile(file: string): string | undefined {
 }
 
 /**
- * Checks that a bundle is there, is the one that the build has checked, is made of the sources as they are now, parses,
- * and has a handler.
+ * Checks that a bundle is there, is the one that the build has checked, is made of the sources as
+ * they are now, parses, and has a handler.
  *
  * @param sources - shared by all bots
  * @throws UserError that says what is wrong with it
@@ -139,7 +139,8 @@ export function loadCode(
     .map(([path]) => path);
   if (edited.length > 0) {
     throw new UserError(
-      `dist/ is older than src/: ${edited.join(', ')} changed after the build. Run: npm run build -- --production`,
+      `dist/ is older than src/: ${edited.join(', ')} changed after the build. ` +
+        'Run: npm run build -- --production',
     );
   }
   const hint = `Correct ${source} and run: npm run build`;

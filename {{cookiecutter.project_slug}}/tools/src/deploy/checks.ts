@@ -106,7 +106,10 @@ export function findWarnings(
   return warnings;
 }
 
-/** Whether something limits what the bot may do: a policy, also one that was attached by hand, or the rights of its caller. */
+/**
+ * Whether something limits what the bot may do: a policy, also one that was attached by hand, or
+ * the rights of its caller.
+ */
 function isRestricted({ desired, existing }: Change, memberships: Actual['memberships']): boolean {
   if (!desired || desired.policy || desired.settings['runAsUser'] === true) {
     return true;

@@ -27,7 +27,8 @@ export async function confirm(
   const where = `${environment.baseUrl} (${environment.name})`;
   if (isSilent || !process.stdin.isTTY || !process.stdout.isTTY) {
     throw new UserError(
-      `Nothing was written to ${where}: there is no terminal to confirm it. To confirm it in advance, add: -- --yes`,
+      `Nothing was written to ${where}: there is no terminal to confirm it. ` +
+        'To confirm it in advance, add: -- --yes',
     );
   }
   const terminal = createInterface({ input: process.stdin, output: process.stdout });

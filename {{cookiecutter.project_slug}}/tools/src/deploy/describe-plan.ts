@@ -142,7 +142,10 @@ export function describeReason(reason: AnyReason, environment: string): string {
     case 'policy-unknown':
       return `the project has no access policy with the name "${reason.policy}"`;
     case 'policy-ambiguous':
-      return `the project has several access policies with the name "${reason.policy}": rename all but one`;
+      return (
+        `the project has several access policies with the name "${reason.policy}": ` +
+        'rename all but one'
+      );
     case 'cron-unsupported':
       return 'this server has no Cron resources: "cronJobs" needs Medplum 5.2';
     case 'resource-changed':
@@ -152,7 +155,10 @@ export function describeReason(reason: AnyReason, environment: string): string {
     case 'resource-ambiguous':
       return `${reason.references.join(' and ')} have its url or identifier: delete all but one`;
     case 'resource-of-other':
-      return `it is deployed by ${reason.owner} already: one repository and environment deploys a resource`;
+      return (
+        `it is deployed by ${reason.owner} already: ` +
+        'one repository and environment deploys a resource'
+      );
     case 'resource-bot-unknown':
       return `it refers to Bot/${reason.bots.join(', Bot/')}, which is not in medplum.config.json`;
     case 'rollback-unfinished': {
@@ -161,13 +167,19 @@ export function describeReason(reason: AnyReason, environment: string): string {
       return `its rollback did not finish; run it again: ${command}`;
     }
     case 'needs-admin':
-      return 'new, but these credentials are not of a project admin, and only an admin can give a bot the membership it needs to run';
+      return (
+        'new, but these credentials are not of a project admin, ' +
+        'and only an admin can give a bot the membership it needs to run'
+      );
     case 'identifier-twice': {
       const bots = reason.ids.map((id) => `Bot/${id}`).join(' and ');
       return `${bots} both have the identifier ${reason.identifier}: remove it from the wrong one`;
     }
     case 'id-mismatch':
-      return `medplum.config.json gives it the id ${reason.id}, but Bot/${reason.foundId} has its identifier ${reason.identifier}`;
+      return (
+        `medplum.config.json gives it the id ${reason.id}, ` +
+        `but Bot/${reason.foundId} has its identifier ${reason.identifier}`
+      );
     case 'id-unknown':
       return `this project has no Bot/${reason.id}, which is its id in medplum.config.json`;
     case 'secrets-missing':
@@ -220,7 +232,8 @@ function describeOrphan(reason: OrphanReason): string {
   }
   if (reason.renamedTo) {
     texts.push(
-      `if it is ${reason.renamedTo} now, add its old name to "previousNames" of ${reason.renamedTo}`,
+      `if it is ${reason.renamedTo} now, ` +
+        `add its old name to "previousNames" of ${reason.renamedTo}`,
     );
   }
   switch (reason.removal.type) {
@@ -232,7 +245,8 @@ function describeOrphan(reason: OrphanReason): string {
       break;
     case 'shared':
       texts.push(
-        `it also has the identifier ${reason.removal.identifier}, so it stays: remove our identifier from it in the Medplum app`,
+        `it also has the identifier ${reason.removal.identifier}, so it stays: ` +
+          'remove our identifier from it in the Medplum app',
       );
   }
   return texts.join('; ');
@@ -270,11 +284,17 @@ export function describeProblem(problem: Problem): string {
       );
     }
     case 'feature-missing':
-      return `The project lacks the feature "${problem.feature}", so no bot would run. Ask a server admin to enable it.`;
+      return (
+        `The project lacks the feature "${problem.feature}", so no bot would run. ` +
+        'Ask a server admin to enable it.'
+      );
     case 'too-many-subscriptions': {
       const { now, after, limit } = problem;
       const doctor = commandFor(problem.environment, 'doctor');
-      return `The project has ${now} active subscriptions and would have ${after}; Medplum uses ${limit} only. Remove some: ${doctor}`;
+      return (
+        `The project has ${now} active subscriptions and would have ${after}; ` +
+        `Medplum uses ${limit} only. Remove some: ${doctor}`
+      );
     }
   }
 }
@@ -286,7 +306,10 @@ export function describeWarning(warning: Warning): string {
     case 'admin-needed':
       return `Only a project admin can create ${warning.bots.join(', ')}: a new bot needs a membership to run.`;
     case 'cron-missing':
-      return `The project lacks the feature "cron": no schedule will start ${warning.bots.join(', ')}.`;
+      return (
+        'The project lacks the feature "cron": ' +
+        `no schedule will start ${warning.bots.join(', ')}.`
+      );
     case 'no-policy':
       return `${noPolicyMessage(warning.bots)}.`;
     case 'name-taken': {

@@ -96,7 +96,8 @@ function loadResource(root: string, file: string): DesiredResource {
   const query = identifyingQuery(resource ?? {});
   if (query === undefined) {
     throw new UserError(
-      `${file} needs "url", or an "identifier" with system and value: by that it is found on the server.`,
+      `${file} needs "url", or an "identifier" with system and value: ` +
+        'by that it is found on the server.',
     );
   }
   const members = Object.entries(resource ?? {}).filter(

@@ -71,7 +71,9 @@ export async function examine(environmentName: string | undefined): Promise<Find
   findings.push({
     level: 'ok',
     check: 'connection',
-    text: `${environment.baseUrl} accepts the credentials, and their project is ${environment.projectId}`,
+    text:
+      `${environment.baseUrl} accepts the credentials, ` +
+      `and their project is ${environment.projectId}`,
   });
   const { headers, version } = await readHealth(server);
   findings.push(...checkClock(headers.date), ...checkVersion(version, config.bots));
@@ -198,7 +200,9 @@ function checkClock(date = ''): Finding[] {
     return [];
   }
   const direction = seconds > 0 ? 'ahead of' : 'behind';
-  const text = `the clock of this machine is ${Math.abs(seconds)} seconds ${direction} the server's: times such as logs --since 1h are wrong by that. Correct the clock`;
+  const text =
+    `the clock of this machine is ${Math.abs(seconds)} seconds ${direction} the server's: ` +
+    'times such as logs --since 1h are wrong by that. Correct the clock';
   return [{ level: 'warning', check: 'clock', text }];
 }
 
@@ -226,7 +230,9 @@ function checkEnvironments({ bots }: Actual, system: string, environment: string
   return [...others].map((other) => ({
     level: 'warning',
     check: 'environments',
-    text: `${other} and ${environment} are in the same project: they share its secrets, and each event runs the bots of both. Use a project for each`,
+    text:
+      `${other} and ${environment} are in the same project: they share its secrets, ` +
+      'and each event runs the bots of both. Use a project for each',
   }));
 }
 
@@ -245,7 +251,9 @@ function checkMemberships({ bots, memberships = [] }: Actual, environment: strin
     return {
       level: 'warning',
       check: 'memberships',
-      text: `${reference} is of ${profile.reference}, which is gone: ${deleteCommand(environment, reference)}`,
+      text:
+        `${reference} is of ${profile.reference}, which is gone: ` +
+        deleteCommand(environment, reference),
     };
   });
 }
@@ -274,7 +282,9 @@ function checkSubscriptions(actual: Actual, environment: string): Finding[] {
       ? {
           level: 'error',
           check: 'subscriptions',
-          text: `${text}: the newest never fire. Remove some: ${deleteCommand(environment, 'Subscription/<id>')}`,
+          text:
+            `${text}: the newest never fire. Remove some: ` +
+            deleteCommand(environment, 'Subscription/<id>'),
         }
       : { level: 'ok', check: 'subscriptions', text };
   const single = active.flatMap((subscription) =>
@@ -444,6 +454,8 @@ function checkTemplate(folder: string): Finding[] {
   if (newest === undefined || !isNewer(newest, manifest.version)) {
     return [];
   }
-  const text = `version ${newest} of the template is available, this repository has ${manifest.version}: npx medplum-bots template status`;
+  const text =
+    `version ${newest} of the template is available, this repository has ${manifest.version}: ` +
+    'npx medplum-bots template status';
   return [{ level: 'warning', check: 'template', text }];
 }

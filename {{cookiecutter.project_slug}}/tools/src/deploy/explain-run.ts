@@ -1,5 +1,5 @@
-// Why a deployed bot failed. A server keeps the log of a run, and not its requests: what the runtimes
-// write there about an error is read here, and explained as `npm run bot` explains it.
+// Why a deployed bot failed. A server keeps the log of a run, and not its requests: what the
+// runtimes write there about an error is read here, and explained as `npm run bot` explains it.
 import type { OperationOutcome } from '@medplum/fhirtypes';
 import { explainFailure, timeoutHint } from '../runtime/explain-failure.ts';
 import type { BotSettings, FailureExplanation } from '../runtime/explain-failure.ts';
@@ -45,7 +45,8 @@ function errorIn(log: string): SandboxError | undefined {
     const text = log.slice(start + UNHANDLED.length);
     return outcomeError(text) ?? thrownError(text);
   }
-  // An OperationOutcome that was thrown on awslambda, or an error on vmcontext without the line above.
+  // An OperationOutcome that was thrown on awslambda, or an error on vmcontext without the line
+  // above.
   const [, message] = /^Error (.+)$/m.exec(log) ?? [];
   return message === undefined ? undefined : newError('Error', message, message);
 }
@@ -88,5 +89,8 @@ function forbiddenHint({ name, accessPolicy }: BotSettings): string {
   const what = accessPolicy
     ? `the accessPolicy of ${name} does not allow one of its requests`
     : `the access policy that ${name} has on the server does not allow one of its requests`;
-  return `${what}; the log of a deployed bot does not say which one. npm run bot -- ${name} --event <file> shows it`;
+  return (
+    `${what}; the log of a deployed bot does not say which one. ` +
+    `npm run bot -- ${name} --event <file> shows it`
+  );
 }

@@ -166,8 +166,8 @@ function megabytes(bytes: number): number {
 }
 
 /**
- * From Retry-After or from Medplum's own `RateLimit: "requests";r=0;t=12` (r: left, t: seconds until
- * it is renewed).
+ * From Retry-After or from Medplum's own `RateLimit: "requests";r=0;t=12` (r: left, t: seconds
+ * until it is renewed).
  */
 function secondsToWait(headers: http.IncomingHttpHeaders): number | undefined {
   const seconds = retryAfter(headers) ?? renewedAfter(headers['ratelimit']);

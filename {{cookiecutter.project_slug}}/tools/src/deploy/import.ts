@@ -139,7 +139,8 @@ function subscriptionEntry({
     const hint =
       foreign.url === SUBSCRIPTION_SECRET ? '. Remove it, and name a project secret instead' : '';
     throw new UserError(
-      `Subscription/${id} has the extension ${foreign.url}, which ${CONFIG_FILE} cannot hold${hint}.`,
+      `Subscription/${id} has the extension ${foreign.url}, ` +
+        `which ${CONFIG_FILE} cannot hold${hint}.`,
     );
   }
   const valueOf = (url: string) => extension.find((candidate) => candidate.url === url);
@@ -183,7 +184,7 @@ function isPlaceholder(source: string): boolean {
     .replaceAll(/\/\*[\s\S]*?\*\//g, '')
     .replaceAll(/\/\/.*$/gm, '')
     .replaceAll(/\s+/g, '');
-  return /functionhandler\([^)]*\)(:Promise<\w+>)?\{(return(true|false|undefined|null)?;?)?\}$/.test(
-    code,
-  );
+  const emptyHandler =
+    /functionhandler\([^)]*\)(:Promise<\w+>)?\{(return(true|false|undefined|null)?;?)?\}$/;
+  return emptyHandler.test(code);
 }

@@ -101,7 +101,8 @@ function resourcesOf({ entry = [] }: Bundle, resourceType: string): Stored[] {
     const isExpected = resourceType === '' || resource.resourceType === resourceType;
     if (!isExpected || typeof resource.id !== 'string') {
       throw new UserError(
-        `GET ${resourceType} was answered with ${resource.resourceType ?? 'something'} among its results`,
+        `GET ${resourceType} was answered with ` +
+          `${resource.resourceType ?? 'something'} among its results`,
       );
     }
     return [resource as Stored];

@@ -34,7 +34,9 @@ export function readSecretsFile(file: string): Map<string, string> {
   }
   if (isTracked(file)) {
     throw new UserError(
-      `${file} is tracked by git, so its secrets are in the history. Remove it (git rm --cached ${file}), replace the secrets, and let .gitignore cover the file.`,
+      `${file} is tracked by git, so its secrets are in the history. ` +
+        `Remove it (git rm --cached ${file}), replace the secrets, ` +
+        'and let .gitignore cover the file.',
     );
   }
   const { secrets, problems } = parseSecretsFile(text);
@@ -59,7 +61,8 @@ export function refuseDeployerCredentials(
   if (names.length > 0) {
     const list = names.map(([name]) => name).join(', ');
     throw new UserError(
-      `${file}: ${list} signs the deployment in. Every bot would receive it: remove it from this file.`,
+      `${file}: ${list} signs the deployment in. Every bot would receive it: ` +
+        'remove it from this file.',
     );
   }
 }

@@ -116,7 +116,9 @@ export async function connect(environment: Environment, limits: Limits = LIMITS)
 function refuseUnencrypted({ baseUrl, name }: Environment): void {
   if (baseUrl.startsWith('http:') && !isLocal(baseUrl)) {
     throw new UserError(
-      `MEDPLUM_BASE_URL (.env.${name}) is ${baseUrl}: over http the client secret could be read on the way. Use https, or a tunnel to localhost.`,
+      `MEDPLUM_BASE_URL (.env.${name}) is ${baseUrl}: ` +
+        'over http the client secret could be read on the way. ' +
+        'Use https, or a tunnel to localhost.',
     );
   }
 }
@@ -150,7 +152,8 @@ async function signIn(environment: Environment, limits: Limits): Promise<string>
   }
   if (project !== projectId) {
     throw new UserError(
-      `These credentials belong to project ${project}, but MEDPLUM_PROJECT_ID (${file}) is ${projectId}.` +
+      `These credentials belong to project ${project}, ` +
+        `but MEDPLUM_PROJECT_ID (${file}) is ${projectId}.` +
         ' Nothing was written.',
     );
   }

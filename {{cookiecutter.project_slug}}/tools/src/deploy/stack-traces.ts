@@ -27,7 +27,8 @@ export function describeWithSources(
     return { text: mapStack(text, map), note: undefined };
   }
   const checkout = commit
-    ? ` For the sources: git checkout ${commit.replace('-dirty', '')} && npm run build -- --production`
+    ? ` For the sources: git checkout ${commit.replace('-dirty', '')} && ` +
+      'npm run build -- --production'
     : '';
   return {
     text,

@@ -175,7 +175,10 @@ export class DevSession {
   #showMissingSecrets(missing: ReadonlyMap<string, string[]>): void {
     const lines = [...missing].map(([bot, secrets]) => {
       const values = secrets.map((secret) => `${secret}=<value>`).join(' and ');
-      return `${yellow('waiting')} ${bold(bot)} needs the secret ${secrets.join(', ')}: write ${values} into ${LOCAL_SECRETS_FILE}`;
+      return (
+        `${yellow('waiting')} ${bold(bot)} needs the secret ${secrets.join(', ')}: ` +
+        `write ${values} into ${LOCAL_SECRETS_FILE}`
+      );
     });
     if (lines.join('\n') !== this.#waiting) {
       this.#waiting = lines.join('\n');

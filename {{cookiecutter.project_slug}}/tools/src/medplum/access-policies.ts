@@ -89,7 +89,8 @@ function filledEntries(
   if (!latest || latest.deleted) {
     throw new core.OperationOutcomeError(
       core.badRequest(
-        'Cannot authenticate: Invalid access policy configuration. Please contact your administrator to update your project membership.',
+        'Cannot authenticate: Invalid access policy configuration. ' +
+          'Please contact your administrator to update your project membership.',
       ),
     );
   }

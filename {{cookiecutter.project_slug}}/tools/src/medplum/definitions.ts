@@ -8,8 +8,8 @@ import { gunzipSync } from 'node:zlib';
 
 /**
  * Reads the definitions, once a process and before any search. A structure definition is indexed
- * when its type is first asked for: a program uses some twenty of the 700 types, and indexing all of
- * them takes 0.25 s.
+ * when its type is first asked for: a program uses some twenty of the 700 types, and indexing all
+ * of them takes 0.25 s.
  */
 export function loadDefinitions(): void {
   if (core.isDataTypeLoaded('Patient')) {

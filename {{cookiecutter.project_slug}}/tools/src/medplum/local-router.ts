@@ -27,7 +27,9 @@ export class LocalRouter extends FhirRouter {
     this.addRefusals();
   }
 
-  /** GraphQL runs in its own thread, also inside a Bundle: the inherited route blocks for seconds. */
+  /**
+   * GraphQL runs in its own thread, also inside a Bundle: the inherited route blocks for seconds.
+   */
   override find(method: FhirRequest['method'], url: string): Route | undefined {
     const route = super.find(method, url);
     const isGraphql = method === 'POST' && /^\/?\$graphql(\?|$)/.test(url);

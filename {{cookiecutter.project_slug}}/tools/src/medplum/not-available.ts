@@ -29,7 +29,10 @@ export function notAvailable(what: string): OperationOutcome {
   return new NotAvailableError(what).outcome;
 }
 
-/** Gives refused entries of a batch's answer the status 501, which @medplum/fhir-router does not know. */
+/**
+ * Gives refused entries of a batch's answer the status 501, which @medplum/fhir-router does not
+ * know.
+ */
 export function withRefusedEntries(bundle: Bundle): Bundle {
   const entry = bundle.entry?.map((answer) => {
     const { response } = answer;

@@ -89,13 +89,17 @@ function summaryOf(
     return `timed out after ${bot.timeout} s while it waited for ${what}`;
   }
   if (error.timedOut === 'blocked') {
-    return `ended after ${bot.timeout} s: its code did not stop to wait for anything, as in an endless loop`;
+    return (
+      `ended after ${bot.timeout} s: its code did not stop to wait for anything, ` +
+      'as in an endless loop'
+    );
   }
   if (!request) {
     return firstLine(`${error.name}: ${error.message}`);
   }
   if (request.status === undefined) {
-    return `${describeRequest(request)}: no answer${request.failure ? ` (${request.failure})` : ''}`;
+    const reason = request.failure ? ` (${request.failure})` : '';
+    return `${describeRequest(request)}: no answer${reason}`;
   }
   return `${describeRequest(request)}: ${reasonOf(request.status, error)}`;
 }
@@ -120,7 +124,9 @@ function reasonOf(status: number, error: SandboxError): string {
 
 /** @returns what to change if the bot took too long while it waited for an answer */
 export function timeoutHint({ name, timeout }: BotSettings): string {
-  return `raise "timeout" of ${name} in medplum.config.json (now ${timeout}), or do less in one run`;
+  return (
+    `raise "timeout" of ${name} in medplum.config.json (now ${timeout}), ` + 'or do less in one run'
+  );
 }
 
 function hintFor(
@@ -132,7 +138,10 @@ function hintFor(
     return timeoutHint(bot);
   }
   if (error.timedOut === 'blocked') {
-    return `end the loop, or raise "timeout" of ${bot.name} in medplum.config.json (now ${bot.timeout})`;
+    return (
+      `end the loop, or raise "timeout" of ${bot.name} ` +
+      `in medplum.config.json (now ${bot.timeout})`
+    );
   }
   if (request?.toMedplum && request.status === 403) {
     return policyHint(request, bot);
@@ -141,7 +150,10 @@ function hintFor(
     return `it does not exist, or the accessPolicy of ${bot.name} hides it`;
   }
   if (request && !request.toMedplum) {
-    return `see that the server at ${URL.parse(request.url)?.origin ?? request.url} runs and can be reached`;
+    return (
+      `see that the server at ${URL.parse(request.url)?.origin ?? request.url} ` +
+      'runs and can be reached'
+    );
   }
   return runtimeHint(error, bot) ?? secretHint(error, bot) ?? missingValueHint(error);
 }
@@ -209,7 +221,10 @@ function hides({ accessPolicy }: BotSettings, { url }: RecordedRequest): boolean
 function runtimeHint({ message }: SandboxError, { runtime }: BotSettings): string | undefined {
   const missingModule = /^Cannot find module '([^']+)'/.exec(message)?.[1];
   if (missingModule !== undefined) {
-    return `${runtime} has no package ${missingModule}: import it, so that it becomes part of the bundle`;
+    return (
+      `${runtime} has no package ${missingModule}: ` +
+      'import it, so that it becomes part of the bundle'
+    );
   }
   if (runtime !== 'vmcontext') {
     return undefined;
@@ -228,7 +243,9 @@ function secretHint(
   { environment = 'local' }: BotSettings,
 ): string | undefined {
   return /reading 'value(String|Integer|Boolean)'/.test(message)
-    ? `event.secrets has no such secret: write its name into "secrets" of medplum.config.json, and its value into .env.${environment}.secrets`
+    ? 'event.secrets has no such secret: ' +
+        'write its name into "secrets" of medplum.config.json, ' +
+        `and its value into .env.${environment}.secrets`
     : undefined;
 }
 

@@ -31,7 +31,8 @@ export async function seedResources(
 async function seedResource(repository: LocalRepository, resource: Resource): Promise<void> {
   if (resource.id !== undefined && !isUUID(resource.id)) {
     throw new UserError(
-      `${resource.resourceType}/${resource.id} cannot be created: Medplum's ids are UUIDs. Leave the id out, or give it one.`,
+      `${resource.resourceType}/${resource.id} cannot be created: Medplum's ids are UUIDs. ` +
+        'Leave the id out, or give it one.',
     );
   }
   await repository.createResource(resource, { assignedId: true });
@@ -44,7 +45,8 @@ async function seedBatch(client: MedplumClient, bundle: Bundle): Promise<void> {
       const { method, url } = bundle.entry?.[index]?.request ?? {};
       const text = response?.outcome?.issue?.[0]?.details?.text ?? '';
       throw new UserError(
-        `Entry ${index} of a ${bundle.type} (${method} ${url}) was answered with ${response?.status}: ${text}`,
+        `Entry ${index} of a ${bundle.type} (${method} ${url}) was answered with ` +
+          `${response?.status}: ${text}`,
       );
     }
   });

@@ -83,7 +83,9 @@ export function readInput(file: string, contentType = contentTypeOf(file)): Trie
   if (contentType === ContentType.FORM_URL_ENCODED) {
     return { ...event, input: Object.fromEntries(new URLSearchParams(text.trim())) };
   }
-  const note = `Medplum gives bots {} for ${contentType}. Send the text as text/plain: --content-type text/plain`;
+  const note =
+    `Medplum gives bots {} for ${contentType}. Send the text as text/plain: ` +
+    '--content-type text/plain';
   return { ...event, input: {}, note };
 }
 

@@ -80,7 +80,9 @@ async function startOwn(bot: BotConfig, variables: TriedMedplum['secrets']): Pro
       accessToken: access.accessToken,
       bot: { reference: `Bot/${access.id}`, display: bot.name },
       secrets: access.secrets,
-      note: 'No local Medplum is running, so this run has an empty one of its own. To keep resources: npm run dev, in another terminal',
+      note:
+        'No local Medplum is running, so this run has an empty one of its own. ' +
+        'To keep resources: npm run dev, in another terminal',
       stop: servers.stop,
     };
   } catch (error) {
@@ -110,7 +112,9 @@ async function connectAsClient(
     await medplum.startClientLogin(clientId, clientSecret);
   } catch {
     throw new UserError(
-      `No Medplum answers at ${baseUrl} with these credentials. Start it, or remove MEDPLUM_BASE_URL (.env.local or variable) to use one that is started here.`,
+      `No Medplum answers at ${baseUrl} with these credentials. ` +
+        'Start it, or remove MEDPLUM_BASE_URL (.env.local or variable) ' +
+        'to use one that is started here.',
     );
   }
   const { project } = (await medplum.get(`admin/projects/${projectId}`).catch(() => ({}))) as {
@@ -144,7 +148,8 @@ async function ask(environment: Environment, path: string): Promise<unknown> {
   });
   if (response.status === 404 && path.startsWith('runs/')) {
     throw new UserError(
-      `The local Medplum has no run ${path.slice('runs/'.length)}. Its page shows the runs: ${baseUrl}`,
+      `The local Medplum has no run ${path.slice('runs/'.length)}. Its page shows the runs: ` +
+        baseUrl,
     );
   }
   if (!response.ok) {

@@ -74,7 +74,8 @@ async function readInput(c: Context, { warn }: RouteContext): Promise<unknown> {
   const input = await readBody(c);
   if (isIgnoredBody(c)) {
     warn(
-      `A bot was called with the content type ${contentType(c)}: on Medplum its input is {} then. Send text/plain or JSON instead.`,
+      `A bot was called with the content type ${contentType(c)}: ` +
+        'on Medplum its input is {} then. Send text/plain or JSON instead.',
     );
   }
   return input;

@@ -154,7 +154,8 @@ function reverseLink(part: string, type: string): ChainLink {
   const column = linkColumn(sourceType, code);
   if (!column.param.target?.includes(type as ResourceType)) {
     refuse(
-      `Invalid reverse chain link: search parameter ${sourceType}?${code} does not refer to ${type}`,
+      `Invalid reverse chain link: search parameter ${sourceType}?${code} ` +
+        `does not refer to ${type}`,
     );
   }
   return { direction: 'reverse', targetType: sourceType as ResourceType, column };

@@ -24,7 +24,9 @@ export function dateCondition(
   const { operator, value } = filter;
   if (!wholeDays && operator === core.Operator.EQUALS && /^\d{4}-\d\d-\d\d$/.test(value)) {
     warn(
-      `${resourceType}?${param.code}=${value} finds only what is stored at midnight UTC of that day, here and on Medplum. For the whole day use ${param.code}=ge… and ${param.code}=lt… of the next day.`,
+      `${resourceType}?${param.code}=${value} finds only what is stored at midnight UTC ` +
+        'of that day, here and on Medplum. ' +
+        `For the whole day use ${param.code}=ge… and ${param.code}=lt… of the next day.`,
     );
   }
   const valuesOf = (resource: Resource): (string | number)[] =>

@@ -30,7 +30,8 @@ export function includedResources(
   for (let depth = 0; base.length > 0; depth++) {
     if (depth >= MOST_ITERATIONS || matches.length + result.length > MOST_ENTRIES) {
       refuse(
-        `Search with _(rev)include reached query scope limit: depth=${depth}, results=${matches.length + result.length}`,
+        `Search with _(rev)include reached query scope limit: depth=${depth}, ` +
+          `results=${matches.length + result.length}`,
       );
     }
     const applies = ({ modifier }: IncludeTarget): boolean =>

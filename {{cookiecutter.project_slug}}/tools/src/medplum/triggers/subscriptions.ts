@@ -74,13 +74,18 @@ export function createSubscriptionTriggers(
     const earlierRuns = selfTriggers.earlierRuns(change);
     if (selfTriggers.isTooMany(bot, earlierRuns)) {
       context.selfTriggered(
-        `Bot ${bot.name} was stopped: it started itself ${selfTriggers.limit} times in a row by what it writes, the last time with ${resource.resourceType}/${resource.id}. Write only where something changes, or narrow the criteria of its subscription. Medplum does not stop such a bot.`,
+        `Bot ${bot.name} was stopped: it started itself ${selfTriggers.limit} times in a row ` +
+          `by what it writes, the last time with ${resource.resourceType}/${resource.id}. ` +
+          'Write only where something changes, or narrow the criteria of its subscription. ' +
+          'Medplum does not stop such a bot.',
       );
       return;
     }
     if (selfTriggers.limit === undefined && loops.isLoop(bot, resource)) {
       warn(
-        `Bot ${bot.name} ran ${LOOP_RUNS} times within ${LOOP_WINDOW_MILLISECONDS / 1000} s for ${resource.resourceType}/${resource.id}: it seems to change what triggers it. Medplum does not stop that.`,
+        `Bot ${bot.name} ran ${LOOP_RUNS} times within ${LOOP_WINDOW_MILLISECONDS / 1000} s ` +
+          `for ${resource.resourceType}/${resource.id}: it seems to change what triggers it. ` +
+          'Medplum does not stop that.',
       );
     }
     const shown = present(resource);
@@ -120,7 +125,9 @@ export function createSubscriptionTriggers(
     }
     const delay = FIRST_RETRY_MILLISECONDS * 2 ** attempt;
     warn(
-      `Bot ${bot.name} ran, but its AuditEvent could not be written (${reason}). As on Medplum it runs again in ${delay / 1000} s, and writes again: remove control characters from what it logs.`,
+      `Bot ${bot.name} ran, but its AuditEvent could not be written (${reason}). ` +
+        `As on Medplum it runs again in ${delay / 1000} s, and writes again: ` +
+        'remove control characters from what it logs.',
     );
     const timer = setTimeout(() => {
       timers.delete(timer);

@@ -52,7 +52,8 @@ export async function handler(medplum: MedplumClient, event: BotEvent): Promise<
     });
     const numbers = Object.entries(result.counts).map(([name, count]) => `${name}=${count}`);
     console.log(
-      `reconcile ${result.mode} ${result.complete ? 'complete' : 'to be continued'} ${numbers.join(' ')}`,
+      `reconcile ${result.mode} ${result.complete ? 'complete' : 'to be continued'} ` +
+        numbers.join(' '),
     );
     if (result.counts.failed > 0 && !report) {
       throw new Error(

@@ -55,7 +55,8 @@ export function connectExternalServer(secrets: Secrets, deadline: number): Exter
   const fixedToken = optionalSecret(secrets, 'HAPI_BEARER_TOKEN');
   if (fixedToken && !/^[\x21-\x7e]+$/.test(fixedToken)) {
     throw new Error(
-      'Secret HAPI_BEARER_TOKEN is not a token: it contains a space, a line break or another character',
+      'Secret HAPI_BEARER_TOKEN is not a token: it contains a space, a line break ' +
+        'or another character',
     );
   }
 
@@ -97,7 +98,8 @@ function addressIn(secrets: Secrets, name: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || /\s/.test(text)) {
     throw new Error(
-      `Secret ${name} is not an address such as https://hapi.example.org/fhir (or contains a space)`,
+      `Secret ${name} is not an address such as https://hapi.example.org/fhir ` +
+        '(or contains a space)',
     );
   }
   if (url.username || url.password) {

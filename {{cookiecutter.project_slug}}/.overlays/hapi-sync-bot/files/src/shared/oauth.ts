@@ -34,8 +34,8 @@ let lastToken: Token | undefined;
  * Returns an access token that is still valid, or asks for a new one (RFC 6749, 4.4). Requests that
  * need a new token at the same time share it.
  *
- * The client authenticates with `HAPI_CLIENT_SECRET`, or, as SMART Backend Services requires, with a
- * signed assertion (RFC 7523) if `HAPI_CLIENT_KEY` is set. `HAPI_SCOPE` and `HAPI_AUDIENCE` are
+ * The client authenticates with `HAPI_CLIENT_SECRET`, or, as SMART Backend Services requires, with
+ * a signed assertion (RFC 7523) if `HAPI_CLIENT_KEY` is set. `HAPI_SCOPE` and `HAPI_AUDIENCE` are
  * sent if they are set.
  *
  * @param tokenUrl - The token endpoint.
@@ -50,7 +50,9 @@ export async function oauthToken(
   secrets: Secrets,
   timeoutMs: number,
 ): Promise<string> {
-  const owner = `${tokenUrl} ${requiredSecret(secrets, 'HAPI_CLIENT_ID')} ${optionalSecret(secrets, 'HAPI_SCOPE')}`;
+  const owner =
+    `${tokenUrl} ${requiredSecret(secrets, 'HAPI_CLIENT_ID')} ` +
+    optionalSecret(secrets, 'HAPI_SCOPE');
   if (lastToken?.owner === owner && lastToken.renewAt > clock.now()) {
     return lastToken.value;
   }
@@ -163,7 +165,8 @@ function privateKeyFrom(secret: string): { key: KeyObject; keyId: string | undef
     return { key: createPrivateKey({ key: jwk, format: 'jwk' }), keyId: jwk.kid };
   } catch {
     throw new Error(
-      'Secret HAPI_CLIENT_KEY is not a private key: it must be a JWK (RSA, or EC with P-384) or a PEM block',
+      'Secret HAPI_CLIENT_KEY is not a private key: it must be a JWK ' +
+        '(RSA, or EC with P-384) or a PEM block',
     );
   }
 }

@@ -159,7 +159,8 @@ async function write(run: Run, state: TargetState, source: Resource): Promise<Do
     if (run.refusedCreates === 3) {
       throw new SyncError(
         'unsupported',
-        `The target refuses to create ${pathOf(state)} with If-Match: W/"0", so no create can be fenced`,
+        `The target refuses to create ${pathOf(state)} with If-Match: W/"0", ` +
+          'so no create can be fenced',
       );
     }
     throw error;

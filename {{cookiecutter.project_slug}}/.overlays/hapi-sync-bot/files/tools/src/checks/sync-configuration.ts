@@ -75,7 +75,8 @@ function problemsOfBot(bot: BotConfig, { types }: Pick<SyncConfig, 'types'>): st
     problems.push(...types.flatMap((type) => problemsOfAccess(where, type, rules)));
     if (!isSubscribed && !rules.some(({ resourceType }) => ['*', 'Basic'].includes(resourceType))) {
       problems.push(
-        `${where} keeps its progress in a Basic resource; add { "resourceType": "Basic" } to its accessPolicy`,
+        `${where} keeps its progress in a Basic resource; ` +
+          'add { "resourceType": "Basic" } to its accessPolicy',
       );
     }
   }

@@ -140,7 +140,8 @@ async function compareAll(server: Server, botId: string, dryRun: boolean): Promi
     if (failures.size > 0) {
       console.log(table(['failed because', 'resources'], [...failures]));
       console.log(
-        'See which: npm run logs -- hapi-reconcile-bot --failed, and docs/syncing-messages.md for what the codes mean',
+        'See which: npm run logs -- hapi-reconcile-bot --failed, and docs/syncing-messages.md ' +
+          'for what the codes mean',
       );
     }
   }

@@ -45,7 +45,8 @@ async function showStatus(
   const bot = own.find(({ name }) => name === RECONCILE_BOT)?.bot;
   if (!bot) {
     throw new UserError(
-      `${RECONCILE_BOT} is not deployed to ${environment.name}, so nothing is counted. Deploy it: npm run setup:bots`,
+      `${RECONCILE_BOT} is not deployed to ${environment.name}, so nothing is counted. ` +
+        'Deploy it: npm run setup:bots',
     );
   }
   const all = await readProgress(server, bot.id);

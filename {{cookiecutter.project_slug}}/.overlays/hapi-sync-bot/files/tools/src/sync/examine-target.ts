@@ -53,6 +53,7 @@ function findingOf({ what, isMet }: TargetCheck): Finding {
   if (isMet) {
     return { level: 'ok', check: 'target', text: `the external server ${what}` };
   }
-  const text = `the external server ${what}: it does not, so it cannot be a target (docs/syncing.md)`;
+  const text =
+    `the external server ${what}: ` + 'it does not, so it cannot be a target (docs/syncing.md)';
   return { level: 'error', check: 'target', text };
 }

@@ -48,7 +48,8 @@ async function runTransaction(
     if (!entryRequest?.method) {
       throw new FhirError(
         400,
-        `HAPI-0529: Transaction bundle entry has missing or invalid HTTP Verb specified in Bundle.entry(${index}).request.method. Found value: "null"`,
+        'HAPI-0529: Transaction bundle entry has missing or invalid HTTP Verb specified in ' +
+          `Bundle.entry(${index}).request.method. Found value: "null"`,
       );
     }
   }

@@ -71,16 +71,19 @@ const DISPLAYS: Record<StorageOutcomeCode, string> = {
   SUCCESSFUL_CREATE_NO_CONDITIONAL_MATCH:
     'Conditional create succeeded: no existing resource matched the conditional URL.',
   SUCCESSFUL_CREATE_WITH_CONDITIONAL_MATCH:
-    'Conditional create succeeded: an existing resource matched the conditional URL so no action was taken.',
+    'Conditional create succeeded: an existing resource matched the conditional URL so no ' +
+    'action was taken.',
   SUCCESSFUL_UPDATE: 'Update succeeded.',
   SUCCESSFUL_UPDATE_AS_CREATE: 'Update as create succeeded.',
   SUCCESSFUL_UPDATE_NO_CHANGE: 'Update succeeded: No changes were detected so no action was taken.',
   SUCCESSFUL_UPDATE_NO_CONDITIONAL_MATCH:
     'Conditional update succeeded: no existing resource matched the conditional URL.',
   SUCCESSFUL_UPDATE_WITH_CONDITIONAL_MATCH:
-    'Conditional update succeeded: an existing resource matched the conditional URL and was updated.',
+    'Conditional update succeeded: an existing resource matched the conditional URL and was ' +
+    'updated.',
   SUCCESSFUL_UPDATE_WITH_CONDITIONAL_MATCH_NO_CHANGE:
-    'Conditional update succeeded: an existing resource matched the conditional URL. No changes were detected so no action was taken.',
+    'Conditional update succeeded: an existing resource matched the conditional URL. ' +
+    'No changes were detected so no action was taken.',
   SUCCESSFUL_DELETE: 'Delete succeeded.',
   SUCCESSFUL_DELETE_ALREADY_DELETED: 'Delete succeeded: Resource was already deleted.',
   SUCCESSFUL_DELETE_NOT_FOUND:

@@ -44,7 +44,8 @@ export function parseBody(request: FhirRequest, type: string): JsonObject {
   if (!JSON_TYPES.has(mediaType.trim())) {
     throw new FhirError(
       400,
-      `HAPI-0449: Incorrect Content-Type header value of "${contentType}" was provided in the request.`,
+      `HAPI-0449: Incorrect Content-Type header value of "${contentType}" was provided in the ` +
+        'request.',
     );
   }
   return parseResource(request.body, type);
@@ -144,7 +145,8 @@ export async function update(
   if (id === undefined && query === '') {
     throw new FhirError(
       400,
-      'HAPI-0418: Can not update resource, request URL must contain an ID element for update (PUT) operation',
+      'HAPI-0418: Can not update resource, request URL must contain an ID element for update ' +
+        '(PUT) operation',
     );
   }
   const snapshotMode = header(request, 'x-meta-snapshot-mode');
@@ -195,13 +197,16 @@ function assertBodyId(body: JsonObject, id: string): void {
   if (body.id === undefined) {
     throw new FhirError(
       400,
-      'HAPI-0419: Can not update resource, resource body must contain an ID element for update (PUT) operation',
+      'HAPI-0419: Can not update resource, resource body must contain an ID element for ' +
+        'update (PUT) operation',
     );
   }
   if (body.id !== id) {
     throw new FhirError(
       400,
-      `HAPI-0420: Can not update resource, resource body must contain an ID element which matches the request URL for update (PUT) operation - Resource body ID of "${String(body.id)}" does not match URL ID of "${id}"`,
+      'HAPI-0420: Can not update resource, resource body must contain an ID element which ' +
+        'matches the request URL for update (PUT) operation - Resource body ID of ' +
+        `"${String(body.id)}" does not match URL ID of "${id}"`,
     );
   }
 }
@@ -226,7 +231,8 @@ export function assertVersion(record: ResourceRecord, version: string | undefine
   if (Number(version) !== latestVersionOf(record).versionId) {
     throw new FhirError(
       409,
-      `HAPI-0550: HAPI-0989: Trying to update ${record.type}/${record.id}/_history/${version} but this is not the current version`,
+      `HAPI-0550: HAPI-0989: Trying to update ${record.type}/${record.id}/_history/${version} ` +
+        'but this is not the current version',
     );
   }
 }
@@ -310,7 +316,9 @@ export function deleteConflict(
 ): DeleteConflictError {
   return new DeleteConflictError(
     409,
-    `Unable to delete ${target.type}/${target.id} because at least one resource has a reference to this resource. First reference found was resource ${referrer.type}/${referrer.id} in path ${path}`,
+    `Unable to delete ${target.type}/${target.id} because at least one resource has a ` +
+      'reference to this resource. ' +
+      `First reference found was resource ${referrer.type}/${referrer.id} in path ${path}`,
   );
 }
 

@@ -34,7 +34,8 @@ export function parseMatchUrl(matchUrl: string): { type: string; criteria: Searc
   if (query.includes(' ')) {
     throw new FhirError(
       400,
-      `HAPI-1744: Failed to parse match URL[${matchUrl}] - URL is invalid (must not contain spaces)`,
+      `HAPI-1744: Failed to parse match URL[${matchUrl}] - URL is invalid (must not contain ` +
+        'spaces)',
     );
   }
   const criteria = [...new URLSearchParams(query)].flatMap(([name, text]) => {

@@ -133,7 +133,8 @@ export function assertTargetTypes(resource: JsonObject): void {
       const where = `${String(resource.resourceType)}.${path}`;
       throw new FhirError(
         422,
-        `HAPI-0931: Invalid reference found at path '${where}'. Resource type '${type}' is not valid for this path`,
+        `HAPI-0931: Invalid reference found at path '${where}'. ` +
+          `Resource type '${type}' is not valid for this path`,
       );
     }
   }
@@ -219,7 +220,8 @@ function linkTarget(
   if (base) {
     throw new FhirError(
       400,
-      `HAPI-0507: Resource contains external reference to URL "${text}" but this server is not configured to allow external references`,
+      `HAPI-0507: Resource contains external reference to URL "${text}" but this server is ` +
+        'not configured to allow external references',
     );
   }
   if (!id) {

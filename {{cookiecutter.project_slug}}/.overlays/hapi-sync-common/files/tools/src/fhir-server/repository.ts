@@ -305,7 +305,8 @@ export class Repository {
   ): ResourceRecord {
     const matches = resolvedUrls?.has(matchUrl) ? [] : this.findMatches(matchUrl);
     if (matches.length > 1) {
-      const text = `HAPI-1092: Invalid match URL "${reference}" - Multiple resources match this search`;
+      const text =
+        `HAPI-1092: Invalid match URL "${reference}" - ` + 'Multiple resources match this search';
       throw new FhirError(412, text);
     }
     if (!matches[0]) {
@@ -363,7 +364,8 @@ export function onlyMatch(
   const [type] = matchUrl.split('?');
   throw new FhirError(
     412,
-    `HAPI-${number}: Failed to ${verb} ${type} with match URL "${matchUrl}" because this search matched ${matches.length} resources`,
+    `HAPI-${number}: Failed to ${verb} ${type} with match URL "${matchUrl}" because this ` +
+      `search matched ${matches.length} resources`,
   );
 }
 
@@ -384,7 +386,8 @@ function assertClientId(id: string): void {
   if (/^\d+$/.test(id)) {
     throw new FhirError(
       400,
-      `HAPI-0960: Can not create resource with ID[${id}], no resource with this ID exists and clients may only assign IDs which contain at least one non-numeric character`,
+      `HAPI-0960: Can not create resource with ID[${id}], no resource with this ID exists and ` +
+        'clients may only assign IDs which contain at least one non-numeric character',
     );
   }
 }
@@ -395,7 +398,8 @@ function assertNotSubsetted(body: JsonObject): void {
   if (tags.some(({ system, code }) => system === SUBSETTED_SYSTEM && code === 'SUBSETTED')) {
     throw new FhirError(
       422,
-      "HAPI-0933: Resource contains the 'subsetted' tag, and must not be stored as it may contain a subset of available data",
+      "HAPI-0933: Resource contains the 'subsetted' tag, and must not be stored as it may " +
+        'contain a subset of available data',
     );
   }
 }
@@ -404,7 +408,8 @@ function assertSatisfies(body: JsonObject, matchUrl: string): void {
   if (!satisfies(body as unknown as Resource, matchUrl)) {
     throw new FhirError(
       400,
-      `HAPI-0929: Failed to process conditional create. The supplied resource did not satisfy the conditional URL ${matchUrl}`,
+      'HAPI-0929: Failed to process conditional create. ' +
+        `The supplied resource did not satisfy the conditional URL ${matchUrl}`,
     );
   }
 }

@@ -40,12 +40,14 @@ function parseJson(text: string): JsonObject {
   const first = text.trimStart().charAt(0);
   if (first === '') {
     throw unparsable(
-      'HAPI-1861: Failed to parse JSON encoded FHIR content: HAPI-1857: Did not find any content to parse',
+      'HAPI-1861: Failed to parse JSON encoded FHIR content: HAPI-1857: ' +
+        'Did not find any content to parse',
     );
   }
   if (first !== '{' || text.charCodeAt(0) === BYTE_ORDER_MARK) {
     throw unparsable(
-      'HAPI-1861: Failed to parse JSON encoded FHIR content: HAPI-1859: Content does not appear to be FHIR JSON',
+      'HAPI-1861: Failed to parse JSON encoded FHIR content: HAPI-1859: ' +
+        'Content does not appear to be FHIR JSON',
     );
   }
   try {
@@ -72,7 +74,8 @@ function readNestedResource(json: JsonObject): JsonObject {
   const type = json.resourceType;
   if (typeof type !== 'string') {
     throw unparsable(
-      "HAPI-1843: Missing required element 'resourceType' from JSON resource object, unable to parse",
+      "HAPI-1843: Missing required element 'resourceType' from JSON resource object, " +
+        'unable to parse',
     );
   }
   if (!isResourceType(type)) {
@@ -195,7 +198,8 @@ function readBesides(besides: Json | undefined, name: string): JsonObject[] | un
   if (Array.isArray(besides)) {
     if (besides.length > 1) {
       throw unparsable(
-        `HAPI-1842: Unexpected array of length ${besides.length} (expected 0 or 1) for element: _${name}`,
+        `HAPI-1842: Unexpected array of length ${besides.length} (expected 0 or 1) for ` +
+          `element: _${name}`,
       );
     }
     return readBesides(besides[0], name);
@@ -279,7 +283,8 @@ function readExtension(json: Json): JsonObject {
   const hasValue = readExtensionValue(json, result);
   if (hasValue && result.extension) {
     throw unparsable(
-      `HAPI-1811: Extension (URL='${String(url)}') must not have both a value and other contained extensions`,
+      `HAPI-1811: Extension (URL='${String(url)}') must not have both a value and other ` +
+        'contained extensions',
     );
   }
   return result;

@@ -63,7 +63,8 @@ export function createRouter(repository: Repository): Router {
     }
     throw new FhirError(
       400,
-      'HAPI-0287: This is the base URL of FHIR server. Unable to handle this request, as it does not contain a resource type or operation name.',
+      'HAPI-0287: This is the base URL of FHIR server. Unable to handle this request, ' +
+        'as it does not contain a resource type or operation name.',
     );
   }
 
@@ -107,7 +108,9 @@ export function createRouter(repository: Repository): Router {
       case 'POST':
         throw new FhirError(
           400,
-          `HAPI-0365: Can not create resource with ID "${instance.id}", ID must not be supplied on a create (POST) operation (use an HTTP PUT / update operation if you wish to supply an ID)`,
+          `HAPI-0365: Can not create resource with ID "${instance.id}", ` +
+            'ID must not be supplied on a create (POST) operation (use an HTTP PUT / update ' +
+            'operation if you wish to supply an ID)',
         );
       default:
         throw unknownOperation(request, target);
@@ -236,6 +239,8 @@ function unknownOperation(
   { path }: Target,
   names: string[] = [],
 ): RoutingError {
-  const text = `Invalid request: The FHIR endpoint on this server does not know how to handle ${method} operation[${path}] with parameters [[${names.join(', ')}]]`;
+  const text =
+    `Invalid request: The FHIR endpoint on this server does not know how to handle ${method} ` +
+    `operation[${path}] with parameters [[${names.join(', ')}]]`;
   return new RoutingError(400, text, { code: 'not-supported' });
 }

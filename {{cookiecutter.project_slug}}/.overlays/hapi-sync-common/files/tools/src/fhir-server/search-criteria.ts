@@ -109,13 +109,15 @@ function refuseUnknown(type: string, name: string, purpose: Purpose): never {
   if (purpose === 'match') {
     throw new FhirError(
       400,
-      `HAPI-0488: Failed to parse match URL[${type}?${name}] - Resource type ${type} does not have a parameter with name: ${name}`,
+      `HAPI-0488: Failed to parse match URL[${type}?${name}] - Resource type ${type} does not ` +
+        `have a parameter with name: ${name}`,
     );
   }
   const known = [...searchParametersOf(type).keys()].toSorted().join(', ');
   throw new FhirError(
     400,
-    `HAPI-0524: Unknown search parameter "${name}" for resource type "${type}". Valid search parameters for this search are: [${known}]`,
+    `HAPI-0524: Unknown search parameter "${name}" for resource type "${type}". ` +
+      `Valid search parameters for this search are: [${known}]`,
   );
 }
 

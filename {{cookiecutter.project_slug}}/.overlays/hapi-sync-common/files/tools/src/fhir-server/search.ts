@@ -181,7 +181,10 @@ export class SearchService {
     count: number,
   ): { relation: string; url: string }[] {
     const url = (start: number): string => {
-      return `${baseUrl}?_getpages=${result.id}&_getpagesoffset=${start}&_count=${count}&_bundletype=searchset`;
+      return (
+        `${baseUrl}?_getpages=${result.id}&_getpagesoffset=${start}` +
+        `&_count=${count}&_bundletype=searchset`
+      );
     };
     const links = [];
     if (offset + count < result.records.length) {
@@ -347,7 +350,8 @@ function assertInclude(name: string, value: string): void {
   if (parameter !== '*' && !searchParametersOf(type).has(parameter)) {
     throw new FhirError(
       400,
-      `HAPI-2015: Invalid ${name} parameter value: "${value}". Unknown search parameter "${parameter}" for resource type "${type}".`,
+      `HAPI-2015: Invalid ${name} parameter value: "${value}". ` +
+        `Unknown search parameter "${parameter}" for resource type "${type}".`,
     );
   }
 }
@@ -358,14 +362,17 @@ function refuseUnavailable(query: URLSearchParams): void {
     if (name === '_text' || name === '_content') {
       throw new FhirError(
         400,
-        `HAPI-1192: Fulltext search is not enabled on this service, can not process parameter: ${name}`,
+        'HAPI-1192: Fulltext search is not enabled on this service, ' +
+          `can not process parameter: ${name}`,
       );
     }
     if (name === '_source' || name.startsWith('_source:')) {
       throw new FhirError(400, 'HAPI-1216: The _source parameter is disabled on this server');
     }
     if (name === '_query') {
-      const text = `Invalid request: The FHIR endpoint on this server does not know how to handle GET operation with parameters [[_query]]`;
+      const text =
+        'Invalid request: The FHIR endpoint on this server does not know how to handle GET ' +
+        'operation with parameters [[_query]]';
       throw new RoutingError(400, text, { code: 'not-supported' });
     }
     if (name === '_contained') {

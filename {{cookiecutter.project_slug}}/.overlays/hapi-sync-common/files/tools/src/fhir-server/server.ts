@@ -73,7 +73,9 @@ export async function startFhirServer(options: FhirServerOptions = {}): Promise<
     }
     const body = await readBody(request);
     if (body === undefined) {
-      const text = `The local FHIR server takes at most ${MAX_BODY_BYTES / 1024 / 1024} MB in one request.`;
+      const text =
+        `The local FHIR server takes at most ${MAX_BODY_BYTES / 1024 / 1024} MB in one ` +
+        'request.';
       return refuse(request, response, new FhirError(413, text, { code: 'too-long' }));
     }
     const { method = '', url = '', headers } = request;

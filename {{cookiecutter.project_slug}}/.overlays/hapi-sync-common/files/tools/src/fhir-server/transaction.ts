@@ -207,10 +207,13 @@ export class Transaction {
         return true;
       }
       if (fullUrl === '' || first === '') {
-        const text = `Request contains multiple anonymous entries (Bundle.entry.fullUrl not populated) with conditional URL: "${condition}"`;
+        const text =
+          'Request contains multiple anonymous entries (Bundle.entry.fullUrl not populated) ' +
+          `with conditional URL: "${condition}"`;
         throw new FhirError(
           400,
-          `HAPI-2008: Unable to process Transaction - ${text}. Does transaction request contain duplicates?`,
+          `HAPI-2008: Unable to process Transaction - ${text}. ` +
+            'Does transaction request contain duplicates?',
         );
       }
       replaceReferences(entries, fullUrl, first);
@@ -324,7 +327,9 @@ export class Transaction {
     const body = requireBody(entry);
     const { type } = entry;
     if (type !== body.resourceType) {
-      const text = `Can not process entity with ID[${type}/${id}], this is not the correct resource type for this resource`;
+      const text =
+        `Can not process entity with ID[${type}/${id}], this is not the correct resource type ` +
+        'for this resource';
       throw new FhirError(400, `HAPI-2616: ${text}`);
     }
     const target = `${type}/${id}`;
@@ -350,7 +355,8 @@ export class Transaction {
     if (id !== undefined && id !== match.id && !this.known.get(`${type}/${id}`)) {
       throw new FhirError(
         400,
-        `HAPI-2279: Failed to UPDATE resource with match URL "${matchUrl}" because the matching resource does not match the provided ID`,
+        `HAPI-2279: Failed to UPDATE resource with match URL "${matchUrl}" because the ` +
+          'matching resource does not match the provided ID',
       );
     }
     this.resolvedUrls.set(matchUrl, match);
@@ -449,7 +455,8 @@ export class Transaction {
       } else if (element.reference.startsWith('urn:')) {
         throw new FhirError(
           400,
-          `HAPI-0541: Unable to satisfy placeholder ID ${element.reference} found in element named '${path}' within resource of type: ${record.type}`,
+          `HAPI-0541: Unable to satisfy placeholder ID ${element.reference} found in element ` +
+            `named '${path}' within resource of type: ${record.type}`,
         );
       }
     }
@@ -500,7 +507,8 @@ export class Transaction {
       if (matches.length > 1) {
         throw new FhirError(
           400,
-          `HAPI-0542: Unable to process Transaction - Request would cause multiple resources to match URL: "${matchUrl}". Does transaction request contain duplicates?`,
+          'HAPI-0542: Unable to process Transaction - Request would cause multiple resources ' +
+            `to match URL: "${matchUrl}". Does transaction request contain duplicates?`,
         );
       }
     }
@@ -514,7 +522,8 @@ export class Transaction {
       if (resource && !satisfies(resource, matchUrl)) {
         throw new FhirError(
           412,
-          `HAPI-0539: Invalid conditional URL "${matchUrl}". The given resource is not matched by this URL.`,
+          `HAPI-0539: Invalid conditional URL "${matchUrl}". ` +
+            'The given resource is not matched by this URL.',
         );
       }
     }
@@ -608,7 +617,8 @@ function requireBody({ body, index, method }: WriteEntry): JsonObject {
   if (!body) {
     throw new FhirError(
       400,
-      `HAPI-0543: Missing required resource in Bundle.entry[${index}].resource for operation ${method}`,
+      `HAPI-0543: Missing required resource in Bundle.entry[${index}].resource for operation ` +
+        method,
     );
   }
   return body;
