@@ -452,7 +452,9 @@ describe('failures', () => {
     };
     const url = `${baseUrl}/Patient?identifier=urn:mrn%7CAda-77`;
     const error = await failureOf(makeExternalRequest(url, HTTP_VERBS.POST, patient));
-    const everything = `${error.stack} ${JSON.stringify(error, Object.getOwnPropertyNames(error))} ${String(error.cause)}`;
+    const everything =
+      `${error.stack} ${JSON.stringify(error, Object.getOwnPropertyNames(error))} ` +
+      `${String(error.cause)}`;
     expect(everything).not.toMatch(/Ada|Lovelace|1815|urn:mrn/);
     expect(error.message).toMatch(/^POST Patient: (HTTP 400|no answer)/);
     expect(error['status']).toBe(name === 'a network error' ? 0 : 400);

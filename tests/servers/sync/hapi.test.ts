@@ -176,7 +176,7 @@ describe('harms no other resource', () => {
     },
   );
 
-  test('a 404 of Medplum is not a deletion unless the event says so; a policy that hides everything deletes nothing', async () => {
+  test('without a delete event, a 404 of Medplum or a policy that hides everything deletes nothing', async () => {
     const event = save();
     await environment.run(SYNC, event);
     environment.source.access = 'hidden';
@@ -218,7 +218,7 @@ describe('what travels', () => {
     expect(meta).not.toHaveProperty('profile');
   });
 
-  test('a managingOrganization that is not synced becomes a logical reference; the words stay', async () => {
+  test('a managingOrganization that is not synced becomes a logical reference with its text', async () => {
     const managingOrganization = { reference: `Organization/${randomUUID()}`, display: 'A clinic' };
     expect((await environment.run(SYNC, save({ managingOrganization }))).result).toMatchObject({
       leftOut: 1,
@@ -247,7 +247,7 @@ describe('what travels', () => {
     expect((await read(`Patient/${b}`)).body.link).toHaveLength(2);
   });
 
-  test('a link to a patient that was deleted is left out; the next change after its return brings it back', async () => {
+  test('a link to a deleted patient is left out, and copied again after the patient is restored', async () => {
     const gone = randomUUID();
     await environment.run(SYNC, save({}, gone));
     await environment.run(SYNC, environment.source.remove('Patient', gone));
@@ -295,7 +295,7 @@ describe('what travels', () => {
     await expectSame(other);
   });
 
-  test('a patient that a stranger links to is reported at once, and goes when that link is gone', async () => {
+  test('a patient that another client links to is reported, and deleted after that link is', async () => {
     await environment.run(SYNC, save());
     const holder = await stranger(linkTo(id));
     const deletion = environment.source.remove('Patient', id);
@@ -311,7 +311,7 @@ describe('what travels', () => {
     await expectSame();
   });
 
-  test('everything a patient can hold: what HAPI would refuse is left out, and a comparison finds no difference', async () => {
+  test('a full patient: what HAPI would refuse is left out, and a comparison finds no difference', async () => {
     environment.authority = `urn:test:${id}`;
     const refers = (reference: string): object => ({
       url: 'urn:x:refers',
@@ -383,7 +383,7 @@ describe('what travels', () => {
     expect(result).toMatchObject({ counts: { checked: 1, differing: 0, failed: 0 } });
   });
 
-  test('organizations before patients: one that is not there yet comes along, references stay', async () => {
+  test('an organization that the target lacks is written with the patient that refers to it', async () => {
     environment.variant = 'types';
     const [clinic, later] = [randomUUID(), randomUUID()];
     const managingOrganization = { reference: `Organization/${clinic}` };
@@ -662,7 +662,7 @@ describe('hapi-reconcile-bot', () => {
     }
   });
 
-  test('a full comparison, page after page: what changed there, what is gone, expunged, or lost its tag', async () => {
+  test('a full comparison finds what was changed, deleted, expunged or untagged on the target', async () => {
     environment.authority = `urn:test:${id}`;
     const system = `${environment.authority}/patient-id`;
     const full = async (input: object = {}): Promise<unknown> =>
@@ -730,7 +730,7 @@ describe('hapi-reconcile-bot', () => {
     await expectSame(other);
   });
 
-  test('repairs missed creates, updates, deletes, restores; leaves strangers; then finds nothing', async () => {
+  test('repairs missed changes, leaves other records alone, and finds nothing the next time', async () => {
     const [changed, deleted, restored] = [randomUUID(), randomUUID(), randomUUID()];
     for (const patient of [changed, deleted, restored]) {
       await environment.run(SYNC, save({ gender: 'male' }, patient));
@@ -786,7 +786,7 @@ describe('any type', () => {
     expect((await read(`Organization/${id}`)).status).toBe(200);
   });
 
-  test('required references and canonicals to what is not there become logical, and come back with a full comparison', async () => {
+  test('required references to what is missing become logical, until a full comparison', async () => {
     const [patient, form, response] = [randomUUID(), randomUUID(), randomUUID()];
     put({ resourceType: 'RelatedPerson', id, patient: { reference: `Patient/${patient}` } });
     const answers = { resourceType: 'QuestionnaireResponse', id: response, status: 'completed' };
@@ -917,7 +917,7 @@ describe('any type', () => {
     });
   });
 
-  test('an absolute reference to this Medplum is a reference; a version of one is cut, and counted', async () => {
+  test('an absolute reference to this Medplum is a reference; its version is removed, and counted', async () => {
     const [patient, observation] = [randomUUID(), randomUUID()];
     save({}, patient);
     await reconcile();

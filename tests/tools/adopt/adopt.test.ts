@@ -45,7 +45,8 @@ describe('the example repository', () => {
       /^25 of 25 bots were adopted, with \d+ new files\. Left to do for 2\.$/m,
     );
     expect(outcome.stdout.match(/to do: .*/g)).toEqual([
-      'to do: src/bots/forms/print-form.ts reads a file when it runs: import it, as a bundle has no folder',
+      'to do: src/bots/forms/print-form.ts reads a file when it runs: import it, ' +
+        'as a bundle has no folder',
       'to do: its handler takes (event, medplum): Medplum calls handler(medplum, event)',
     ]);
   });
@@ -113,11 +114,23 @@ describe('the example repository', () => {
 
 describe('what becomes of a file', () => {
   const files = {
-    'src/bots/one.ts': `import { both } from '../lib/both.js';\nimport { own } from './own';\nexport const handler = () => both + own;\n`,
+    'src/bots/one.ts': `import { both } from '../lib/both.js';
+import { own } from './own';
+export const handler = () => both + own;
+`,
     'src/bots/own.ts': 'export const own = 1;\n',
-    'src/bots/two.ts': `import { both } from '../lib/both';\nexport default function handler() {\n  return both;\n}\n`,
-    'src/lib/both.ts': `import { Patient } from '@medplum/fhirtypes';\nexport const both = (p: Patient) => p.id;\n`,
-    'test/one.test.ts': `import { handler } from '../src/bots/one';\njest.mock('../src/lib/both');\ntest('x', () => expect(handler()).toBe(1));\n`,
+    'src/bots/two.ts': `import { both } from '../lib/both';
+export default function handler() {
+  return both;
+}
+`,
+    'src/lib/both.ts': `import { Patient } from '@medplum/fhirtypes';
+export const both = (p: Patient) => p.id;
+`,
+    'test/one.test.ts': `import { handler } from '../src/bots/one';
+jest.mock('../src/lib/both');
+test('x', () => expect(handler()).toBe(1));
+`,
   };
   async function adopted(...args: string[]): Promise<{ project: Project; stdout: string }> {
     const project = projectForTest({});
@@ -129,12 +142,19 @@ describe('what becomes of a file', () => {
   test('shared code goes to src/shared, helpers stay with their bot, tests go to tests/', async () => {
     const { project } = await adopted();
     expect(read(project, 'src/bots/one.ts')).toBe(
-      `import { both } from '../shared/lib/both.ts';\nimport { own } from './own.ts';\nexport const handler = () => both + own;\n`,
+      `import { both } from '../shared/lib/both.ts';
+import { own } from './own.ts';
+export const handler = () => both + own;
+`,
     );
     expect(read(project, 'src/bots/two.ts')).toContain('\nexport function handler() {');
     expect(read(project, 'src/shared/lib/both.ts')).toContain('import type { Patient }');
     expect(read(project, 'tests/one.test.ts')).toBe(
-      `import { expect, test, vi } from 'vitest';\nimport { handler } from '../src/bots/one.ts';\nvi.mock('../src/shared/lib/both.ts');\ntest('x', () => expect(handler()).toBe(1));\n`,
+      `import { expect, test, vi } from 'vitest';
+import { handler } from '../src/bots/one.ts';
+vi.mock('../src/shared/lib/both.ts');
+test('x', () => expect(handler()).toBe(1));
+`,
     );
   });
 
@@ -165,7 +185,8 @@ describe('what becomes of a file', () => {
     const { stdout } = await adopt(project, source);
     expect(read(project, 'src/shared/lib/both.ts')).toBe('export const both = 2;\n');
     expect(stdout).toContain(
-      'to do: src/shared/lib/both.ts was there with another text, and was left as it is: compare the two',
+      'to do: src/shared/lib/both.ts was there with another text, and was left as it is: ' +
+        'compare the two',
     );
   });
 
@@ -188,10 +209,15 @@ describe('what becomes of a file', () => {
 });
 
 describe('packages', () => {
-  test('are listed in the version that the repository had; those of Medplum in the version of the template', async () => {
+  test("are listed in the repository's version; those of Medplum in the template's", async () => {
     const project = projectForTest({});
     const source = sourceRepository({
-      'src/bots/a.ts': `import '@medplum/mock';\nimport 'left-pad';\nimport 'ssh2';\nimport 'nowhere';\nexport const handler = 1;\n`,
+      'src/bots/a.ts': `import '@medplum/mock';
+import 'left-pad';
+import 'ssh2';
+import 'nowhere';
+export const handler = 1;
+`,
       'package.json': JSON.stringify({
         devDependencies: {
           'left-pad': '^1.3.0',
@@ -203,7 +229,9 @@ describe('packages', () => {
     const { stdout } = await adopt(project, source);
     const { devDependencies } = JSON.parse(read(project, 'package.json'));
     expect(stdout).toContain(
-      `Packages to install: npm install --save-dev @medplum/mock@${devDependencies['@medplum/core']} left-pad@1.3.0 @types/left-pad@1.2.0 ssh2@1.17.0\n`,
+      'Packages to install: ' +
+        `npm install --save-dev @medplum/mock@${devDependencies['@medplum/core']} ` +
+        'left-pad@1.3.0 @types/left-pad@1.2.0 ssh2@1.17.0\n',
     );
     expect(stdout).toContain('as their package.json names no version: nowhere.');
   });

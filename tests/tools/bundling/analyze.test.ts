@@ -46,7 +46,9 @@ ${doc}export const shout = (a: string): string => a.toUpperCase();
 export const LIMIT = [1, 2, 3];
 `;
 const bot = (name: string) =>
-  `import { ${name} } from '../shared/words.ts';\nexport const handler = () => ({ text: ${name}('x') });\n`;
+  `import { ${name} } from '../shared/words.ts';
+export const handler = () => ({ text: ${name}('x') });
+`;
 const sample = () =>
   projectForTest({
     'src/shared/words.ts': SHARED,
@@ -65,7 +67,8 @@ describe('analyze', () => {
     const report = readFileSync(join(project.root, 'dist/report.md'), 'utf8');
     expect(report).toMatch(/^\| hello \| \d+ \| \d+ \| \d+ \| \d+ \| \d+ \| 1000000 \|$/m);
     expect(report).toContain(
-      '```mermaid\nflowchart LR\n  b0["hello"]\n  b1["bye"]\n  s0(["words"])\n  b0 --> s0\n  b1 --> s0\n```',
+      '```mermaid\nflowchart LR\n  b0["hello"]\n  b1["bye"]\n  s0(["words"])\n' +
+        '  b0 --> s0\n  b1 --> s0\n```',
     );
   });
 
@@ -153,13 +156,15 @@ describe('analyze', () => {
   test('--against what cannot be found or built', async () => {
     const project = sample();
     const missing =
-      'Error: "v1" cannot be found in this git repository: fetch it, or name a branch, tag or commit.\n';
+      'Error: "v1" cannot be found in this git repository: fetch it, or name a branch, ' +
+      'tag or commit.\n';
     expect(await analyze(project, '--against', 'v1')).toMatchObject({ code: 1, stderr: missing });
     project.write({ 'src/bots/bye.ts': 'export const x = 1;\n' });
     await commit(project);
     project.write({ 'src/bots/bye.ts': bot('farewell') });
     const broken =
-      'Error: HEAD cannot be built: src/bots/bye.ts exports no handler: add "export async function handler(medplum, event)"\n';
+      'Error: HEAD cannot be built: src/bots/bye.ts exports no handler: ' +
+      'add "export async function handler(medplum, event)"\n';
     expect(await analyze(project, '--against', 'HEAD')).toMatchObject({ code: 1, stderr: broken });
   });
 });
@@ -184,7 +189,8 @@ describe('100 generated changes', () => {
       .filter((f) => moduleOf(f) !== from)
       .map(
         (f) =>
-          `import { f${f} } from '${from.startsWith('src/bots') ? '../shared' : '.'}/m${Math.floor(f / 3)}.ts';\n`,
+          `import { f${f} } from ` +
+          `'${from.startsWith('src/bots') ? '../shared' : '.'}/m${Math.floor(f / 3)}.ts';\n`,
       )
       .join('');
   const reach = (graph: Graph, start: number[]): Set<number> => {
@@ -211,14 +217,19 @@ describe('100 generated changes', () => {
       const used = [...new Set(own.flatMap((f) => graph.calls[f]!))];
       const definitions = own.map(
         (f) =>
-          `// ${comments[f]}\nexport function f${f}(): string {\n  return ['${texts[f]}', ${graph.calls[f]!.map((g) => `f${g}()`).join(', ')}].join();\n}\n`,
+          `// ${comments[f]}
+export function f${f}(): string {
+  return ['${texts[f]}', ${graph.calls[f]!.map((g) => `f${g}()`).join(', ')}].join();
+}
+`,
       );
       files[moduleOf(first)] = imports(moduleOf(first), used) + definitions.join('');
     }
     graph.bots.forEach((used, index) => {
       const file = `src/bots/bot-${index}.ts`;
       files[file] =
-        `${imports(file, used)}export const handler = () => ({ texts: [${used.map((f) => `f${f}()`).join(', ')}] });\n`;
+        `${imports(file, used)}export const handler = () => ({ texts: ` +
+        `[${used.map((f) => `f${f}()`).join(', ')}] });\n`;
     });
     return files;
   };

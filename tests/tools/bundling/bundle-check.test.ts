@@ -68,7 +68,9 @@ const handler = (expression: string): string =>
   `export async function handler(): Promise<unknown> {\n  return ${expression};\n}\n`;
 /** A bot that calls the default export of a package. */
 const caller = (name: string): string =>
-  `// @ts-ignore\nimport call from '../../packages/node_modules/${name}/index.js';\n${handler('call(1)')}`;
+  `// @ts-ignore
+import call from '../../packages/node_modules/${name}/index.js';
+${handler('call(1)')}`;
 
 describe('own code that cannot run on vmcontext', () => {
   test.each([
@@ -132,7 +134,9 @@ test('a portable bot is checked for both runtimes', async () => {
 
 test('shared code is checked as the bots that carry it run', async () => {
   const project = projectForTest({
-    'src/shared/encode.ts': `export const encode = (text: string): string => Buffer.from(text).toString('base64');\nexport const length = (text: string): number => text.length;\n`,
+    'src/shared/encode.ts': `export const encode = (text: string): string => Buffer.from(text).toString('base64');
+export const length = (text: string): number => text.length;
+`,
     'src/bots/a.ts': `import { encode } from '../shared/encode.ts';\n${handler("encode('x')")}`,
     'src/bots/b.ts': `import { length } from '../shared/encode.ts';\n${handler("length('x')")}`,
   });
@@ -152,7 +156,10 @@ describe('packages', () => {
     expect(await buildBot('vmcontext', caller('encoder'), packages)).toMatchObject({
       built: ['a'],
       findings: [
-        'warning packages/node_modules/encoder/index.js:1:23: encoder 1.2.3 uses Buffer, which vmcontext does not have: the bot fails where it gets there. Import src/shared/node-globals.ts before it, which provides them, or run the bot on awslambda',
+        'warning packages/node_modules/encoder/index.js:1:23: encoder 1.2.3 uses Buffer, ' +
+          'which vmcontext does not have: the bot fails where it gets there. ' +
+          'Import src/shared/node-globals.ts before it, which provides them, ' +
+          'or run the bot on awslambda',
       ],
     });
     expect(await buildBot('awslambda', caller('encoder'), packages)).toMatchObject(CLEAN);
@@ -278,7 +285,9 @@ export async function handler(_: unknown, event: { input: string[] }): Promise<u
     project.configure(['a'], { ...POLICY, runtimeVersion: 'vmcontext' });
     expect((await build(project)).findings).toEqual([
       expect.stringContaining(
-        'form 1.0.0 uses Buffer, FormData, which vmcontext does not have: the bot fails where it gets there. Import src/shared/node-globals.ts before it, which provides all but FormData, or run the bot on awslambda',
+        'form 1.0.0 uses Buffer, FormData, which vmcontext does not have: ' +
+          'the bot fails where it gets there. Import src/shared/node-globals.ts before it, ' +
+          'which provides all but FormData, or run the bot on awslambda',
       ),
     ]);
   });
@@ -298,7 +307,9 @@ test('import() of a built-in works on vmcontext, as the bundle requires it', asy
 
 test('an import that is dropped, as its package says that it has no side effects', async () => {
   const project = projectForTest({
-    'src/bots/a.ts': `// @ts-ignore\nimport '../../packages/node_modules/pure/index.js';\n${handler('1')}`,
+    'src/bots/a.ts': `// @ts-ignore
+import '../../packages/node_modules/pure/index.js';
+${handler('1')}`,
     'packages/node_modules/pure/package.json': '{ "name": "pure", "sideEffects": false }',
     'packages/node_modules/pure/index.js': 'globalThis.pure = 1;\n',
   });

@@ -124,7 +124,10 @@ describe('a build', () => {
       .join('\n');
     const used = layer.map((_, index) => `p${index}`).join(', ');
     const project = projectForTest({
-      'src/bots/all.ts': `${imports}\nimport { Cron } from 'croner';\nexport const handler = () => [Cron, ${used}];\n`,
+      'src/bots/all.ts': `${imports}
+import { Cron } from 'croner';
+export const handler = () => [Cron, ${used}];
+`,
     });
     expect((await build(project)).stderr).toBe('');
     const text = read(project, 'dist/bots/all.js');
@@ -161,7 +164,9 @@ describe('where a bot may be', () => {
 
   test('helpers next to a bot are its own code', async () => {
     const project = projectForTest({
-      'src/bots/lab/index.ts': `import { text } from './text.ts';\nexport const handler = () => ({ text });\n`,
+      'src/bots/lab/index.ts': `import { text } from './text.ts';
+export const handler = () => ({ text });
+`,
       'src/bots/lab/text.ts': `export const text = '${'x'.repeat(1000)}';\n`,
     });
     const bot = { name: 'lab', source: 'src/bots/lab/index.ts', dist: 'dist/bots/lab.js' };
@@ -227,10 +232,13 @@ import { S3 } from '@aws-sdk/client-s3';\nexport const handler = () => new S3();
 
   test('of types as a value: says that the package is installed', async () => {
     const project = projectForTest({
-      'src/bots/a.ts': `import * as types from '@medplum/fhirtypes';\nexport const handler = () => types;\n`,
+      'src/bots/a.ts': `import * as types from '@medplum/fhirtypes';
+export const handler = () => types;
+`,
     });
     expect((await build(project)).stderr).toBe(
-      'Error: src/bots/a.ts:1:24: "@medplum/fhirtypes" has types only, no code: import { … } becomes import type { … }\n',
+      'Error: src/bots/a.ts:1:24: "@medplum/fhirtypes" has types only, no code: import { … } ' +
+        'becomes import type { … }\n',
     );
   });
 });
@@ -295,7 +303,8 @@ describe('an error', () => {
     [
       'import.meta',
       { 'src/bots/a.ts': `export const handler = () => import.meta.url;\n` },
-      'src/bots/a.ts:1:30: import.meta is empty in a bundle, which has no address: import the file, and it becomes part of the bundle',
+      'src/bots/a.ts:1:30: import.meta is empty in a bundle, which has no address: ' +
+        'import the file, and it becomes part of the bundle',
     ],
   ])('%s', async (_, files, line) => {
     const project = projectForTest(files as Record<string, string>);
@@ -304,7 +313,7 @@ describe('an error', () => {
     expect(manifestOf(project)).toEqual({ production: false, bots: {}, failed: { a: [line] } });
   });
 
-  test('a bot without its file, and a handler without its bot: one line each, and the others are built', async () => {
+  test('one line for a bot without its file, one for a handler without its bot', async () => {
     const project = projectForTest({
       'src/bots/a.ts': BOT,
       'src/bots/stranger.ts': BOT,
@@ -336,7 +345,9 @@ Error: src/bots/stranger.ts ${unknown}
     const big = `export const big = '${'x'.repeat(5000)}';\n`;
     const project = projectForTest({
       'src/shared/big.ts': big,
-      'src/bots/a.ts': `import { big } from '../shared/big.ts';\nexport const handler = () => ({ big });\n`,
+      'src/bots/a.ts': `import { big } from '../shared/big.ts';
+export const handler = () => ({ big });
+`,
     });
     project.configure(['a'], { maxBytes: 4000 });
     const { code, stderr } = await build(project);

@@ -83,7 +83,9 @@ describe('an error of one bot', () => {
 
   test('in shared code: the bots that import it', async () => {
     const project = projectForTest({
-      'src/bots/user.ts': `import { one } from '../shared/one.ts';\nexport const handler = () => ({ one });\n`,
+      'src/bots/user.ts': `import { one } from '../shared/one.ts';
+export const handler = () => ({ one });
+`,
       'src/bots/other.ts': BOT,
       'src/shared/one.ts': 'export const one: number = "1";\n',
     });
@@ -113,7 +115,9 @@ describe('an error of one bot', () => {
 
   test('types that an installed package does not have are a warning, with what may have them', async () => {
     const project = projectForTest({
-      'src/bots/a.ts': `import type { Page } from '@medplum/core/pages';\n${BOT}export type { Page };\n`,
+      'src/bots/a.ts': `import type { Page } from '@medplum/core/pages';
+${BOT}export type { Page };
+`,
     });
     const { code, stderr } = await build(project, '--verbose');
     expect(stderr).toContain(
@@ -168,7 +172,8 @@ describe('style', () => {
     const { code, stderr } = await build(project, '--verbose');
     expect(code).toBe(0);
     expect(stderr).toContain(
-      'Warning: src/shared/sum.ts:1: add has no JSDoc: describe what goes in and what comes out, for the bots that import it\n',
+      'Warning: src/shared/sum.ts:1: add has no JSDoc: describe what goes in and what comes ' +
+        'out, for the bots that import it\n',
     );
   });
 });
@@ -176,7 +181,8 @@ describe('style', () => {
 test('a bot without an access policy is a warning that says what it may do', async () => {
   const project = projectForTest({ 'src/bots/a.ts': BOT });
   expect((await build(project)).stderr).toContain(
-    'Warning: Without an access policy, a may read, change and delete everything in the project, other bots included.',
+    'Warning: Without an access policy, a may read, change and delete everything in the ' +
+      'project, other bots included.',
   );
   for (const settings of [POLICY, { accessPolicy: 'Bots' }, { runAsUser: true }]) {
     project.configure(['a'], settings);
@@ -203,7 +209,8 @@ test('a bot that imports another bot is a warning', async () => {
   const { code, stderr } = await build(project);
   expect(code).toBe(0);
   expect(stderr).toContain(
-    'Warning: src/bots/b.ts imports the bot src/bots/a.ts, and carries its handler: move what both need to src/shared\n',
+    'Warning: src/bots/b.ts imports the bot src/bots/a.ts, and carries its handler: ' +
+      'move what both need to src/shared\n',
   );
 });
 
@@ -248,7 +255,10 @@ describe('the JSDoc of shared functions', () => {
     ],
     [
       'taken apart',
-      `/** X.\n * @param both - a and b\n * @returns a */\nexport function f({ a }: { a: 1 }): number { return a; }`,
+      `/** X.
+ * @param both - a and b
+ * @returns a */
+export function f({ a }: { a: 1 }): number { return a; }`,
       [],
     ],
     [

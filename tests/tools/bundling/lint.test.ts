@@ -103,10 +103,15 @@ beforeAll(async () => {
       "import { handler } from '../bots/one.ts';\nexport const x = handler;\n",
     'src/shared/imports-tools.ts':
       "import { bold } from '../../tools/src/output.ts';\nexport const x = bold;\n",
-    'src/shared/floating.ts':
-      'const go = async (): Promise<void> => undefined;\nexport const f = (): void => {\n  go();\n};\n',
-    'src/shared/misused.ts':
-      'export const f = async (l: string[]): Promise<void> => {\n  l.forEach(async (s) => console.log(await s));\n};\n',
+    'src/shared/floating.ts': `const go = async (): Promise<void> => undefined;
+export const f = (): void => {
+  go();
+};
+`,
+    'src/shared/misused.ts': `export const f = async (l: string[]): Promise<void> => {
+  l.forEach(async (s) => console.log(await s));
+};
+`,
     'src/shared/awaits-nothing.ts': 'export const f = async (): Promise<number> => await 1;\n',
     'src/shared/throws-text.ts': "export const f = (): void => {\n  throw 'x';\n};\n",
     'src/shared/nested.ts':

@@ -23,11 +23,13 @@ describe('a use that runs is found', () => {
     ['in a callback', 'function run(x) { return [x].map((y) => Buffer.from(y)); }'],
     [
       'in a method',
-      'class Client { send(x) { return Buffer.from(x); } } const run = (x) => new Client().send(x);',
+      'class Client { send(x) { return Buffer.from(x); } } ' +
+        'const run = (x) => new Client().send(x);',
     ],
     [
       'in the constructor of a base class',
-      'class Base { constructor(x) { this.x = Buffer.from(x); } } class Client extends Base {} const run = (x) => new Client(x);',
+      'class Base { constructor(x) { this.x = Buffer.from(x); } } ' +
+        'class Client extends Base {} const run = (x) => new Client(x);',
     ],
     [
       'in a method that a computed name calls',
@@ -35,15 +37,18 @@ describe('a use that runs is found', () => {
     ],
     [
       'in a method of the same class that a computed name calls',
-      'class Client { base64(x) { return Buffer.from(x); } send(x) { return this[x](x); } } const run = (x) => new Client().send(x);',
+      'class Client { base64(x) { return Buffer.from(x); } send(x) { return this[x](x); } } ' +
+        'const run = (x) => new Client().send(x);',
     ],
     [
       'in functions that are called one after the other',
-      'const steps = { first(x) { return Buffer.from(x); } }; const run = (x) => Object.values(steps).map((step) => step(x));',
+      'const steps = { first(x) { return Buffer.from(x); } }; ' +
+        'const run = (x) => Object.values(steps).map((step) => step(x));',
     ],
     [
       'in what a stream calls',
-      'class Encoder extends Base { _transform(x) { this.push(Buffer.from(x)); } } const run = () => new Encoder();',
+      'class Encoder extends Base { _transform(x) { this.push(Buffer.from(x)); } } ' +
+        'const run = () => new Encoder();',
     ],
     [
       'in a trap of a proxy',
@@ -51,15 +56,21 @@ describe('a use that runs is found', () => {
     ],
     [
       'in a CommonJS module',
-      'var require_encode = __commonJS({ "node_modules/encode/index.js"(exports, module) { module.exports = function encode(x) { return Buffer.from(x); }; } }); var encode = __toESM(require_encode()); function run(x) { return encode.default(x); }',
+      'var require_encode = __commonJS({ "node_modules/encode/index.js"(exports, module) ' +
+        '{ module.exports = function encode(x) { return Buffer.from(x); }; } }); ' +
+        'var encode = __toESM(require_encode()); function run(x) { return encode.default(x); }',
     ],
     [
       'in a class that is kept under another name',
-      'class Encoder { constructor(x) { this.x = Buffer.from(x); } } const api = {}; api.Encoder = Encoder; const run = (x) => new api.Encoder(x);',
+      'class Encoder { constructor(x) { this.x = Buffer.from(x); } } const api = {}; ' +
+        'api.Encoder = Encoder; const run = (x) => new api.Encoder(x);',
     ],
     [
       'in a function of a module that is used as an object',
-      '__export(codec_exports, { encode: () => encode }); var codec_exports = {}; function encode(x) { return Buffer.from(x); } function run(x) { return use(codec_exports); } function use(codec) { return codec.encode(1); }',
+      '__export(codec_exports, { encode: () => encode }); var codec_exports = {}; ' +
+        'function encode(x) { return Buffer.from(x); } ' +
+        'function run(x) { return use(codec_exports); } ' +
+        'function use(codec) { return codec.encode(1); }',
     ],
     [
       'where the test is about something else',
@@ -67,11 +78,13 @@ describe('a use that runs is found', () => {
     ],
     [
       'after a test that goes on',
-      'function run(x) { if (typeof Buffer === "undefined") { log("none"); } return Buffer.from(x); }',
+      'function run(x) { if (typeof Buffer === "undefined") { log("none"); } ' +
+        'return Buffer.from(x); }',
     ],
     [
       'where a catch throws again',
-      'function run(x) { try { return Buffer.from(x); } catch (error) { throw new Failure(error); } }',
+      'function run(x) { try { return Buffer.from(x); } ' +
+        'catch (error) { throw new Failure(error); } }',
     ],
     [
       'in a callback inside try, which runs later',
@@ -81,11 +94,13 @@ describe('a use that runs is found', () => {
     ['by way of globalThis, with new', 'function run(x) { return new globalThis.Buffer(x); }'],
     [
       'as an option that may be set from outside',
-      'const options = { buffers: false }; function run(x) { return options.buffers ? Buffer.from(x) : x; }',
+      'const options = { buffers: false }; ' +
+        'function run(x) { return options.buffers ? Buffer.from(x) : x; }',
     ],
     [
       'where a variable has two values',
-      'let hasBuffer = typeof Buffer !== "undefined"; function force() { hasBuffer = true; } function run(x) { force(); return hasBuffer && Buffer.from(x); }',
+      'let hasBuffer = typeof Buffer !== "undefined"; function force() { hasBuffer = true; } ' +
+        'function run(x) { force(); return hasBuffer && Buffer.from(x); }',
     ],
   ])('%s', async (_, code) => {
     expect(await usesIn(code)).toEqual(['Buffer']);
@@ -104,7 +119,8 @@ describe('a use that does not run is not', () => {
     ],
     [
       'typeof that is negated',
-      'function run(x) { if (!(typeof Buffer !== "undefined")) { return x; } else { return Buffer.from(x); } }',
+      'function run(x) { if (!(typeof Buffer !== "undefined")) { return x; } ' +
+        'else { return Buffer.from(x); } }',
     ],
     [
       'typeof of the global object',
@@ -116,7 +132,8 @@ describe('a use that does not run is not', () => {
     ],
     [
       'an early throw',
-      'function run(x) { if (typeof Buffer === "undefined") throw new Failure("no Buffer"); return Buffer.from(x); }',
+      'function run(x) { if (typeof Buffer === "undefined") throw new Failure("no Buffer"); ' +
+        'return Buffer.from(x); }',
     ],
     [
       'a member of globalThis',
@@ -126,40 +143,51 @@ describe('a use that does not run is not', () => {
     ['`in` globalThis', 'const run = (x) => ("Buffer" in globalThis ? Buffer.from(x) : x);'],
     [
       'a member of whatever is the global object',
-      'const root = (function () { if (typeof window !== "undefined") { return window; } return {}; })(); const run = (x) => (root.Buffer && x instanceof Buffer ? 1 : x);',
+      'const root = (function () { if (typeof window !== "undefined") { return window; } ' +
+        'return {}; })(); const run = (x) => (root.Buffer && x instanceof Buffer ? 1 : x);',
     ],
     [
       'a constant',
-      'const hasBuffer = typeof Buffer !== "undefined"; const run = (x) => (hasBuffer ? Buffer.from(x) : x);',
+      'const hasBuffer = typeof Buffer !== "undefined"; ' +
+        'const run = (x) => (hasBuffer ? Buffer.from(x) : x);',
     ],
     [
       'a constant made of another one',
-      'const hasBuffer = typeof Buffer !== "undefined"; const native = hasBuffer && !!Buffer.from; const run = (x) => (native ? Buffer.from(x) : x);',
+      'const hasBuffer = typeof Buffer !== "undefined"; ' +
+        'const native = hasBuffer && !!Buffer.from; ' +
+        'const run = (x) => (native ? Buffer.from(x) : x);',
     ],
     [
       'a function',
-      'const hasBuffer = () => typeof Buffer === "function"; function run(x) { return hasBuffer() ? Buffer.from(x) : x; }',
+      'const hasBuffer = () => typeof Buffer === "function"; ' +
+        'function run(x) { return hasBuffer() ? Buffer.from(x) : x; }',
     ],
     [
       'a function with a body',
-      'function hasBuffer() { try { return typeof Buffer !== "undefined"; } catch { return false; } } function run(x) { return hasBuffer() ? Buffer.from(x) : x; }',
+      'function hasBuffer() { try { return typeof Buffer !== "undefined"; } ' +
+        'catch { return false; } } ' +
+        'function run(x) { return hasBuffer() ? Buffer.from(x) : x; }',
     ],
     [
       'a member',
-      'const platform = {}; platform.hasBuffer = !!globalThis.Buffer; const run = (x) => (platform.hasBuffer ? Buffer.from(x) : x);',
+      'const platform = {}; platform.hasBuffer = !!globalThis.Buffer; ' +
+        'const run = (x) => (platform.hasBuffer ? Buffer.from(x) : x);',
     ],
     [
       'an argument',
-      'const encode = ((has) => (has ? (x) => Buffer.from(x) : (x) => x))(typeof Buffer !== "undefined"); const run = (x) => encode(x);',
+      'const encode = ((has) => (has ? (x) => Buffer.from(x) : (x) => x))' +
+        '(typeof Buffer !== "undefined"); const run = (x) => encode(x);',
     ],
     [
       'a helper that is called behind the test',
-      'const encode = (x) => Buffer.from(x); const run = (x) => (typeof Buffer === "undefined" ? x : encode(x));',
+      'const encode = (x) => Buffer.from(x); ' +
+        'const run = (x) => (typeof Buffer === "undefined" ? x : encode(x));',
     ],
     ['try and catch', 'function run(x) { try { return Buffer.from(x); } catch { return x; } }'],
     [
       'a helper that is called inside try',
-      'function encode(x) { return Buffer.from(x); } function run(x) { try { return encode(x); } catch (error) { return x; } }',
+      'function encode(x) { return Buffer.from(x); } ' +
+        'function run(x) { try { return encode(x); } catch (error) { return x; } }',
     ],
     [
       'a function that is called where it stands, inside try',
@@ -167,23 +195,31 @@ describe('a use that does not run is not', () => {
     ],
     [
       'a method that nothing calls',
-      'class Client { send(x) { return x; } encode(x) { return Buffer.from(x); } } const run = (x) => new Client().send(x);',
+      'class Client { send(x) { return x; } encode(x) { return Buffer.from(x); } } ' +
+        'const run = (x) => new Client().send(x);',
     ],
     [
       'a class that nothing uses',
-      'const Encoder = class _Encoder { static make() { return new _Encoder(); } constructor(x) { this.x = Buffer.from(x); } }; const run = (x) => x;',
+      'const Encoder = class _Encoder { static make() { return new _Encoder(); } ' +
+        'constructor(x) { this.x = Buffer.from(x); } }; const run = (x) => x;',
     ],
     [
       'a class that is only registered',
-      'class Encoder { constructor(x) { this.x = Buffer.from(x); } } Encoder.prototype.size = 1; const api = {}; api.Encoder = Encoder; function run(x) { return api.length; }',
+      'class Encoder { constructor(x) { this.x = Buffer.from(x); } } ' +
+        'Encoder.prototype.size = 1; const api = {}; api.Encoder = Encoder; ' +
+        'function run(x) { return api.length; }',
     ],
     [
       'a method that is only passed on',
-      'class Web { encode(x) { return Buffer.from(x); } send(x) { return x; } } const api = {}; function use(web) { api.encode = web.encode; return web.send(1); } const run = () => use(new Web());',
+      'class Web { encode(x) { return Buffer.from(x); } send(x) { return x; } } ' +
+        'const api = {}; function use(web) { api.encode = web.encode; return web.send(1); } ' +
+        'const run = () => use(new Web());',
     ],
     [
       'a method with the name of a method of lists',
-      'var zod_exports = {}; __export(zod_exports, { map: () => map, text: () => text }); function map(x) { return Buffer.from(x); } function text(x) { return x; } const run = (x) => [x].map(zod_exports.text);',
+      'var zod_exports = {}; __export(zod_exports, { map: () => map, text: () => text }); ' +
+        'function map(x) { return Buffer.from(x); } function text(x) { return x; } ' +
+        'const run = (x) => [x].map(zod_exports.text);',
     ],
     [
       'a factory that nothing calls',
@@ -191,7 +227,9 @@ describe('a use that does not run is not', () => {
     ],
     [
       'a constant that is only compared',
-      'const parser = {}; parser.NODE_STREAM_INPUT = 1; function encode(x) { return Buffer.from(x); } const run = (x) => (x === parser.NODE_STREAM_INPUT ? encode(x) : x);',
+      'const parser = {}; parser.NODE_STREAM_INPUT = 1; ' +
+        'function encode(x) { return Buffer.from(x); } ' +
+        'const run = (x) => (x === parser.NODE_STREAM_INPUT ? encode(x) : x);',
     ],
     ['a name of its own', 'function run(Buffer) { return Buffer.from(1); }'],
     [
@@ -204,11 +242,14 @@ describe('a use that does not run is not', () => {
     ],
     [
       'globals that the bundle sets',
-      'Object.assign(globalThis, { Buffer: require("node:buffer").Buffer }); const run = (x) => Buffer.from(x);',
+      'Object.assign(globalThis, { Buffer: require("node:buffer").Buffer }); ' +
+        'const run = (x) => Buffer.from(x);',
     ],
     [
       'a fallback for a package',
-      'var import_form_data = __toESM(require("form-data")); var form_default = import_form_data.default; const run = () => new (form_default || FormData)();',
+      'var import_form_data = __toESM(require("form-data")); ' +
+        'var form_default = import_form_data.default; ' +
+        'const run = () => new (form_default || FormData)();',
     ],
     ['HTML forms', 'const run = (x) => (isForm(x) ? new FormData(x) : x);'],
   ])('%s', async (_, code) => {
@@ -218,7 +259,8 @@ describe('a use that does not run is not', () => {
 
 test('each name is found, at each of its places', async () => {
   const code =
-    'function run(x) { setTimeout(() => crypto.randomUUID()); return Buffer.concat([Buffer.from(x)]); }';
+    'function run(x) { setTimeout(() => crypto.randomUUID()); ' +
+    'return Buffer.concat([Buffer.from(x)]); }';
   expect((await usesIn(code)).toSorted()).toEqual(['Buffer', 'Buffer', 'crypto', 'setTimeout']);
 });
 

@@ -64,7 +64,8 @@ describe('an error', () => {
       code: 1,
       stdout: '',
       stderr:
-        'Error: x is not a function\nThis is unexpected. Set DEBUG=1 in the environment to see the stack trace.\n',
+        'Error: x is not a function\n' +
+        'This is unexpected. Set DEBUG=1 in the environment to see the stack trace.\n',
     });
     expect((await outcomeOf(text, [], { DEBUG: '1' })).stderr).toMatch(/at .*script\.ts:5/);
   });
@@ -122,7 +123,8 @@ describe('flags', () => {
       code: 1,
       stdout: '',
       stderr:
-        'Error: too many arguments. Expected 0 arguments but got 1: sync-bot. See: npx medplum-bots --help\n',
+        'Error: too many arguments. Expected 0 arguments but got 1: sync-bot. ' +
+        'See: npx medplum-bots --help\n',
     });
   });
 
@@ -135,7 +137,9 @@ describe('flags', () => {
     expect(await outcomeOf(FLAGS, ['staging'], variables)).toEqual({
       code: 1,
       stdout: '',
-      stderr: `Error: npm took ${flag} for itself. Write two dashes before it: npm run setup:bots -- ${flag}\n`,
+      stderr:
+        `Error: npm took ${flag} for itself. Write two dashes before it: ` +
+        `npm run setup:bots -- ${flag}\n`,
     });
     const given = flag === '--env' ? '--env=a' : flag;
     expect((await outcomeOf(FLAGS, [given], variables)).code).toBe(0);
@@ -262,9 +266,14 @@ test('a table lines up, numbers to the right, and colours do not count', () => {
 });
 
 describe('the environment', () => {
-  const READ = `await runCommandLine(() => new Command('test').argument('[name]').action((name) => console.log(JSON.stringify(readEnvironment(name)))));`;
-  const FILE =
-    'MEDPLUM_BASE_URL=https://example.com\nMEDPLUM_PROJECT_ID=p\nMEDPLUM_CLIENT_ID=c\nMEDPLUM_CLIENT_SECRET="a secret"\n';
+  const READ =
+    "await runCommandLine(() => new Command('test').argument('[name]').action((name) => " +
+    'console.log(JSON.stringify(readEnvironment(name)))));';
+  const FILE = `MEDPLUM_BASE_URL=https://example.com
+MEDPLUM_PROJECT_ID=p
+MEDPLUM_CLIENT_ID=c
+MEDPLUM_CLIENT_SECRET="a secret"
+`;
   const NONE = {
     MEDPLUM_BASE_URL: '',
     MEDPLUM_PROJECT_ID: '',
@@ -319,26 +328,30 @@ describe('the environment', () => {
   test.each(Object.keys(NONE))('%s missing: says which, and in which file', async (variable) => {
     const text = FILE.replace(new RegExp(`^${variable}=.*$`, 'm'), '');
     expect(await read(['staging'], { '.env.staging': text })).toBe(
-      `Error: Not set: ${variable}. Write into .env.staging (see .env.example), or set as variables.\n`,
+      `Error: Not set: ${variable}. Write into .env.staging (see .env.example), ` +
+        'or set as variables.\n',
     );
   });
 
   test('several are missing: all are named', async () => {
     expect(await read(['staging'], {})).toBe(
-      `Error: Not set: ${Object.keys(NONE).join(', ')}. Write into .env.staging (see .env.example), or set as variables.\n`,
+      `Error: Not set: ${Object.keys(NONE).join(', ')}. ` +
+        'Write into .env.staging (see .env.example), or set as variables.\n',
     );
   });
 
   test.each(['../x', 'Staging', 'a b', ''])('"%s" is not a name', async (name) => {
     expect(await read([name], {})).toBe(
-      `Error: "${name}" is not a valid name for an environment: use lower-case letters, digits and dashes.\n`,
+      `Error: "${name}" is not a valid name for an environment: use lower-case letters, ` +
+        'digits and dashes.\n',
     );
   });
 
   test('a text that is not an address is refused, and no secret is shown', async () => {
     const message = await read([], { '.env.local': FILE.replace('https://', 'ftp://') });
     expect(message).toBe(
-      'Error: MEDPLUM_BASE_URL is not an address: write it like https://api.medplum.com/ (in .env.local).\n',
+      'Error: MEDPLUM_BASE_URL is not an address: write it like https://api.medplum.com/ (in ' +
+        '.env.local).\n',
     );
   });
 });

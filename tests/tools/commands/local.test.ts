@@ -198,7 +198,9 @@ describe('npm run local', () => {
     const { port } = other.address() as AddressInfo;
     const local = start(GENERATED, 'local', free, '0', flag, `${port}`);
     expect(await local.ended).toBe(1);
-    const told = `Error: Port ${port} is taken: stop what uses it, or choose another with -- ${flag} (0 takes a free one).\n`;
+    const told =
+      `Error: Port ${port} is taken: stop what uses it, or choose another with -- ${flag} ` +
+      '(0 takes a free one).\n';
     expect(local.printed).toBe(told);
   });
 

@@ -192,12 +192,14 @@ describe('refused, and nothing is written:', () => {
     ],
     [
       ['a', 'b'],
-      "too many arguments for 'new-bot'. Expected 1 argument but got 2: a, b. See: npx medplum-bots new-bot --help",
+      "too many arguments for 'new-bot'. Expected 1 argument but got 2: a, b. " +
+        'See: npx medplum-bots new-bot --help',
     ],
     [['first-bot'], 'There is or was a bot called "first-bot": choose another name.'],
     [
       ['My Bot'],
-      '"My Bot" cannot be the name of a bot: use letters, digits, single dashes and underscores, like "task-reminder".',
+      '"My Bot" cannot be the name of a bot: use letters, digits, ' +
+        'single dashes and underscores, like "task-reminder".',
     ],
     [['../x'], expect.stringContaining('"../x" cannot be the name of a bot')],
     [

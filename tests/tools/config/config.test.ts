@@ -226,7 +226,8 @@ describe('environments', () => {
   test('each is checked, whichever one was asked for', () => {
     const bot = { ...BOT, environments: { staging: { publicWebhook: true } } };
     expect(errorsOf(withBots(bot))).toEqual([
-      'bots[0].publicWebhook (a): needs an "accessPolicy": Medplum refuses to run a public bot without one',
+      'bots[0].publicWebhook (a): needs an "accessPolicy": ' +
+        'Medplum refuses to run a public bot without one',
     ]);
   });
 });
@@ -263,11 +264,13 @@ describe('an error is one line with its place and what to do', () => {
     ],
     [
       { accessPolicy: [{ resourceType: 'Patiant' }] },
-      'bots[0].accessPolicy[0].resourceType (a): "Patiant" is not possible. Did you mean "Patient"?',
+      'bots[0].accessPolicy[0].resourceType (a): "Patiant" is not possible. ' +
+        'Did you mean "Patient"?',
     ],
     [
       { subscriptions: [{ criteria: 'Patiant?active=true' }] },
-      'bots[0].subscriptions[0].criteria (a): "Patiant" is not a resource type, so this would never run. Did you mean "Patient"?',
+      'bots[0].subscriptions[0].criteria (a): "Patiant" is not a resource type, ' +
+        'so this would never run. Did you mean "Patient"?',
     ],
     [
       { subscriptions: [{ criteria: '?active=true' }] },
@@ -275,16 +278,19 @@ describe('an error is one line with its place and what to do', () => {
     ],
     [
       { subscriptions: [{ criteria: 'patient' }] },
-      'bots[0].subscriptions[0].criteria (a): "patient" is not a resource type, so this would never run. Did you mean "Patient"?',
+      'bots[0].subscriptions[0].criteria (a): "patient" is not a resource type, ' +
+        'so this would never run. Did you mean "Patient"?',
     ],
     [{ subscriptions: [{}] }, 'bots[0].subscriptions[0].criteria (a) is missing'],
     [
       { subscriptions: [{ criteria: 'Patient', interactions: ['created'] }] },
-      'bots[0].subscriptions[0].interactions[0] (a): "created" is not possible. Did you mean "create"?',
+      'bots[0].subscriptions[0].interactions[0] (a): "created" is not possible. ' +
+        'Did you mean "create"?',
     ],
     [
       { subscriptions: [{ criteria: 'Patient', interactions: [] }] },
-      'bots[0].subscriptions[0].interactions (a): is empty: leave it out for create, update and delete, not []',
+      'bots[0].subscriptions[0].interactions (a): is empty: leave it out for create, ' +
+        'update and delete, not []',
     ],
     [
       { subscriptions: [{ criteria: 'Patient', interactions: ['create', 'create'] }] },
@@ -292,7 +298,8 @@ describe('an error is one line with its place and what to do', () => {
     ],
     [
       { subscriptions: [{ criteria: 'Patient', headers: ['X-Reason'] }] },
-      'bots[0].subscriptions[0].headers[0] (a): has to be a header like "X-Reason: arrival", not "X-Reason"',
+      'bots[0].subscriptions[0].headers[0] (a): has to be a header like "X-Reason: arrival", ' +
+        'not "X-Reason"',
     ],
     [
       { subscriptions: [{ criteria: 'Patient', headers: [] }] },
@@ -320,7 +327,8 @@ describe('an error is one line with its place and what to do', () => {
     [{ id: 'abc' }, 'bots[0].id (a): has to be a UUID, not "abc"'],
     [
       { runtimeVersion: 'lambda' },
-      'bots[0].runtimeVersion (a): "lambda" is not possible. Possible: awslambda, vmcontext, fission.',
+      'bots[0].runtimeVersion (a): "lambda" is not possible. Possible: awslambda, vmcontext, ' +
+        'fission.',
     ],
     [
       { auditEventTrigger: 'on-errors' },
@@ -328,14 +336,16 @@ describe('an error is one line with its place and what to do', () => {
     ],
     [
       { secrets: [3] },
-      'bots[0].secrets[0] (a): has to be a name, or an object like { "name": "HAPI_BEARER_TOKEN", "optional": true }, not 3',
+      'bots[0].secrets[0] (a): has to be a name, or an object like ' +
+        '{ "name": "HAPI_BEARER_TOKEN", "optional": true }, not 3',
     ],
     [{ name: 'My Bot' }, `bots[0].name (My Bot): ${NAME}, not "My Bot"`],
     [{ name: '../a' }, `bots[0].name (../a): ${NAME}, not "../a"`],
     [{ name: undefined }, 'bots[0].name is missing'],
     [
       { source: 'lib/a.ts' },
-      'bots[0].source (a): has to be a TypeScript file in src/bots, like "src/bots/my-bot.ts", not "lib/a.ts"',
+      'bots[0].source (a): has to be a TypeScript file in src/bots, ' +
+        'like "src/bots/my-bot.ts", not "lib/a.ts"',
     ],
     [
       { source: 'src/bots/../a.ts' },
@@ -359,7 +369,8 @@ describe('an error is one line with its place and what to do', () => {
     ],
     [
       { subscriptions: [{ criteria: 'Patient', end: '2027' }] },
-      'bots[0].subscriptions[0].end (a): has to be a date and time like "2027-01-31T00:00:00Z", not "2027"',
+      'bots[0].subscriptions[0].end (a): ' +
+        'has to be a date and time like "2027-01-31T00:00:00Z", not "2027"',
     ],
     [
       { secrets: [{ nme: 'x', name: 'y' }] },
@@ -379,7 +390,8 @@ describe('an error is one line with its place and what to do', () => {
     [
       '{ "bots": [] ',
       [
-        "is not valid JSON: Expected ',' or '}' after property value in JSON at position 13 (line 1 column 14)",
+        "is not valid JSON: Expected ',' or '}' after property value in JSON at position 13 " +
+          '(line 1 column 14)',
       ],
     ],
     ['', ['is not valid JSON: Unexpected end of JSON input']],

@@ -1,4 +1,5 @@
-// `npm run setup:bots` builds first: what it does if some bots cannot be built, and how it knows that a build is old.
+// `npm run setup:bots` builds first: what it does if some bots cannot be built, and how it knows
+// that a build is old.
 import type { Bot } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BOT, projectForTest } from '../project.ts';
@@ -21,7 +22,9 @@ const deployed = async (): Promise<(string | undefined)[]> =>
 it('deploys the bots that were built only if it is told to', async () => {
   const project = projectForTest({
     'src/bots/good-bot.ts': BOT,
-    'src/bots/bad-bot.ts': `import { missing } from '../shared/missing.ts';\nexport const handler = missing;\n`,
+    'src/bots/bad-bot.ts': `import { missing } from '../shared/missing.ts';
+export const handler = missing;
+`,
   });
 
   const refused = await setup(project);
@@ -58,7 +61,9 @@ it('deploys the bots that were built only if it is told to', async () => {
 
 it('a plan refuses bundles that are older than their sources', async () => {
   const project = projectForTest({
-    'src/bots/greet-bot.ts': `import { greet } from '../shared/greet.ts';\nexport const handler = async () => greet();\n`,
+    'src/bots/greet-bot.ts': `import { greet } from '../shared/greet.ts';
+export const handler = async () => greet();
+`,
     'src/bots/other-bot.ts': BOT,
     'src/shared/greet.ts': `import { WORD } from './word.ts';\nexport const greet = () => WORD;\n`,
     // Its value is copied into the bundle, and nothing else is left of it.
@@ -76,7 +81,8 @@ it('a plan refuses bundles that are older than their sources', async () => {
     code: 1,
     stdout: '',
     stderr:
-      'Error: dist/ is older than src/: src/shared/word.ts changed after the build. Run: npm run build -- --production\n',
+      'Error: dist/ is older than src/: src/shared/word.ts changed after the build. ' +
+      'Run: npm run build -- --production\n',
   });
   // The other bot does not use it.
   expect(await plan('--only', 'other-bot')).toMatchObject({ code: 2, stderr: '' });

@@ -70,21 +70,24 @@ const CASES: Case[] = [
     title: 'another project than the one that was asked for',
     given: () => signIn(medplum, ADMIN, '00000000-0000-4000-8000-000000000009'),
     says: [
-      'Error: These credentials belong to project ID, but MEDPLUM_PROJECT_ID (.env.local) is ID. Nothing was written.',
+      'Error: These credentials belong to project ID, but MEDPLUM_PROJECT_ID (.env.local) is ' +
+        'ID. Nothing was written.',
     ],
   },
   {
     title: 'a wrong secret of the client',
     given: () => signIn(medplum, { ...ADMIN, secret: 'wrong' }),
     says: [
-      'Error: HERE refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET (Invalid secret). Check .env.local.',
+      'Error: HERE refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET (Invalid secret). ' +
+        'Check .env.local.',
     ],
   },
   {
     title: 'a client that is gone',
     given: () => repository().deleteResource('ClientApplication', ADMIN.id),
     says: [
-      'Error: HERE refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET (Invalid client). Check .env.local.',
+      'Error: HERE refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET (Invalid client). ' +
+        'Check .env.local.',
     ],
   },
   {
@@ -108,7 +111,8 @@ const CASES: Case[] = [
     },
     says: [
       CHANGE,
-      'Warning: These credentials are not of a project admin: memberships, policies and secrets were not checked.',
+      'Warning: These credentials are not of a project admin: memberships, ' +
+        'policies and secrets were not checked.',
       ...DONE,
     ],
   },
@@ -120,10 +124,13 @@ const CASES: Case[] = [
     },
     says: [
       '  sync-bot  unchanged',
-      '! new-bot   blocked, new, but these credentials are not of a project admin, and only an admin can give a bot the membership it needs to run',
-      'Warning: These credentials are not of a project admin: memberships, policies and secrets were not checked.',
+      '! new-bot   blocked, new, but these credentials are not of a project admin, ' +
+        'and only an admin can give a bot the membership it needs to run',
+      'Warning: These credentials are not of a project admin: memberships, ' +
+        'policies and secrets were not checked.',
       '1 blocked, 1 unchanged.',
-      'Error: new-bot: new, but these credentials are not of a project admin, and only an admin can give a bot the membership it needs to run.',
+      'Error: new-bot: new, but these credentials are not of a project admin, ' +
+        'and only an admin can give a bot the membership it needs to run.',
     ],
     left: ['  sync-bot  unchanged', '+ new-bot   new', '1 to create, 1 unchanged.'],
   },
@@ -142,7 +149,8 @@ const CASES: Case[] = [
     },
     says: [
       '  sync-bot   unchanged',
-      '~ plain-bot  settings (runtimeVersion: none -> awslambda), code (it has none yet), membership (missing: no event would run it)',
+      '~ plain-bot  settings (runtimeVersion: none -> awslambda), code (it has none yet), ' +
+        'membership (missing: no event would run it)',
       '1 to change, 1 unchanged.',
       '✓ plain-bot',
       'Done: plain-bot.',
@@ -188,7 +196,8 @@ const CASES: Case[] = [
       writeRepository([{ ...BOT, name: 'new-bot', previousNames: ['sync-bot'], code }], root);
     },
     says: [
-      '~ new-bot  renamed (was sync-bot), settings (name: sync-bot -> new-bot), subscription (renamed: Patient)',
+      '~ new-bot  renamed (was sync-bot), settings (name: sync-bot -> new-bot), ' +
+        'subscription (renamed: Patient)',
       '1 to change.',
       '✓ new-bot',
       'Done: new-bot.',
@@ -205,12 +214,15 @@ const CASES: Case[] = [
       });
     },
     says: [
-      '! sync-bot  blocked, Bot/ID and Bot/ID both have the identifier local/sync-bot: remove it from the wrong one',
+      '! sync-bot  blocked, Bot/ID and Bot/ID both have the identifier local/sync-bot: ' +
+        'remove it from the wrong one',
       '1 blocked.',
-      'Error: sync-bot: Bot/ID and Bot/ID both have the identifier local/sync-bot: remove it from the wrong one.',
+      'Error: sync-bot: Bot/ID and Bot/ID both have the identifier local/sync-bot: ' +
+        'remove it from the wrong one.',
     ],
     left: [
-      '! sync-bot  blocked, Bot/ID and Bot/ID both have the identifier local/sync-bot: remove it from the wrong one',
+      '! sync-bot  blocked, Bot/ID and Bot/ID both have the identifier local/sync-bot: ' +
+        'remove it from the wrong one',
       '1 blocked.',
       'Error: sync-bot cannot be deployed.',
     ],
@@ -322,14 +334,16 @@ const CASES: Case[] = [
     title: 'a bundle with a syntax error',
     given: (root) => writeRepository([{ ...BOT, code: 'exports.handler = async () => {' }], root),
     says: [
-      'Error: dist/bots/sync-bot.js does not parse (Unexpected end of input). Correct src/bots/sync-bot.ts and run: npm run build',
+      'Error: dist/bots/sync-bot.js does not parse (Unexpected end of input). ' +
+        'Correct src/bots/sync-bot.ts and run: npm run build',
     ],
   },
   {
     title: 'a bundle without a handler',
     given: (root) => writeRepository([{ ...BOT, code: 'exports.run = 1;' }], root),
     says: [
-      'Error: dist/bots/sync-bot.js exports no handler. Correct src/bots/sync-bot.ts and run: npm run build',
+      'Error: dist/bots/sync-bot.js exports no handler. Correct src/bots/sync-bot.ts and run: ' +
+        'npm run build',
     ],
   },
   {
@@ -343,14 +357,16 @@ const CASES: Case[] = [
     title: 'a source that was edited after the build',
     given: (root) => writeFileSync(join(root, 'src/bots/sync-bot.ts'), '// edited\n'),
     says: [
-      'Error: dist/ is older than src/: src/bots/sync-bot.ts changed after the build. Run: npm run build -- --production',
+      'Error: dist/ is older than src/: src/bots/sync-bot.ts changed after the build. ' +
+        'Run: npm run build -- --production',
     ],
   },
   {
     title: 'a source that was deleted after the build',
     given: (root) => rmSync(join(root, 'src/bots/sync-bot.ts')),
     says: [
-      'Error: dist/ is older than src/: src/bots/sync-bot.ts changed after the build. Run: npm run build -- --production',
+      'Error: dist/ is older than src/: src/bots/sync-bot.ts changed after the build. ' +
+        'Run: npm run build -- --production',
     ],
   },
   {
@@ -361,7 +377,9 @@ const CASES: Case[] = [
     says: [
       '~ sync-bot  settings (runAsUser: true -> none)',
       '+ free-bot  new',
-      'Warning: Without an access policy, sync-bot, free-bot may read, change and delete everything in the project, other bots included. Add "accessPolicy" in medplum.config.json.',
+      'Warning: Without an access policy, sync-bot, free-bot may read, ' +
+        'change and delete everything in the project, other bots included. ' +
+        'Add "accessPolicy" in medplum.config.json.',
       '1 to create, 1 to change.',
       '✓ sync-bot',
       '✓ free-bot',
@@ -372,7 +390,8 @@ const CASES: Case[] = [
     title: 'a bundle that is not the one that was built',
     given: (root) => writeFileSync(join(root, 'dist/bots/sync-bot.js'), 'exports.handler = 1;'),
     says: [
-      'Error: dist/bots/sync-bot.js is not the bundle that dist/manifest.json describes. Run: npm run build',
+      'Error: dist/bots/sync-bot.js is not the bundle that dist/manifest.json describes. ' +
+        'Run: npm run build',
     ],
   },
   {
@@ -388,7 +407,9 @@ const CASES: Case[] = [
     says: [
       CHANGE,
       '1 to change.',
-      'Error: The project has no secret TOKEN (for sync-bot). Write TOKEN=<value> into .env.local.secrets and run: npm run secrets -- push .env.local.secrets',
+      'Error: The project has no secret TOKEN (for sync-bot). ' +
+        'Write TOKEN=<value> into .env.local.secrets and run: ' +
+        'npm run secrets -- push .env.local.secrets',
     ],
   },
   {
@@ -396,7 +417,8 @@ const CASES: Case[] = [
     given: () =>
       Object.assign(process.env, { npm_config_force: 'true', npm_lifecycle_event: 'setup:bots' }),
     says: [
-      'Error: npm took --force for itself. Write two dashes before it: npm run setup:bots -- --force',
+      'Error: npm took --force for itself. Write two dashes before it: ' +
+        'npm run setup:bots -- --force',
     ],
   },
   {
@@ -416,7 +438,8 @@ const CASES: Case[] = [
     given: () => undefined,
     args: ['--env', ''],
     says: [
-      'Error: "" is not a valid name for an environment: use lower-case letters, digits and dashes.',
+      'Error: "" is not a valid name for an environment: use lower-case letters, ' +
+        'digits and dashes.',
     ],
   },
   {
@@ -429,14 +452,16 @@ const CASES: Case[] = [
     title: 'a configuration that does not parse',
     given: (root) => writeFileSync(join(root, 'medplum.config.json'), '{ "bots": [ }'),
     says: [
-      `Error: medplum.config.json is not valid JSON: Unexpected token '}', "{ "bots": [ }" is not valid JSON`,
+      `Error: medplum.config.json is not valid JSON: ` +
+        `Unexpected token '}', "{ "bots": [ }" is not valid JSON`,
     ],
   },
   {
     title: 'a configuration with a mistake',
     given: (root) => writeRepository([{ ...BOT, timeuot: 5 }], root),
     says: [
-      'Error: medplum.config.json: bots[0] (sync-bot): "timeuot" is not known. Did you mean "timeout"?',
+      'Error: medplum.config.json: bots[0] (sync-bot): "timeuot" is not known. ' +
+        'Did you mean "timeout"?',
     ],
   },
 ];

@@ -135,7 +135,8 @@ describe('npm run plan', () => {
     expect(stdout).toContain(`staging: ${MEDPLUM_BASE_URL}`);
     const { stderr } = await call(root, PLAN, '--env', 'production');
     expect(stderr).toBe(
-      'Error: Not set: MEDPLUM_CLIENT_SECRET. Write into .env.production (see .env.example), or set as variables.\n',
+      'Error: Not set: MEDPLUM_CLIENT_SECRET. Write into .env.production (see .env.example), ' +
+        'or set as variables.\n',
     );
   });
 });
@@ -259,7 +260,7 @@ describe('npm run rollback', () => {
     expect(await execute()).toEqual({ version: 2 });
   });
 
-  it('lists earlier versions, rolls back to one by its beginning, and leaves out what never worked', async () => {
+  it('lists earlier versions that worked, and rolls back to one by its first characters', async () => {
     const root = writeRepository([version(1)]);
     await run(medplum, root);
     medplum.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
@@ -281,7 +282,8 @@ describe('npm run rollback', () => {
     expect(await call(root, ROLLBACK, 'sync-bot', '--to', 'ffff')).toMatchObject({
       code: 1,
       stderr:
-        'Error: sync-bot has no version beginning with ffff. See: npm run rollback -- sync-bot --list\n',
+        'Error: sync-bot has no version beginning with ffff. ' +
+        'See: npm run rollback -- sync-bot --list\n',
     });
   });
 
@@ -319,7 +321,7 @@ describe('npm run rollback', () => {
     });
   });
 
-  it('names the command by the name that the server has, where a bot was renamed while it is held', async () => {
+  it('names a held bot that was renamed by the name that the server has', async () => {
     const root = writeRepository([version(1)]);
     for (const number of [1, 2]) {
       await run(medplum, writeRepository([version(number)], root));
@@ -439,7 +441,8 @@ describe('npm run import', () => {
     const { code, stdout, stderr } = await call(root, IMPORT, 'Legacy Sync');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain(
-      `Bot/${made.id} is local/legacy-sync from now on, with 1 subscriptions in medplum.config.json.`,
+      `Bot/${made.id} is local/legacy-sync from now on, ` +
+        'with 1 subscriptions in medplum.config.json.',
     );
     const { bots } = JSON.parse(readFileSync(join(root, 'medplum.config.json'), 'utf8'));
     expect(bots).toEqual([
@@ -548,7 +551,7 @@ describe('npm run doctor', () => {
     expect(stdout).toMatch(/^! old-bot: no longer in medplum\.config\.json.*--prune/m);
   });
 
-  it('names memberships and failures that a deployment does not show, and bots from elsewhere', async () => {
+  it('names memberships, failures, and bots of other tools that a deployment does not show', async () => {
     const { repository } = medplum.server;
     const root = writeRepository([version(1), { name: 'gone-bot' }]);
     await run(medplum, root);
@@ -587,7 +590,7 @@ describe('npm run doctor', () => {
     expect(stdout).toMatch(/^✓ secrets of the project: none$/m);
   });
 
-  it('names for another environment the commands of that environment, and what the project lacks', async () => {
+  it('names the commands of another environment, and what its project lacks', async () => {
     const { repository } = medplum.server;
     const { MEDPLUM_BASE_URL } = process.env;
     await run(medplum, writeRepository([version(1)]), { environment: 'staging' });
@@ -643,7 +646,12 @@ describe('npm run logs', () => {
     const root = writeRepository([
       { name: 'sync-bot', runtimeVersion, subscriptions: [{ criteria: 'Patient' }] },
     ]);
-    const source = `import { fail } from '../shared/fail.ts';\n\nexport async function handler(): Promise<void> {\n  fail('${message}');\n}\n`;
+    const source = `import { fail } from '../shared/fail.ts';
+
+export async function handler(): Promise<void> {
+  fail('${message}');
+}
+`;
     writeFileSync(join(root, 'src/bots/sync-bot.ts'), source);
     mkdirSync(join(root, 'src/shared'), { recursive: true });
     writeFileSync(
@@ -710,7 +718,8 @@ describe('npm run logs', () => {
     expect(await call(root, LOGS, 'sync-bot', 'other-bot')).toMatchObject({
       code: 1,
       stderr:
-        "Error: too many arguments for 'logs'. Expected 1 argument but got 2: sync-bot, other-bot. See: npx medplum-bots logs --help\n",
+        "Error: too many arguments for 'logs'. Expected 1 argument but got 2: sync-bot, " +
+        'other-bot. See: npx medplum-bots logs --help\n',
     });
   });
 });

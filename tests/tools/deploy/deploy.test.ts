@@ -104,7 +104,8 @@ describe('a first deployment', () => {
     await medplum.server.repository.updateResource(without as Bot);
     const { lines } = await run(medplum, root);
     expect(lineOf(lines, 'plain-bot')).toBe(
-      '~ plain-bot  settings (runtimeVersion: none -> awslambda), code (deployed again: runtimeVersion changed)',
+      '~ plain-bot  settings (runtimeVersion: none -> awslambda), code (deployed again: ' +
+        'runtimeVersion changed)',
     );
     await medplum.server.repository.updateResource({
       ...(await bot('plain-bot')),
@@ -113,7 +114,7 @@ describe('a first deployment', () => {
     expect((await run(medplum, root)).writes).toEqual([]);
   });
 
-  it('leaves on the Bot what it is made of, so that one search finds all that carry a module', async () => {
+  it('marks the Bot with its modules, so that one search finds all bots that carry a module', async () => {
     await run(
       medplum,
       writeRepository([SYNC, { name: 'other-bot', shared: { 'src/shared/http-helpers.ts': '2' } }]),
@@ -190,11 +191,12 @@ describe('a second deployment', () => {
     );
   });
 
-  it('says which settings changed, removes those that are gone, and deploys what only $deploy brings to a Lambda', async () => {
+  it('says which settings changed, removes old ones, and deploys those that a Lambda needs', async () => {
     await run(medplum, writeRepository([{ ...SYNC, cron: '0 3 * * *' }]));
     const { lines } = await run(medplum, writeRepository([{ ...SYNC, timeout: 60 }]));
     expect(lineOf(lines, 'hapi-sync-bot')).toBe(
-      '~ hapi-sync-bot  settings (cronString: 0 3 * * * -> none, timeout: 30 -> 60), code (deployed again: timeout changed)',
+      '~ hapi-sync-bot  settings (cronString: 0 3 * * * -> none, timeout: 30 -> 60), ' +
+        'code (deployed again: timeout changed)',
     );
     expect(await bot('hapi-sync-bot')).not.toHaveProperty('cronString');
     expect((await bot('hapi-sync-bot')).timeout).toBe(60);
@@ -276,7 +278,7 @@ describe('a second deployment', () => {
     );
   });
 
-  it('makes a bot again that was deleted by hand, and moves its subscriptions and its policy to it', async () => {
+  it('creates a bot that was deleted by hand, and moves its subscriptions and policy to it', async () => {
     const root = writeRepository([SYNC]);
     await run(medplum, root);
     const clean = (await state(medplum)) as { members: string[] };
@@ -354,7 +356,7 @@ describe('a second deployment', () => {
     expect(writes).toEqual([]);
   });
 
-  it('removes with a bot what starts it, also if another client made that, and without an admin only shows it', async () => {
+  it('removes a bot with all that starts it; without an admin it only shows them', async () => {
     await run(medplum, writeRepository([SYNC]));
     const { id } = await bot('hapi-sync-bot');
     const channel = { type: 'rest-hook' as const, endpoint: `Bot/${id}` };

@@ -17,7 +17,8 @@ const outcome = (code: string, text: string): string =>
 it.each([
   [
     'a global that vmcontext lacks',
-    'Unhandled error: Buffer is not defined\nReferenceError: Buffer is not defined\n    at handler (evalmachine.<anonymous>:9:3)\nError Buffer is not defined',
+    'Unhandled error: Buffer is not defined\nReferenceError: Buffer is not defined\n' +
+      '    at handler (evalmachine.<anonymous>:9:3)\nError Buffer is not defined',
     'ReferenceError: Buffer is not defined',
     /^vmcontext has no Buffer: /,
   ],
@@ -63,7 +64,9 @@ it.each([
 });
 
 it('the file with the secrets is the one of the environment', () => {
-  const log = "Unhandled error: Cannot read properties of undefined (reading 'valueString')\nTypeError: x";
+  const log =
+    "Unhandled error: Cannot read properties of undefined (reading 'valueString')\n" +
+    'TypeError: x';
   const explained = explainRun(log, { ...BOT, environment: 'staging' }, undefined);
   expect(explained?.hint).toMatch(/its value into \.env\.staging\.secrets$/);
 });

@@ -86,7 +86,7 @@ describe('a request that is refused for now', () => {
     expect(waits[5]).toBeGreaterThan(waits[0]!);
   });
 
-  it('keeps the others waiting, too: each request in the meantime lets Medplum start its minute again', async () => {
+  it('lets other requests wait, too: each would let Medplum start its minute again', async () => {
     let release: () => void = () => undefined;
     held.until = new Promise((resolve) => (release = resolve));
     const asked: (string | undefined)[] = [];
@@ -132,7 +132,7 @@ it('asks alone for what a batch refused for now', async () => {
   expect(waits).toEqual([3000]);
 });
 
-it('reads every page of a search, each by one request, and what stands on two of them once', async () => {
+it('reads each page of a search by one request, and a resource on two pages once', async () => {
   const page = (ids: string[], next?: string): object => ({
     resourceType: 'Bundle',
     type: 'searchset',

@@ -64,7 +64,8 @@ test('resources, their versions, deletions and contents survive a restart', asyn
 test('a deployed bot runs after a restart, started by its subscription', async () => {
   const first = await start();
   const id = await first.bot(
-    `exports.handler = async (medplum) => medplum.createResource({ resourceType: 'Basic', code: { text: 'x' } });`,
+    'exports.handler = async (medplum) => medplum.createResource({ resourceType: ' +
+      "'Basic', code: { text: 'x' } });",
   );
   await first.call('POST', 'fhir/R4/Subscription', {
     resourceType: 'Subscription',

@@ -1,5 +1,5 @@
-// medplum.createPdf: on awslambda with pdfmake of the bot layer, on vmcontext not at all. A package of
-// the same name and interface stands in for pdfmake, so that the test needs no network.
+// medplum.createPdf: on awslambda with pdfmake of the bot layer, on vmcontext not at all. A package
+// of the same name and interface stands in for pdfmake, so that the test needs no network.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -110,7 +110,7 @@ describe('vmcontext', () => {
     expect(error).toMatchObject({ name: 'TypeError', message: 'console.error is not a function' });
   });
 
-  it("reads the handler from exports, so a bundle without its footer has none, in the server's words", async () => {
+  it('reads the handler from exports, so a bundle without its footer has none', async () => {
     const bundle = 'module.exports = { handler: async () => true };';
     expect((await run('vmcontext', bundle)).error?.outcome).toMatchObject({
       issue: [
@@ -269,7 +269,8 @@ describe('awslambda', () => {
     const refused = await run(
       'awslambda',
       handler(
-        "const { OperationOutcomeError, notFound } = require('@medplum/core'); throw new OperationOutcomeError(notFound);",
+        "const { OperationOutcomeError, notFound } = require('@medplum/core'); " +
+          'throw new OperationOutcomeError(notFound);',
       ),
     );
     expect(refused.log).toEqual([]);

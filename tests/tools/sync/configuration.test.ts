@@ -19,9 +19,12 @@ test('the examples fit', () => {
 
 test('a new type: one line in the configuration, and the build says what else it needs', () => {
   expect(problems({ types: ['Patient', 'Organization'] })).toEqual([
-    'medplum.config.json: hapi-sync-bot has no subscription to Organization; add { "criteria": "Organization", "interactions": ["create", "update", "delete"] }',
-    'medplum.config.json: hapi-sync-bot may not read Organization; add { "resourceType": "Organization", "readonly": true } to its accessPolicy',
-    'medplum.config.json: hapi-reconcile-bot may not read Organization; add { "resourceType": "Organization", "readonly": true } to its accessPolicy',
+    'medplum.config.json: hapi-sync-bot has no subscription to Organization; ' +
+      'add { "criteria": "Organization", "interactions": ["create", "update", "delete"] }',
+    'medplum.config.json: hapi-sync-bot may not read Organization; ' +
+      'add { "resourceType": "Organization", "readonly": true } to its accessPolicy',
+    'medplum.config.json: hapi-reconcile-bot may not read Organization; ' +
+      'add { "resourceType": "Organization", "readonly": true } to its accessPolicy',
   ]);
 });
 
@@ -41,7 +44,8 @@ test('a type that cannot be synced, one that is named twice, one that cannot be 
 
 test('a subscription to what is not synced, access with criteria, no place for the progress', () => {
   expect(problems({ types: ['Organization'] })).toContainEqual(
-    'medplum.config.json: hapi-sync-bot is subscribed to Patient, which is not among the types of src/shared/sync/config.ts',
+    'medplum.config.json: hapi-sync-bot is subscribed to Patient, ' +
+      'which is not among the types of src/shared/sync/config.ts',
   );
   const narrow = bots.map((bot) => ({
     ...bot,
@@ -52,9 +56,12 @@ test('a subscription to what is not synced, access with criteria, no place for t
     },
   }));
   expect(problems({}, narrow)).toEqual([
-    'medplum.config.json: hapi-sync-bot may read Patient with criteria only; give it a rule without (see inScope)',
-    'medplum.config.json: hapi-reconcile-bot may read Patient with criteria only; give it a rule without (see inScope)',
-    'medplum.config.json: hapi-reconcile-bot keeps its progress in a Basic resource; add { "resourceType": "Basic" } to its accessPolicy',
+    'medplum.config.json: hapi-sync-bot may read Patient with criteria only; ' +
+      'give it a rule without (see inScope)',
+    'medplum.config.json: hapi-reconcile-bot may read Patient with criteria only; ' +
+      'give it a rule without (see inScope)',
+    'medplum.config.json: hapi-reconcile-bot keeps its progress in a Basic resource; ' +
+      'add { "resourceType": "Basic" } to its accessPolicy',
   ]);
 });
 

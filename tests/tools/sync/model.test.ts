@@ -546,7 +546,8 @@ async function check<T>(property: fc.IAsyncProperty<T>): Promise<void> {
 }
 
 test.each(['alone', 'links', 'types'] as const)(
-  'an event after the last change, delivered at least once, and the target is as Medplum is (patients %s)',
+  'an event after the last change, delivered at least once, and the target is as Medplum is ' +
+    '(patients %s)',
   async (kind) => {
     await check(
       fc.asyncProperty(
@@ -583,7 +584,8 @@ test.each(['alone', 'links', 'types'] as const)(
 );
 
 test.each(['alone', 'links'] as const)(
-  'events that all arrive, of bots that live and are patient: nothing has to be delivered again (patients %s)',
+  'events that all arrive, of bots that live and are patient: ' +
+    'nothing has to be delivered again (patients %s)',
   async (kind) => {
     await check(
       fc.asyncProperty(
@@ -605,7 +607,8 @@ test.each(['alone', 'links'] as const)(
 );
 
 test.each(['links', 'types'] as const)(
-  'lost events, dead bots, late writes, lies, outages, reconciles that die: one that comes to its end repairs all (%s)',
+  'lost events, dead bots, late writes, lies, outages, reconciles that die: ' +
+    'one that comes to its end repairs all (%s)',
   async (kind) => {
     await check(
       fc.asyncProperty(

@@ -201,7 +201,7 @@ describe('a full comparison', () => {
     ]);
   });
 
-  test('that ran out of time is continued by the next run by the clock, and then changes are looked at again', async () => {
+  test('that ran out of time is continued by the next scheduled run, before changes', async () => {
     for (let n = 0; n < 450; n++) {
       save(`p${n}`);
     }
@@ -415,7 +415,9 @@ describe('a difference', () => {
       {
         text: {
           status: 'generated',
-          div: "<div xmlns='http://www.w3.org/1999/xhtml'>A\u00a0b\n<img src='y' alt='x'></img></div>",
+          div:
+            "<div xmlns='http://www.w3.org/1999/xhtml'>A\u00a0b\n" +
+            "<img src='y' alt='x'></img></div>",
         },
       },
       true,

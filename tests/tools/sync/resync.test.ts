@@ -88,7 +88,7 @@ afterAll(async () => {
   proxy.close();
 });
 
-test('what failed is listed once, with its last reason and nothing about the patient; then it is repaired by hand', async () => {
+test('a failure is listed once, with its last reason, and repaired by hand', async () => {
   expect(await resync('--failed')).toMatchObject({ code: 0, stdout: 'Nothing failed.\n' });
   refusing = true;
   const id = await save({ gender: 'female' });
@@ -109,7 +109,7 @@ test('what failed is listed once, with its last reason and nothing about the pat
   expect(await genderThere(id)).toBe('female');
 });
 
-test('a dry run counts what differs and changes nothing; without it, nothing differs afterwards', async () => {
+test('a dry run counts differences and changes nothing; a real one leaves none', async () => {
   const id = await save({ gender: 'male' });
   await expect.poll(() => genderThere(id), { timeout: 30_000 }).toBe('male');
   const headers = { 'content-type': 'application/fhir+json' };
@@ -127,7 +127,7 @@ test('a dry run counts what differs and changes nothing; without it, nothing dif
   expect((await resync('--full', '--dry-run')).stdout).toMatch(/differing +0\n/);
 });
 
-test('sync status: the last complete runs, what failed and since when, and nothing about a patient', async () => {
+test('sync status: the last complete runs, and failures without anything about a patient', async () => {
   const status = (...args: string[]): Promise<CommandResult> =>
     node('tools/bin/medplum-bots.cjs', 'sync', 'status', ...args);
   expect(await resync('--full')).toMatchObject({ code: 0 });
@@ -163,7 +163,7 @@ test.each([[[]], [['Patient']], [['--failed', '--full']], [['Patient/1', '--full
   },
 );
 
-test('doctor --target: what the sync needs of the target is checked, and nothing is left on it', async () => {
+test('doctor --target checks what the sync needs, and leaves nothing on the target', async () => {
   const doctor = (): Promise<CommandResult> =>
     node('tools/bin/medplum-bots.cjs', 'doctor', '--target');
   const { stdout } = await doctor();

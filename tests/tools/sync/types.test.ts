@@ -94,7 +94,7 @@ describe.each(supported)('%s', (type) => {
   });
 });
 
-test('a text that is called reference belongs to a Reference, in all of FHIR but a few elements', () => {
+test('with a few exceptions, a text element called reference belongs to a Reference', () => {
   const others = [...definitions.keys()].flatMap((name) =>
     elementsOf(name)
       .filter(

@@ -160,7 +160,7 @@ describe('changes', () => {
     expect(await there()).toEqual(['copy -', 'merged -', 'p male', 'stranger -']);
   });
 
-  test('with deactivate, nothing is deleted, and deactivated patients no longer count as left over', async () => {
+  test('with deactivate, nothing is deleted, and deactivated patients are not left over', async () => {
     vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig({ onDelete: 'deactivate' }));
     save('p', { active: true });
     save('q', { active: true });
@@ -437,7 +437,7 @@ test('of two concurrent runs one ends, and what the other found is not forgotten
   expect((await run()).counts).toMatchObject({ checked: 1, failed: 0 });
 });
 
-test('after other types were configured, everything is looked at, and what failed of the old ones stops nothing', async () => {
+test('after a change of the types, all is compared, and old failures stop nothing', async () => {
   save('bad', { gender: 'robot' as never });
   source.save({ resourceType: 'Organization', id: 'clinic' });
   await expect(run()).rejects.toThrow('1 resources could not be synced');
@@ -504,7 +504,7 @@ test('a Medplum that hangs is left alone in time', async () => {
 describe('references', () => {
   const link: Patient['link'] = [{ other: { reference: 'Patient/b' }, type: 'seealso' }];
 
-  test("a patient that another client's record links to is deleted by the run after the link is removed", async () => {
+  test('a patient with a link of another client is deleted after that link is removed', async () => {
     save('b');
     await run();
     await put('stranger', { link });
@@ -519,7 +519,7 @@ describe('references', () => {
     expect(await there()).toEqual(['stranger -']);
   });
 
-  test('a link that was left out comes back with a full comparison after its target was restored', async () => {
+  test('a link that was left out is copied by a full comparison after a restore', async () => {
     save('b');
     source.remove('Patient', 'b');
     save('a', { link });
@@ -799,7 +799,7 @@ describe("Medplum's quota", () => {
     expect(await run()).toMatchObject({ complete: true, counts: { checked: 1 } });
   });
 
-  test('when it is spent, the run ends at the first refusal: more requests would only prolong the block', async () => {
+  test('when it is spent, the run ends at the first refusal, which more would prolong', async () => {
     ['p', 'q'].forEach((id) => save(id));
     source.before = (request) => {
       if (request.startsWith('GET Patient?_id')) {

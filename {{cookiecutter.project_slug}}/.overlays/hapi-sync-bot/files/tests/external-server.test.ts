@@ -73,7 +73,7 @@ test('a fixed token that is refused is an error at once', async () => {
   expect(seen).toHaveLength(1);
 });
 
-test('client credentials: one token for all requests, also parallel ones and those of the next run', async () => {
+test('client credentials: one token for all requests, in parallel and in the next run', async () => {
   const oauth = {
     HAPI_TOKEN_URL: `${base}/token`,
     HAPI_CLIENT_ID: 'a:b',
@@ -152,7 +152,7 @@ test('a token is renewed a minute before it expires', async () => {
   ]);
 });
 
-test('a token address that answers something else is an error, and is asked again by the next request', async () => {
+test('a token address with another answer is an error; the next request asks again', async () => {
   tokenAnswer = { access_token: undefined };
   const oauth = {
     HAPI_TOKEN_URL: `${base}/token`,
@@ -216,7 +216,7 @@ test.each([
   expect(connect).not.toThrow(/pass-7/);
 });
 
-test('a short-lived token is kept for half of its life; one without a lifetime for some minutes', async () => {
+test('a short-lived token is kept for half its life, one without a lifetime for minutes', async () => {
   const now = vi.spyOn(clock, 'now');
   const began = Date.now();
   for (const [expires_in, kept, renewed] of [
@@ -299,7 +299,7 @@ test.each([
   },
 );
 
-test('a private key as a PEM block in one line works, too; anything else is refused without its value', async () => {
+test('a PEM block in one line is a private key; other texts are refused, not shown', async () => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
   const pem = String(privateKey.export({ type: 'pkcs8', format: 'pem' })).replaceAll(
     '\n',

@@ -54,7 +54,7 @@ describe('meta', () => {
 });
 
 describe('identifiers', () => {
-  test("the source identifier is there once, beside the team's own; one with another id is not copied", () => {
+  test('the source identifier is there once; one with another id is not copied', () => {
     const mrn = { system: 'urn:mrn', value: '7' };
     expect(copyPatient({}).body.identifier).toEqual([SOURCE_ID]);
     const foreign = { ...SOURCE_ID, value: 'another' };
@@ -80,7 +80,7 @@ describe('identifiers', () => {
 });
 
 describe('references', () => {
-  test('a reference to a resource that is not synced becomes a logical reference; nothing else is lost', () => {
+  test('a reference to a resource that is not synced becomes a logical reference', () => {
     const { body, leftOut } = copyPatient({
       managingOrganization: { reference: 'Organization/1', display: 'A clinic' },
       generalPractitioner: [
@@ -301,7 +301,7 @@ describe('extensions', () => {
     );
   });
 
-  test('an extension without a value is removed, because HAPI drops it; one whose reference is left out keeps the identifier', () => {
+  test('an extension without a value is removed, as HAPI drops it; a logical reference is kept', () => {
     const nested = { url: 'urn:nested', extension: [{ url: 'a', valueString: 'b' }] };
     const refers = { url: 'urn:refers', valueReference: { reference: 'Practitioner/1' } };
     const canonical = { url: 'urn:canonical', valueCanonical: 'PlanDefinition/1' };

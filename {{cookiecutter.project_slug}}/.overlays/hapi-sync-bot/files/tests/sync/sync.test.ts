@@ -148,7 +148,7 @@ describe('one resource', () => {
   });
 });
 
-test("the team's identifiers are copied, and removed from the target when they are removed on Medplum", async () => {
+test("the team's identifiers are copied, and removed when Medplum no longer has them", async () => {
   const [ours, mrn, old] = [`https://medplum.com/patient-id ${id}`, 'urn:mrn 7', 'urn:old 1'];
   const named = (...texts: string[]): Patient['identifier'] =>
     texts.map((text) => ({ system: text.split(' ')[0] ?? '', value: text.split(' ')[1] ?? '' }));
@@ -223,7 +223,7 @@ describe('deleting', () => {
     expect(sent.mock.calls.map(([, init]) => init?.method)).not.toContain('PUT');
   });
 
-  test('a database that lags behind the cache is asked again: neither a new nor a restored patient is deleted', async () => {
+  test('a database that lags is asked again: no new or restored patient is deleted', async () => {
     const search = vi.spyOn(source.medplum, 'search');
     const late = (...entry: object[]): unknown =>
       search.mockResolvedValueOnce({ resourceType: 'Bundle', entry } as never);
@@ -252,7 +252,7 @@ describe('deleting', () => {
     expect(await there(stranger)).toBeDefined();
   });
 
-  test('a patient with identifiers of the team is deleted; one that is deleted already is not touched, also in a second attempt', async () => {
+  test("a patient with the team's identifiers is deleted; a deleted one is left alone", async () => {
     save({ identifier: [{ system: 'urn:mrn', value: '7' }] });
     await syncs();
     source.remove('Patient', id);
@@ -263,7 +263,7 @@ describe('deleting', () => {
     expect(new Set(verbs())).toEqual(new Set(['GET']));
   });
 
-  test('a source identifier from imported data is not copied, and does not protect the copy from deletion', async () => {
+  test('a source identifier from imported data is not copied, and protects nothing', async () => {
     const foreign = { system: 'https://medplum.com/patient-id', value: 'another-project' };
     save({ identifier: [foreign] });
     await syncs();
@@ -275,7 +275,7 @@ describe('deleting', () => {
     expect(await there()).toBeUndefined();
   });
 
-  test('a record that was merged on the target stays merged through an update, and stays while the other patient exists', async () => {
+  test('a record that was merged on the target stays merged while the other one exists', async () => {
     source.save({ resourceType: 'Patient', id: 'the-other' });
     save();
     await syncs();
@@ -302,7 +302,7 @@ describe('deleting', () => {
     }
   });
 
-  test('a resource with the same id that this sync did not write is not deleted, and that is an error', async () => {
+  test('a resource that this sync did not write is not deleted, and that is an error', async () => {
     await putThere({ gender: 'female' });
     save();
     source.remove('Patient', id);
@@ -314,7 +314,7 @@ describe('deleting', () => {
     link: [{ other: { reference: `Patient/${other}` }, type: 'refer' }],
   });
 
-  test('a link from another synced patient is removed with the deleted patient, though it stays on Medplum', async () => {
+  test('a link from another synced patient is removed with the patient it leads to', async () => {
     const other = randomUUID();
     save();
     source.save({ resourceType: 'Patient', id: other, gender: 'male', ...linkTo(id) });
@@ -364,7 +364,7 @@ describe('deleting', () => {
     }
   });
 
-  test("deleting a patient that another client's record links to is an error until that link is removed", async () => {
+  test('a patient that another client links to cannot be deleted until the link is gone', async () => {
     save();
     await syncs();
     const stranger = { id: randomUUID(), identifier: [{ system: 'urn:x', value: id }] };
@@ -725,7 +725,7 @@ describe('references among synced types', () => {
     link: ids.map((other) => ({ other: { reference: `Patient/${other}` }, type: 'seealso' })),
   });
 
-  test('a referenced patient that is not on the target yet is written in the same transaction, circles included', async () => {
+  test('a referenced patient that the target lacks is written in the same transaction', async () => {
     const [second, third] = [randomUUID(), randomUUID()];
     save(linkTo(second));
     source.save({ resourceType: 'Patient', id: second, ...linkTo(third) });
@@ -736,7 +736,7 @@ describe('references among synced types', () => {
     expect(await there(third)).toMatchObject(linkTo(id, third));
   });
 
-  test('a link to a patient that is there already stays, beside one that is written in the same transaction', async () => {
+  test('a link to an existing patient stays, next to one that is written with it', async () => {
     const [known, fresh] = [randomUUID(), randomUUID()];
     source.save({ resourceType: 'Patient', id: known, gender: 'male' });
     await syncs(known);
