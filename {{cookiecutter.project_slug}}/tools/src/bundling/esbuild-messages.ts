@@ -33,7 +33,8 @@ export function errorFinding(message: Message, bots: string[]): Finding {
     return finding(
       'error',
       'pattern-without-files',
-      `${packageLabel(message)}${call}() of an expression: no file matches "${files}", so it fails on a server. Import it by name, or use another package`,
+      `${packageLabel(message)}${call}() of an expression: no file matches "${files}", ` +
+        'so it fails on a server. Import it by name, or use another package',
       message,
       bots,
     );

@@ -100,7 +100,9 @@ export function checkContents(
     found(
       'error',
       'too-large',
-      `makes a bundle of ${bytes} bytes, more than its ${bot.maxBytes}; the largest part is ${largestPart(inputs)}: import less, or raise maxBytes in medplum.config.json`,
+      `makes a bundle of ${bytes} bytes, more than its ${bot.maxBytes}; ` +
+        `the largest part is ${largestPart(inputs)}: ` +
+        'import less, or raise maxBytes in medplum.config.json',
     );
   }
   for (const [source, { bytesInOutput }] of Object.entries(inputs)) {

@@ -39,8 +39,9 @@ export const command = new Command('access')
     [
       '',
       'Example: npx medplum-bots access reader --create --env staging',
-      'The new credentials are written to <name>-<role>.env, which git ignores. They are for the same',
-      'environment: give them to your CI service as variables, and run the commands with --env <name>.',
+      'The new credentials are written to <name>-<role>.env, which git ignores. They are for the',
+      'same environment: give them to your CI service as variables, and run the commands with',
+      '--env <name>.',
     ].join('\n'),
   )
   .action(access);
@@ -63,10 +64,12 @@ async function access(role: Role, options: Options): Promise<void> {
   const created = await createAccess(server, system, role, resourceTypes);
   writeCredentials(file, environment, created);
   console.log(`ClientApplication/${created.clientId} with AccessPolicy/${created.policyId}.`);
+  const usedWith = commandFor(environment.name, role === 'reader' ? 'plan' : 'setup:bots');
   console.log(
     [
-      `Its credentials are in ${file}. Copy them to the variables of your CI service, then delete the file.`,
-      `They are used with: ${commandFor(environment.name, role === 'reader' ? 'plan' : 'setup:bots')}`,
+      `Its credentials are in ${file}. Copy them to the variables of your CI service, ` +
+        'then delete the file.',
+      `They are used with: ${usedWith}`,
     ].join('\n'),
   );
 }

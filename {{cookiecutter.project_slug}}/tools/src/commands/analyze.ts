@@ -36,7 +36,8 @@ export const command = new Command('analyze')
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nExample: npm run analyze -- --against main\nExit codes: 0 all bots are shown, 1 there is an error; bots with an error are left out.',
+    '\nExample: npm run analyze -- --against main\n' +
+      'Exit codes: 0 all bots are shown, 1 there is an error; bots with an error are left out.',
   )
   .action(printAnalysis);
 

@@ -302,9 +302,15 @@ export function describeProblem(problem: Problem): string {
 export function describeWarning(warning: Warning): string {
   switch (warning.type) {
     case 'no-admin':
-      return 'These credentials are not of a project admin: memberships, policies and secrets were not checked.';
+      return (
+        'These credentials are not of a project admin: ' +
+        'memberships, policies and secrets were not checked.'
+      );
     case 'admin-needed':
-      return `Only a project admin can create ${warning.bots.join(', ')}: a new bot needs a membership to run.`;
+      return (
+        `Only a project admin can create ${warning.bots.join(', ')}: ` +
+        'a new bot needs a membership to run.'
+      );
     case 'cron-missing':
       return (
         'The project lacks the feature "cron": ' +
