@@ -212,7 +212,7 @@ describe('the schedules of a bot', () => {
     crons: [],
     resources: [],
   };
-  const OPTIONS = { force: false, prune: true, skipFailed: false };
+  const OPTIONS = { force: false, prune: true, skipFailed: false, forAdmin: false };
   const cron = (name: string, members: Partial<Cron>): Cron & { id: string } => ({
     resourceType: 'Cron',
     id: name,
