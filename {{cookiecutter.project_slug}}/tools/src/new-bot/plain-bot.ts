@@ -1,4 +1,5 @@
-// A bot that only says what it was given, for the criteria and the schedule of the command line.
+// The code of a new bot without a template: it returns what it was given, for the criteria and the
+// schedule of the command line.
 import type { BotConfig } from '../config/config.ts';
 import type { INTERACTIONS } from '../config/subscription.ts';
 import type { NewBot } from './new-bot-files.ts';

@@ -1,4 +1,4 @@
-// A run of a bot as tests look at it.
+// A run of a bot, as a test of the local Medplum sees it: result, error, log and requests.
 import { readFileSync } from 'node:fs';
 import type { Run, RunCause } from '../medplum/bot-runs.ts';
 import { mapStack } from '../runtime/source-maps.ts';

@@ -1,6 +1,6 @@
 // Dates in searches. A stored date is a range of time: `1980` is the whole year. So is the date of
-// a search, and a prefix says how the two must lie to each other: HAPI's default is that the stored
-// range lies within the wanted one.
+// a search. A prefix (`ge`, `lt`, …) says how the stored range must relate to the wanted one;
+// without a prefix, HAPI asks that it lies within.
 import { FhirError } from './errors.ts';
 
 /** Milliseconds since 1970; both ends belong to it. */
