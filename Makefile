@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# Tests that run at the same time: make test WORKERS=3
+WORKERS ?= 2
 READY := build/node/.ready
 export PATH := $(CURDIR)/build/node:$(CURDIR)/$(VENV)/bin:$(PATH)
 DEMO := build/demo/my-medplum-bots
@@ -24,10 +26,10 @@ demo: $(READY) ## Generate a repository, build it and run its demo
 	@echo '  npm run dev'
 
 test: lint ## Everything CI runs
-	$(PY) -m pytest -n 2 --dist loadgroup
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
 test-fast: $(VENV)/.installed ## The tests that need neither Node nor Java
-	$(PY) -m pytest -n 2 --dist loadgroup --hypothesis-profile=fast tests/unit tests/bake
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup --hypothesis-profile=fast tests/unit tests/bake
 
 lint: $(READY) ## Check the style and types of the template's Python
 	$(PY) -m ruff check .
