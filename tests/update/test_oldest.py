@@ -18,13 +18,15 @@ from tests.support.projects import CACHE
 
 REQUIREMENTS = template.ROOT / "tests" / "update" / "oldest-requirements.txt"
 OLDEST_NODE = "24.2.0"
+# Commands of an environment name their folder, and those of npm name the environment of the tests.
+PLACE = f"{CACHE}\n{sys.prefix}\n{sys.version}".encode()
 pytestmark = pytest.mark.xdist_group("oldest")
 
 
 @pytest.fixture(scope="session")
 def oldest() -> Path:
     """A virtual environment with the oldest supported versions; its folder of commands."""
-    key = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    key = hashlib.sha256(REQUIREMENTS.read_bytes() + PLACE).hexdigest()[:16]
     environment = CACHE / f"oldest-{key}"
     commands = environment / ("Scripts" if os.name == "nt" else "bin")
     if not (environment / "complete").exists():
@@ -92,7 +94,7 @@ def test_cruft_creates_checks_diffs_and_updates(oldest: Path, tmp_path: Path) ->
 @pytest.fixture(scope="session")
 def oldest_node(node: Path) -> Path:
     """The folder of the oldest supported Node, with the npm of the tests."""
-    folder = CACHE / f"node-{OLDEST_NODE}"
+    folder = CACHE / f"node-{OLDEST_NODE}-{hashlib.sha256(PLACE).hexdigest()[:16]}"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
