@@ -631,6 +631,27 @@ describe('npm run doctor', () => {
     );
   });
 
+  it('names the settings that the version of the server lacks', async () => {
+    const jobs = [{ name: 'nightly', cron: '0 3 * * *' }];
+    const root = writeRepository([
+      { ...version(1), rawBody: true },
+      { name: 'cron-bot', cronJobs: jobs },
+    ]);
+    const { code, stdout } = await call(root, DOCTOR);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^✓ Medplum 5\.1\.\d+\S*$/m);
+    expect(stdout).toMatch(
+      /^! sync-bot has "rawBody", which Medplum 5\.1\.\S+ does not know: it needs 5\.2$/m,
+    );
+    expect(stdout).toMatch(/^! cron-bot has "cronJobs", which Medplum 5\.1\.\S+ does not know/m);
+
+    medplum.rule = ({ path }) =>
+      path === 'healthcheck' ? { status: 200, body: { version: '5.2.13-1a2b3c4' } } : undefined;
+    const newer = await call(root, DOCTOR);
+    expect(newer.stdout).toMatch(/^✓ Medplum 5\.2\.13-1a2b3c4$/m);
+    expect(newer.stdout).not.toContain('does not know');
+  });
+
   it('still looks at the server where dist/ is missing', async () => {
     const root = writeRepository([version(1)]);
     rmSync(join(root, 'dist'), { recursive: true });
