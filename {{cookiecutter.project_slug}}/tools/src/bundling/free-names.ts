@@ -61,8 +61,11 @@ function lineStarts(text: string): number[] {
  * @returns the names among these that the text may use as globals
  */
 export function namesIn(code: string, names: readonly string[]): string[] {
+  const partOfName = '[\\w$]';
+  const memberOfOther = '(?<!\\bglobalThis\\??)\\.'; // `timers.setTimeout`
+  const required = `require\\(["'](?:node:)?`; // `require("node:crypto")`
   const pattern = new RegExp(
-    `(?<![\\w$]|(?<!\\bglobalThis\\??)\\.)(?:${names.join('|')})(?![\\w$])`,
+    `(?<!${partOfName}|${memberOfOther}|${required})(?:${names.join('|')})(?!${partOfName})`,
     'g',
   );
   return [...new Set(code.match(pattern))];
