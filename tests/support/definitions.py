@@ -201,12 +201,12 @@ def read_definitions(folder: Path, name: str = "fhir") -> Any:
 
 
 def write_definitions(package: Path, folder: Path) -> None:
-    """Write the parts of an installed package that are kept, with its version and license."""
+    """Write the parts of an installed package that are kept, its version and its license."""
     write_compressed(cut_definitions(package), folder, "fhir")
     write_compressed(cut_profiles(package), folder, "profiles")
     version = json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
     manifest = json.loads((folder / "package.json").read_text(encoding="utf-8")) | {
-        "version": version
+        "cutFrom": version
     }
     (folder / "package.json").write_text(
         json.dumps(manifest, indent=2) + "\n", encoding="utf-8", newline="\n"
