@@ -23,6 +23,9 @@ export interface Finding {
   bots: string[];
 }
 
+/** Codes of TypeScript for an import that it cannot find: of names, and for its effects only. */
+export const MODULE_NOT_FOUND: ReadonlySet<string> = new Set(['TS2307', 'TS2882']);
+
 /** `src/bots/lab.ts:12:3` */
 export function placeOf({ file, line, column }: Finding): string {
   return [file, line, column].filter((part) => part !== undefined).join(':');
@@ -103,6 +106,6 @@ export function withoutRepeats(findings: readonly Finding[]): Finding[] {
       .map(({ file, line }) => `${file}:${line}`),
   );
   return findings.filter(
-    ({ kind, file, line }) => kind !== 'TS2307' || !missing.has(`${file}:${line}`),
+    ({ kind, file, line }) => !MODULE_NOT_FOUND.has(kind) || !missing.has(`${file}:${line}`),
   );
 }

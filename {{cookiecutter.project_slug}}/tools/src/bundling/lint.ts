@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { MODULE_NOT_FOUND } from './finding.ts';
 import type { Finding } from './finding.ts';
 
 /** One entry of `diagnostics` in oxlint's JSON output. */
@@ -30,7 +31,6 @@ const GARBAGE_COLLECTION = { GOGC: '400' };
 
 /** A package without types fails nothing. */
 const WITHOUT_TYPES = 'TS7016';
-const NOT_FOUND = 'TS2307';
 
 /**
  * Lints and type checks everything but tools/.
@@ -83,7 +83,7 @@ function adviceFor(code: string, message: string): string {
     const types = name.replace('@', '').replace('/', '__');
     return `Types may be in @types/${types}: npm install --save-dev @types/${types}`;
   }
-  if (code === NOT_FOUND && !/^[./]/.test(specifier)) {
+  if (MODULE_NOT_FOUND.has(code) && !/^[./]/.test(specifier)) {
     return `npm install --save-dev ${name}`;
   }
   return '';
@@ -94,7 +94,10 @@ function adviceFor(code: string, message: string): string {
  * it is an error of the bundler.
  */
 function isOnlyAboutTypes(code: string, message: string): boolean {
-  return code === WITHOUT_TYPES || (code === NOT_FOUND && isDependency(importIn(message).name));
+  return (
+    code === WITHOUT_TYPES ||
+    (MODULE_NOT_FOUND.has(code) && isDependency(importIn(message).name))
+  );
 }
 
 /**
