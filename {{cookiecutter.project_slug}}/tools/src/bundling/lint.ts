@@ -95,8 +95,7 @@ function adviceFor(code: string, message: string): string {
  */
 function isOnlyAboutTypes(code: string, message: string): boolean {
   return (
-    code === WITHOUT_TYPES ||
-    (MODULE_NOT_FOUND.has(code) && isDependency(importIn(message).name))
+    code === WITHOUT_TYPES || (MODULE_NOT_FOUND.has(code) && isDependency(importIn(message).name))
   );
 }
 
