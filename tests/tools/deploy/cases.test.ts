@@ -334,9 +334,14 @@ const CASES: Case[] = [
     title: 'a bundle with a syntax error',
     given: (root) => writeRepository([{ ...BOT, code: 'exports.handler = async () => {' }], root),
     says: [
-      'Error: dist/bots/sync-bot.js does not parse (Unexpected end of input). ' +
-        'Correct src/bots/sync-bot.ts and run: npm run build',
+      CHANGE,
+      '1 to change.',
+      'x sync-bot: dist/bots/sync-bot.js does not parse (Unexpected end of input). ' +
+        'Run: npm run build',
+      'Error: sync-bot: dist/bots/sync-bot.js does not parse (Unexpected end of input). ' +
+        'Run: npm run build.',
     ],
+    left: [CHANGE, '1 to change.'],
   },
   {
     title: 'a bundle without a handler',

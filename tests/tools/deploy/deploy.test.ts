@@ -553,14 +553,14 @@ describe('what another client does at the same time', () => {
 
   it('stops the bot with a word: a build between the plan and its first request', async () => {
     const root = writeRepository([SYNC]);
-    const file = join(root, 'dist/bots/hapi-sync-bot.js');
+    const dist = 'dist/bots/hapi-sync-bot.js';
     const { failed } = await run(medplum, root, {
-      log: () => writeFileSync(file, 'exports.handler = async () => 3;'),
+      log: () => writeFileSync(join(root, dist), 'exports.handler = async () => 3;'),
     });
     expect(failed).toEqual([
       {
         name: 'hapi-sync-bot',
-        message: `${file} was built again after the plan was made. Run it again`,
+        message: `${dist} was built again after the plan was made. Run it again`,
       },
     ]);
     expect(await all(medplum, 'Bot')).toEqual([]);

@@ -327,10 +327,10 @@ describe('with skipFailed', () => {
   it('deploys the other bots, and names the one that lacks a secret or a bundle', async () => {
     const root = writeRepository([
       { ...BOT, secrets: ['TOKEN'] },
-      { name: 'broken-bot', code: 'exports.handler = async () => {' },
+      { name: 'broken-bot', code: 'exports.run = 1;' },
       { name: 'good-bot' },
     ]);
-    await expect(run(medplum, root)).rejects.toThrow('dist/bots/broken-bot.js does not parse');
+    await expect(run(medplum, root)).rejects.toThrow('dist/bots/broken-bot.js exports no handler');
     const { changed, failed } = await run(medplum, root, { skipFailed: true });
     expect(changed).toEqual(['good-bot']);
     expect(failed.map(({ name }) => name)).toEqual(['sync-bot', 'broken-bot']);

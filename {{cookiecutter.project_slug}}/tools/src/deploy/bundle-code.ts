@@ -1,7 +1,7 @@
 // The code of a bot: its bundle in dist/, checked before any request, and the tags that say what it
 // is made of.
 import type { Coding } from '@medplum/fhirtypes';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileFunction } from 'node:vm';
 import type { Manifest } from '../bundling/manifest.ts';
@@ -14,6 +14,8 @@ export const MANIFEST_FILE = 'dist/manifest.json';
 export interface Code {
   /** Path of the bundle. */
   file: string;
+  /** The same, below the repository's folder. */
+  dist: string;
   /** Of the bundle, in hex. */
   sha256: string;
   /** `<name>.<start of sha256>.cjs`: what `executableCode.title` becomes. */
@@ -100,12 +102,19 @@ export class SourceHashes {
 }
 
 function hashOfFile(file: string): string | undefined {
-  return existsSync(file) ? sha256Of(readFileSync(file)) : undefined;
+  try {
+    return sha256Of(readFileSync(file));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      return undefined;
+    }
+    throw error;
+  }
 }
 
 /**
  * Checks that a bundle is there, is the one that the build has checked, is made of the sources as
- * they are now, parses, and has a handler.
+ * they are now, and has a handler.
  *
  * @param sources - shared by all bots
  * @throws UserError that says what is wrong with it
@@ -143,20 +152,15 @@ export function loadCode(
         'Run: npm run build -- --production',
     );
   }
-  const hint = `Correct ${source} and run: npm run build`;
-  try {
-    compileFunction(text, ['exports', 'module', 'require']);
-  } catch (error) {
-    throw new UserError(`${dist} does not parse (${(error as Error).message}). ${hint}`);
-  }
   if (!/\bhandler\b/.test(text)) {
-    throw new UserError(`${dist} exports no handler. ${hint}`);
+    throw new UserError(`${dist} exports no handler. Correct ${source} and run: npm run build`);
   }
   const shared = Object.entries(built.shared).map(
     ([path, module]) => [path, moduleVersion(path, module.sha256)] as const,
   );
   return {
     file: join(root, dist),
+    dist,
     sha256,
     title: `${name}.${sha256.slice(0, 16)}.cjs`,
     shared: new Map(shared),
@@ -168,11 +172,21 @@ function sourceVersion(source: string, sha256: string | undefined): Map<string, 
   return new Map(sha256 === undefined ? [] : [[source, moduleVersion(source, sha256)]]);
 }
 
-/** @throws UserError if the bundle is no longer the one that was planned */
-export function readBundle({ file, sha256 }: Code): string {
+/**
+ * Reads a bundle to upload it. Only here is it parsed: an unchanged bot is not worth that time.
+ *
+ * @throws UserError if the bundle is no longer the one that was planned, or does not parse
+ */
+export function readBundle({ file, dist, sha256 }: Code): string {
   const text = readFileSync(file, 'utf8');
   if (sha256Of(text) !== sha256) {
-    throw new UserError(`${file} was built again after the plan was made. Run it again`);
+    throw new UserError(`${dist} was built again after the plan was made. Run it again`);
+  }
+  try {
+    compileFunction(text, ['exports', 'module', 'require']);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new UserError(`${dist} does not parse (${message}). Run: npm run build`);
   }
   return text;
 }
