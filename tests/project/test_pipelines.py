@@ -3,7 +3,7 @@
 The schemas come with check-jsonschema. (actionlint would check more, but its package on PyPI
 downloads a binary from elsewhere while it is installed.) Commands run as the services run them,
 each job in a fresh clone. The test replaces what only a service has (checkout, Node, artifacts,
-approvals), and links installed packages instead of running `npm ci`.
+approvals), and copies installed packages instead of running `npm ci`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import yaml
 
 from tests.support import template
 from tests.support.local_servers import servers
+from tests.support.projects import add_packages
 
 Baked = Callable[..., Path]
 VARIABLES = {
@@ -189,7 +190,7 @@ class GitHub:
             if "uses" in step:
                 self.use(step["uses"].split("@")[0], step.get("with", {}), here)
             elif step["run"] == "npm ci":
-                (here / "node_modules").symlink_to(self.packages)
+                add_packages(self.packages, here)
             else:
                 env["GITHUB_STEP_SUMMARY"] = str(summary)
                 done = template.run("bash", "-e", "-c", step["run"], cwd=here, env=env, check=False)
@@ -334,7 +335,7 @@ def test_gitlab_from_a_change_to_a_rollback(
         pipeline = load(project / ".gitlab-ci.yml")
         here = tmp_path / f"{job_name}-{len(list(tmp_path.iterdir()))}"
         template.git("clone", "--quiet", project, here, cwd=tmp_path)
-        (here / "node_modules").symlink_to(node_modules[0])
+        add_packages(node_modules[0], here)
         assert pipeline["default"]["before_script"] == ["npm ci --cache .npm --prefer-offline"]
         if dist.exists():
             shutil.copytree(dist, here / "dist")

@@ -18,6 +18,9 @@ from tests.support.node import make_bin
 # Kept between runs, by the hash of what it was installed from.
 CACHE = template.REPOSITORY / "build" / "cache"
 
+# What a run of a repository's commands keeps in node_modules; every repository has its own.
+CACHES = (".cache", ".vite", ".vite-temp", ".vitest-cache")
+
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -64,13 +67,17 @@ def add_packages(modules: Path, project: Path) -> None:
     """
     packages = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     links = {path: package["resolved"] for path, package in packages.items() if package.get("link")}
-    there = {modules.parent / path for path in links}
+    linked = {modules.parent / path for path in links}
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(folder, name) in linked or name in CACHES]
+
     shutil.copytree(
         modules,
         project / "node_modules",
         symlinks=True,
         copy_function=link_or_copy,
-        ignore=lambda folder, names: [name for name in names if Path(folder, name) in there],
+        ignore=left_out,
     )
     for path, target in links.items():
         place = project / path
