@@ -65,11 +65,11 @@ function findRemains(
 ): Remains[] {
   // Of a bot that is blocked, it is not known which Bot with a previous name it is.
   const isBlocked = ({ action }: Change): boolean => action === 'blocked';
-  const kept = [...names, ...previousNames(changes.filter(isBlocked))];
-  const known = [...kept, ...previousNames(changes)];
+  const kept = new Set([...names, ...previousNames(changes.filter(isBlocked))]);
+  const known = new Set([...kept, ...previousNames(changes)]);
   const used = new Set(changes.flatMap(({ existing }) => existing?.id ?? []));
   const gone = ownBots(actual.bots, system, environment).filter(
-    ({ name, bot }) => !used.has(bot.id) && !kept.includes(name),
+    ({ name, bot }) => !used.has(bot.id) && !kept.has(name),
   );
   const nameOfTag = (tag: string | undefined): string | undefined => {
     if (!tag?.startsWith(`${environment}/`)) {
@@ -77,7 +77,7 @@ function findRemains(
     }
     const name = nameInKey(tag);
     const isGone = gone.some((own) => own.name === name);
-    return isGone || !known.includes(name) ? name : undefined;
+    return isGone || !known.has(name) ? name : undefined;
   };
   const nameOfSubscription = (subscription: Stored<Subscription>): string | undefined => {
     const tag = tagOf(subscription, subscriptionTag(system));
