@@ -77,7 +77,11 @@ beforeAll(async () => {
   external = await startFhirServer();
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
   const address = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-  medplum = await startMedplumServer({ secrets: { HAPI_BASE_URL: address } });
+  // No schedules: hapi-reconcile-bot would repair what a test has just broken.
+  medplum = await startMedplumServer({
+    secrets: { HAPI_BASE_URL: address },
+    runSchedules: false,
+  });
   expect(await node('esbuild-script.mjs')).toMatchObject({ code: 0 });
   expect(await node('scripts/setup-bots-and-subscriptions.ts')).toMatchObject({ code: 0 });
 });

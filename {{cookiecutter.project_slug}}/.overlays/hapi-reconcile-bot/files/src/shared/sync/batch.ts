@@ -1,9 +1,10 @@
 // Many resources of one type at once. Each takes the steps of `sync`, and the requests of a step are
 // sent as one; whatever that cannot do is left to `sync`, resource by resource.
-import type { BundleEntryResponse, Resource, ResourceType } from '@medplum/fhirtypes';
+import type { Resource, ResourceType } from '@medplum/fhirtypes';
 import { logExternalRequest } from '../http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from '../http-request.ts';
 import { clock } from '../retry.ts';
+import { inBundle, together } from './bundle.ts';
 import { isSame } from './compare.ts';
 import { isInactive } from './delete.ts';
 import { codeOfError, SyncError } from './errors.ts';
@@ -12,8 +13,7 @@ import { sync } from './sync.ts';
 import { pathOf, readTargets, typeAndId } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 import type { SyncedType } from './types.ts';
-import { copyFor, provenEntry, putAll, referencesIn } from './write.ts';
-import type { PlannedWrite } from './write.ts';
+import { copyFor, put, referencesIn } from './write.ts';
 
 /**
  * What was found: `differing` is missing on the target, or different there; `leftover` is still on
@@ -142,8 +142,8 @@ async function attemptTogether(
   if (dryRun || references.some((reference) => missing.get(reference) === 'living')) {
     return DIFFERING;
   }
-  const write = { state, body: copyFor(context, state, source, canReferTo).body };
-  provenEntry((await requests.putAll(write)).get(write), state);
+  const { body } = copyFor(context, state, source, canReferTo);
+  await put({ target: requests.target }, state, body);
   const stored = (await requests.readVersions(id)).get(id);
   return { found: 'differing', isDone: stored?.meta?.versionId === source.meta?.versionId };
 }
@@ -174,45 +174,19 @@ function sharedRequests(
 ) {
   const batch = new Set(ids.map((id) => `${type}/${id}`));
   return {
-    readTargets: shared(async (wanted: string[]) => {
+    readTargets: together(async (wanted: string[]) => {
       const states = await readTargets(context, type, wanted);
       states.forEach((state) => existing.add(pathOf(state)));
       return states;
     }),
-    readSources: shared((wanted: string[]) => readMany(context, type, wanted)),
-    readVersions: shared((wanted: string[]) => readMany(context, type, wanted, '&_elements=id')),
-    readMissing: shared((references: string[][]) => {
+    readSources: together((wanted: string[]) => readMany(context, type, wanted)),
+    readVersions: together((wanted: string[]) => readMany(context, type, wanted, '&_elements=id')),
+    readMissing: together((references: string[][]) => {
       // What is written in the same Bundle will be there.
       const others = references.flat().filter((reference) => !batch.has(reference));
       return readMissing(context, others, existing);
     }),
-    putAll: shared(async (writes: PlannedWrite[]) => {
-      const responses = await putTogether(context, writes);
-      return new Map(writes.map((write, index) => [write, responses[index]]));
-    }),
-  };
-}
-
-/**
- * Makes one request of the calls that are made at the same time. All resources of a batch wait for
- * the same answer; when it arrives, each goes on and makes its next call before anything else runs.
- */
-function shared<Key, Answer>(
-  send: (keys: Key[]) => Promise<Answer>,
-): (key: Key) => Promise<Answer> {
-  let keys: Key[] = [];
-  let answer: Promise<Answer> | undefined;
-  async function sendAll(): Promise<Answer> {
-    await Promise.resolve(); // until all have called
-    const together = keys;
-    keys = [];
-    answer = undefined;
-    return send(together);
-  }
-  return (key) => {
-    keys.push(key);
-    answer ??= sendAll();
-    return answer;
+    target: inBundle(context.target, { isAtomic: false }),
   };
 }
 
@@ -237,26 +211,6 @@ async function readMissing(
     }
   }
   return missing;
-}
-
-/**
- * Writes in one request, each PUT behind its own fence: as a transaction, which is three times as
- * fast as single PUTs (HAPI 8.8), or, if one of them makes that fail, as a batch, in which each
- * counts for itself.
- */
-async function putTogether(
-  context: SyncContext,
-  writes: PlannedWrite[],
-): Promise<(BundleEntryResponse | undefined)[]> {
-  try {
-    return await putAll(context, 'transaction', writes);
-  } catch (error) {
-    const isAnswered = error instanceof SyncError && error.cause?.status !== 0;
-    if (!isAnswered || isUnauthorized(error)) {
-      throw error;
-    }
-    return putAll(context, 'batch', writes);
-  }
 }
 
 async function syncAlone(

@@ -1,5 +1,6 @@
 // One run of the reconciler: list after list, page after page, as far as the time goes; the next
 // run goes on from there.
+import type { MedplumClient } from '@medplum/core';
 import { logExternalRequest } from '../http-helpers.ts';
 import { clock } from '../retry.ts';
 import { isGivenUp, isUnauthorized, NO_TIME, syncBatch } from './batch.ts';
@@ -72,6 +73,11 @@ export interface RunResult {
    * refused.
    */
   failures: Record<string, number>;
+  /**
+   * How long Medplum's quota allows no further page, in milliseconds, if the run is not complete: a
+   * run that begins earlier would end at once.
+   */
+  quotaMs?: number;
 }
 
 /**
@@ -88,7 +94,7 @@ export async function reconcile(
   context: SyncContext,
   { bot, mode, dryRun }: RunOptions,
 ): Promise<RunResult> {
-  const { config, medplum, target } = context;
+  const { config, medplum, target, deadline } = context;
   const key = progressKey(bot, target.baseUrl, config.authority);
   const { store, progress } = await loadProgress(medplum, key, inOrder(config.types));
   const isContinued = !dryRun && (mode === 'changes' || progress.run?.mode === 'full');
@@ -104,9 +110,11 @@ export async function reconcile(
 
   const lists = listsOf(context, state.mode, state.since);
   for (let list = lists[state.step]; list; list = lists[state.step]) {
-    if (run.isLate() || !(await waitForQuota(context))) {
-      return run.result(false);
+    const quotaMs = quotaWaitMs(medplum);
+    if (run.isLate() || clock.now() + quotaMs >= deadline) {
+      return { ...run.result(false), quotaMs };
     }
+    await clock.sleep(quotaMs);
     state.page = await run.syncPage(list, state.page ?? list.first);
     state.step += state.page ? 0 : 1;
     await save({ run: state });
@@ -139,11 +147,11 @@ function beginRun(
 }
 
 /**
- * Waits until Medplum's quota allows another page, if the RateLimit header of the last answer said
- * that it does not. False if there is no time to wait so long. Older servers send no such header.
+ * How long Medplum's quota allows no further page, by the RateLimit header of its last answer. Older
+ * servers send no such header.
  */
-async function waitForQuota({ medplum, deadline }: SyncContext): Promise<boolean> {
-  let limits: ReturnType<typeof medplum.rateLimitStatus> = [];
+function quotaWaitMs(medplum: MedplumClient): number {
+  let limits: ReturnType<MedplumClient['rateLimitStatus']> = [];
   try {
     limits = medplum.rateLimitStatus();
   } catch {
@@ -152,14 +160,7 @@ async function waitForQuota({ medplum, deadline }: SyncContext): Promise<boolean
   const spent = limits.filter(
     ({ name, remainingUnits }) => name === 'fhirInteractions' && remainingUnits < PAGE_POINTS,
   );
-  const waitMs = Math.max(0, ...spent.map(({ secondsUntilReset }) => secondsUntilReset * 1000));
-  if (waitMs > 0 && clock.now() + waitMs >= deadline) {
-    return false;
-  }
-  if (waitMs > 0) {
-    await clock.sleep(waitMs);
-  }
-  return true;
+  return Math.max(0, ...spent.map(({ secondsUntilReset }) => secondsUntilReset * 1000));
 }
 
 /** What one run found so far. */

@@ -1,20 +1,23 @@
 // Deletes a resource from the target: by its id, and only if this sync wrote it.
 import type { Resource } from '@medplum/fhirtypes';
-import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
-import { codeOfError, SyncError, targetError } from './errors.ts';
+import { HTTP_VERBS } from '../http-request.ts';
+import { inBundle } from './bundle.ts';
+import { codeOfError, SyncError } from './errors.ts';
 import { isOurs, sourceIdsOf } from './marks.ts';
 import { isWanted, readMany, readSource } from './source.ts';
 import {
   assertTargetUnchanged,
+  isMissing,
   pathOf,
   readReferrers,
   readTarget,
   refersTo,
+  requestTarget,
   untrusted,
 } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 import { rulesOf } from './types.ts';
-import { isReport, postBundle, put } from './write.ts';
+import { isReport, put } from './write.ts';
 
 /**
  * What was done. `merged`: the record stays, because it also stands for another resource that lives
@@ -130,14 +133,14 @@ export async function deleteOne(
 ): Promise<void> {
   const path = pathOf(state);
   try {
-    const { status, body, isEmpty } = await context.target.send<Resource>(HTTP_VERBS.DELETE, path);
+    const answer = await requestTarget<Resource>(context.target, HTTP_VERBS.DELETE, path);
+    const { status, body, isEmpty } = answer;
     if ((status === 204 && isEmpty) || (status === 200 && isReport(body))) {
       return;
     }
   } catch (error) {
-    const isGone = isRequestFailure(error) && (error.status === 404 || error.status === 410);
-    if (!isGone) {
-      throw targetError(error, 'blocked');
+    if (!isMissing(error)) {
+      throw error;
     }
   }
   // The answer proves nothing (an empty 200, a 202, a web page): look.
@@ -165,18 +168,16 @@ async function deleteWithReferrers(
   for (const referrer of linking) {
     await syncReferrer(pathOf(referrer), deleted);
   }
+  const states = [...together.values()];
+  states.slice(1).forEach((referrer) => alsoSent.add(pathOf(referrer)));
+  const isAlone = states.length === 1; // perhaps the last reference has just gone
+  const target = isAlone ? context.target : inBundle(context.target, { isAtomic: true });
   try {
-    if (together.size > 1) {
-      [...together.keys()].slice(1).forEach((path) => alsoSent.add(path));
-      await deleteTogether(context, [...together.values()]);
-    } else {
-      // also if nothing refers to it: perhaps the last reference has just gone
-      await deleteOne(context, state);
-    }
+    await Promise.all(states.map((referrer) => deleteOne({ target }, referrer)));
   } catch (error) {
     if (codeOfError(error) === 'blocked') {
       // A 409 can also mean that another client was faster.
-      await assertTargetUnchanged(context, [...together.values(), ...linking]);
+      await assertTargetUnchanged(context, [...states, ...linking]);
     }
     throw error;
   }
@@ -241,18 +242,4 @@ function isMereLink(resource: Resource, path: string): boolean {
   const { link } = rulesOf(resource.resourceType);
   const others = Object.entries(resource).filter(([name]) => name !== link?.element);
   return !refersTo(Object.fromEntries(others), path);
-}
-
-async function deleteTogether(context: SyncContext, states: TargetState[]): Promise<void> {
-  const entries = states.map((state) => ({
-    request: { method: 'DELETE' as const, url: pathOf(state) },
-  }));
-  try {
-    const responses = await postBundle(context, 'transaction', entries);
-    if (!responses.every((response) => /^20[04]/.test(response?.status ?? ''))) {
-      throw untrusted('POST of a transaction: the answer proves no deletion');
-    }
-  } catch (error) {
-    throw targetError(error, 'blocked');
-  }
 }

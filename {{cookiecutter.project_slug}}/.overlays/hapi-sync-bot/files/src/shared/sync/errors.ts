@@ -1,6 +1,6 @@
 // The one kind of error of the sync. Its code says what went wrong; every decision about retries is
 // based on it.
-import { isRequestFailure } from '../http-request.ts';
+import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
 import type { RequestFailure } from '../http-request.ts';
 
 /** What went wrong. */
@@ -67,27 +67,18 @@ export class SyncError extends Error {
  * Turns the failure of a request to the target into a SyncError.
  *
  * @param error - Anything thrown.
- * @param conflictCode - What a 409 or 412 means here: `conflict` for a fenced write, `blocked` for
- *   a deletion.
  * @returns The SyncError; the error itself if it is not a failed request (a bug stays visible as
  *   what it is).
  */
-export function targetError(
-  error: unknown,
-  conflictCode: 'conflict' | 'blocked' = 'conflict',
-): unknown {
-  if (!isRequestFailure(error)) {
-    return error;
-  }
-  return new SyncError(codeOf(error, conflictCode), error.message, { cause: error });
+export function targetError(error: unknown): unknown {
+  return isRequestFailure(error)
+    ? new SyncError(codeOf(error), error.message, { cause: error })
+    : error;
 }
 
-function codeOf(
-  { status, codes }: RequestFailure,
-  conflictCode: 'conflict' | 'blocked',
-): SyncErrorCode {
+function codeOf({ status, method, codes }: RequestFailure): SyncErrorCode {
   if (status === 409 || status === 412) {
-    return conflictCode;
+    return method === HTTP_VERBS.DELETE ? 'blocked' : 'conflict';
   }
   if (status === 401 || status === 403) {
     return 'denied';

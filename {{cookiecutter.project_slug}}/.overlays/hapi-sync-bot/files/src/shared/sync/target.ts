@@ -3,8 +3,8 @@
 import type { MedplumClient } from '@medplum/core';
 import type { Bundle, Resource, ResourceType } from '@medplum/fhirtypes';
 import type { ExternalServer } from '../external-server.ts';
-import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
-import type { ExternalResponse } from '../http-request.ts';
+import { HTTP_VERBS } from '../http-request.ts';
+import type { ExternalResponse, RequestFailure } from '../http-request.ts';
 import type { SyncConfig } from './config.ts';
 import { SyncError, targetError } from './errors.ts';
 
@@ -35,6 +35,42 @@ export interface TargetState {
 const NO_CACHE = { 'cache-control': 'no-cache' };
 
 /**
+ * Sends one request to the target, once.
+ *
+ * @param target - The connection to the target.
+ * @param method - GET, POST, PUT or DELETE.
+ * @param path - Below the target's address; see ExternalServer.
+ * @param body - A resource, or text that is sent as it is.
+ * @param headers - Added to the FHIR headers.
+ * @returns The answer; what it proves is for the caller to check.
+ * @throws SyncError, with the failed request as its cause.
+ */
+export async function requestTarget<T>(
+  target: ExternalServer,
+  method: HTTP_VERBS,
+  path: string,
+  body?: unknown,
+  headers?: Record<string, string>,
+): Promise<ExternalResponse<T>> {
+  try {
+    return await target.send<T>(method, path, body, headers);
+  } catch (error) {
+    throw targetError(error);
+  }
+}
+
+/**
+ * Tells whether the target answered that it does not have a resource.
+ *
+ * @param error - Anything thrown.
+ * @returns True for 404 and 410.
+ */
+export function isMissing(error: unknown): error is SyncError & { cause: RequestFailure } {
+  const status = error instanceof SyncError ? error.cause?.status : undefined;
+  return status === 404 || status === 410;
+}
+
+/**
  * Reads one resource of the target.
  *
  * @param context - What the sync works with.
@@ -50,23 +86,23 @@ export async function readTarget(
 ): Promise<TargetState> {
   const path = `${type}/${id}`;
   try {
-    const answer = await target.send<Resource>(HTTP_VERBS.GET, path, undefined, NO_CACHE);
+    const answer = await requestTarget<Resource>(target, HTTP_VERBS.GET, path, undefined, NO_CACHE);
     const resource = provenResource(answer, path);
     return { type, id, version: resource.meta?.versionId ?? answer.version, resource };
   } catch (error) {
-    if (!isRequestFailure(error) || (error.status !== 404 && error.status !== 410)) {
-      throw targetError(error);
+    if (!isMissing(error)) {
+      throw error;
     }
+    const { isFhir, status, location } = error.cause;
     // Without an OperationOutcome, it comes from a proxy or a wrong address, and does not prove
     // that nothing is there.
-    if (!error.isFhir) {
-      throw untrusted(`GET ${path}: HTTP ${error.status} without an OperationOutcome`);
+    if (!isFhir) {
+      throw untrusted(`GET ${path}: HTTP ${status} without an OperationOutcome`);
     }
-    if (error.status === 404) {
+    if (status === 404) {
       return { type, id, version: '0', resource: undefined };
     }
-    const version =
-      versionInLocation(error.location, path) ?? (await readTombstoneVersion(target, path));
+    const version = versionInLocation(location, path) ?? (await readTombstoneVersion(target, path));
     return { type, id, version, resource: undefined };
   }
 }
@@ -89,18 +125,18 @@ async function readTombstoneVersion(
   target: ExternalServer,
   path: string,
 ): Promise<string | undefined> {
+  const url = `${path}/_history?_count=1`;
   try {
-    const url = `${path}/_history?_count=1`;
-    const { body } = await target.send<Bundle>(HTTP_VERBS.GET, url, undefined, NO_CACHE);
+    const { body } = await requestTarget<Bundle>(target, HTTP_VERBS.GET, url, undefined, NO_CACHE);
     const newest = body?.resourceType === 'Bundle' ? body.entry?.[0] : undefined;
     const isTombstone = newest?.request?.method === 'DELETE' && newest.request.url.startsWith(path);
     return isTombstone ? versionInEtag(newest.response?.etag) : undefined;
   } catch (error) {
-    const status = isRequestFailure(error) ? error.status : 0;
+    const status = error instanceof SyncError ? (error.cause?.status ?? 0) : 0;
     if (status === 501 || (status >= 400 && status < 500)) {
       return undefined;
     }
-    throw targetError(error);
+    throw error;
   }
 }
 
@@ -165,17 +201,13 @@ export async function searchTarget(
   const method = form === undefined ? HTTP_VERBS.GET : HTTP_VERBS.POST;
   const formHeaders = { 'content-type': 'application/x-www-form-urlencoded' };
   const headers = form === undefined ? NO_CACHE : { ...NO_CACHE, ...formHeaders };
-  try {
-    const { body } = await target.send<Bundle>(method, path, form, headers);
-    if (body?.resourceType !== 'Bundle' || body.type !== 'searchset') {
-      throw untrusted(`Search for ${type || 'the next page'}: the answer is not a search result`);
-    }
-    const entries = (body.entry ?? []).filter(({ search }) => search?.mode !== 'outcome');
-    const resources = entries.flatMap(({ resource }) => resource ?? []);
-    return { resources, next: nextPath(body, type) };
-  } catch (error) {
-    throw targetError(error);
+  const { body } = await requestTarget<Bundle>(target, method, path, form, headers);
+  if (body?.resourceType !== 'Bundle' || body.type !== 'searchset') {
+    throw untrusted(`Search for ${type || 'the next page'}: the answer is not a search result`);
   }
+  const entries = (body.entry ?? []).filter(({ search }) => search?.mode !== 'outcome');
+  const resources = entries.flatMap(({ resource }) => resource ?? []);
+  return { resources, next: nextPath(body, type) };
 }
 
 /**

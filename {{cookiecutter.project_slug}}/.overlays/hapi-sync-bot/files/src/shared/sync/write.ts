@@ -1,13 +1,14 @@
-// Writes to the target: a PUT with its fence (If-Match), or a Bundle of such PUTs. A write counts
-// only if its answer proves it.
-import type { Bundle, BundleEntry, BundleEntryResponse, Resource } from '@medplum/fhirtypes';
+// Writes to the target: a PUT with its fence (If-Match). A write counts only if its answer proves
+// it.
+import type { Resource } from '@medplum/fhirtypes';
 import { HTTP_VERBS } from '../http-request.ts';
-import { codeOfError, SyncError, targetError } from './errors.ts';
+import { inBundle } from './bundle.ts';
+import { codeOfError, SyncError } from './errors.ts';
 import { copyOf, referencesOf } from './rules.ts';
 import type { Copy } from './rules.ts';
 import { isWanted, readSource } from './source.ts';
 import { assertTargetUnchanged, pathOf, readTarget, typeAndId, untrusted } from './target.ts';
-import { versionInEtag, versionInLocation } from './target.ts';
+import { requestTarget, versionInLocation } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 
 /** What a write did. */
@@ -32,12 +33,6 @@ export interface WriteScope {
    * attempt: the request may still be under way, so each of them must be synced afterwards.
    */
   alsoSent: Set<string>;
-}
-
-/** Something to write, and what the target has of it: the fence. */
-export interface PlannedWrite {
-  state: TargetState;
-  body: Resource;
 }
 
 /**
@@ -126,12 +121,11 @@ async function writeTogether(
   existing: Map<string, TargetState>,
 ): Promise<CopyWritten> {
   const paths = new Set([pathOf(itself.state), ...dependencies.keys(), ...existing.keys()]);
-  const copies = [itself, ...dependencies.values()].map(({ state, source }) => ({
-    state,
-    ...copyFor(context, state, source, (reference) => paths.has(reference)),
-  }));
-  const [response] = await putAll(context, 'transaction', copies);
-  return { ...provenEntry(response, itself.state), leftOut: copies[0]?.leftOut ?? 0 };
+  const transaction = { ...context, target: inBundle(context.target, { isAtomic: true }) };
+  const write = (member: Member): Promise<CopyWritten> =>
+    writeAlone(transaction, member, (reference) => paths.has(reference));
+  const [written] = await Promise.all([write(itself), ...[...dependencies.values()].map(write)]);
+  return written;
 }
 
 /**
@@ -185,17 +179,13 @@ export async function put(
 ): Promise<Written> {
   const path = pathOf(state);
   const headers = { ...WRITE_HEADERS, 'if-match': fenceOf(state) };
-  try {
-    const answer = await target.send<Resource>(HTTP_VERBS.PUT, path, body, headers);
-    const isItself = answer.body !== undefined && pathOf(Object(answer.body) as Resource) === path;
-    if (!answer.isEmpty && !isItself && !isReport(answer.body)) {
-      throw untrusted(`PUT ${path}: HTTP ${answer.status} with something else than the resource`);
-    }
-    const version = answer.version ?? (isItself ? answer.body?.meta?.versionId : undefined);
-    return provenWrite({ ...answer, version }, state);
-  } catch (error) {
-    throw targetError(error);
+  const answer = await requestTarget<Resource>(target, HTTP_VERBS.PUT, path, body, headers);
+  const isItself = answer.body !== undefined && pathOf(Object(answer.body) as Resource) === path;
+  if (!answer.isEmpty && !isItself && !isReport(answer.body)) {
+    throw untrusted(`PUT ${path}: HTTP ${answer.status} with something else than the resource`);
   }
+  const version = answer.version ?? (isItself ? answer.body?.meta?.versionId : undefined);
+  return provenWrite({ ...answer, version }, state);
 }
 
 /**
@@ -207,76 +197,6 @@ export async function put(
 export function isReport(body: Resource | undefined): boolean {
   const isOutcome = body?.resourceType === 'OperationOutcome';
   return isOutcome && !body.issue.some(({ severity }) => /^(error|fatal)$/.test(severity));
-}
-
-/**
- * Writes many bodies in one request, each behind its own fence.
- *
- * @param context - What the sync works with.
- * @param type - `transaction`: all or nothing, and in any order of references. `batch`: each for
- *   itself.
- * @param writes - What to write.
- * @returns The answers, in the same order; see provenEntry.
- * @throws SyncError, if the whole Bundle failed.
- */
-export async function putAll(
-  context: SyncContext,
-  type: 'transaction' | 'batch',
-  writes: PlannedWrite[],
-): Promise<(BundleEntryResponse | undefined)[]> {
-  const entries = writes.map(({ state, body }): BundleEntry => ({
-    fullUrl: `${context.target.baseUrl}/${pathOf(state)}`,
-    resource: body,
-    request: { method: 'PUT', url: pathOf(state), ifMatch: fenceOf(state) },
-  }));
-  try {
-    return await postBundle(context, type, entries);
-  } catch (error) {
-    throw targetError(error);
-  }
-}
-
-/**
- * Sends a Bundle.
- *
- * @param context - What the sync works with.
- * @param type - Transaction or batch.
- * @param entry - Its entries.
- * @returns The answer to each entry, in the same order.
- * @throws RequestFailure if it was refused; SyncError, `untrusted`, if the answer is something
- *   else.
- */
-export async function postBundle(
-  { target }: SyncContext,
-  type: 'transaction' | 'batch',
-  entry: BundleEntry[],
-): Promise<(BundleEntryResponse | undefined)[]> {
-  const bundle: Bundle = { resourceType: 'Bundle', type, entry };
-  const { body, status } = await target.send<Bundle>(HTTP_VERBS.POST, '', bundle, WRITE_HEADERS);
-  if (status !== 200 || body?.resourceType !== 'Bundle' || body.type !== `${type}-response`) {
-    throw untrusted(`POST of a ${type}: HTTP ${status} without its result`);
-  }
-  if (body.entry?.length !== entry.length) {
-    throw untrusted(`POST of a ${type}: not every entry was answered`);
-  }
-  return body.entry.map(({ response }) => response);
-}
-
-/**
- * What one entry of a transaction or batch proves.
- *
- * @param response - The answer to the entry.
- * @param state - What the target had before.
- * @returns What was done.
- * @throws SyncError; `untrusted` if it proves no write.
- */
-export function provenEntry(
-  response: BundleEntryResponse | undefined,
-  state: TargetState,
-): Written {
-  const status = Number.parseInt(response?.status ?? '0', 10);
-  const version = versionInEtag(response?.etag);
-  return provenWrite({ status, location: response?.location, version }, state);
 }
 
 /**

@@ -10,6 +10,8 @@ import { RequestError, connect } from '../deploy/server.ts';
 import type { Server } from '../deploy/server.ts';
 import { readEnvironment } from '../config/environment.ts';
 import { readRuns } from '../deploy/logs.ts';
+import { stepByStep } from '../sync/step-by-step.ts';
+import type { StepResult, Totals } from '../sync/step-by-step.ts';
 
 const REFERENCE = /^[A-Z][A-Za-z]+\/[A-Za-z0-9.-]{1,64}$/;
 /**
@@ -17,11 +19,6 @@ const REFERENCE = /^[A-Z][A-Za-z]+\/[A-Za-z0-9.-]{1,64}$/;
  * a minute.
  */
 const STEP_MS = 40_000;
-/**
- * How long to wait after a step that could not look at anything, because Medplum's quota is nearly
- * spent.
- */
-const QUOTA_PAUSE_MS = 15_000;
 
 const USAGE = 'Write: npm run resync -- Patient/<id> …, or --failed, or --full [--dry-run]';
 
@@ -99,58 +96,39 @@ async function syncEach(server: Server, botId: string, references: string[]): Pr
   process.exitCode = failures > 0 ? 1 : 0;
 }
 
-/** What hapi-reconcile-bot returns. */
-interface RunResult {
-  complete: boolean;
-  counts: Record<string, number>;
-  failures: Record<string, number>;
-}
-
 /**
  * Runs the reconcile bot until it has looked at everything, and shows what it found, also if
  * something failed.
  */
 async function compareAll(server: Server, botId: string, dryRun: boolean): Promise<void> {
-  const counts = new Map<string, number>();
-  let failures = new Map<string, number>();
-  let isComplete = false;
+  const input = { mode: 'full', dryRun, ms: STEP_MS, report: true };
+  const runStep = (): Promise<StepResult> => execute<StepResult>(server, botId, input);
+  let totals: Totals = { isComplete: false, counts: {}, failures: {} };
   try {
-    while (!isComplete) {
-      const input = { mode: 'full', dryRun, ms: STEP_MS, report: true };
-      const result = await execute<RunResult>(server, botId, input);
-      if (result.complete) {
-        // The last step knows of all that failed, also in the steps before.
-        ['failed', 'postponed'].forEach((name) => counts.delete(name));
-        failures = new Map();
+    for await (totals of stepByStep(runStep, setTimeout)) {
+      if (dryRun) {
+        break; // it keeps no progress, so the next step would begin at the same place
       }
-      addUp(counts, result.counts);
-      addUp(failures, result.failures);
-      if (!result.complete && dryRun) {
-        console.log(yellow('The time of one run was not enough: these are not all.'));
-      }
-      isComplete = result.complete || dryRun;
-      if (!isComplete && result.counts['checked'] === 0) {
-        await setTimeout(QUOTA_PAUSE_MS);
-      }
+    }
+    if (!totals.isComplete) {
+      console.log(yellow('The time of one run was not enough: these are not all.'));
     }
   } finally {
-    if (counts.size > 0) {
-      console.log(table(['found', 'resources'], [...counts]));
-    }
-    if (failures.size > 0) {
-      console.log(table(['failed because', 'resources'], [...failures]));
-      console.log(
-        'See which: npm run logs -- hapi-reconcile-bot --failed, and docs/syncing-messages.md ' +
-          'for what the codes mean',
-      );
-    }
+    showTotals(totals);
   }
-  process.exitCode = failures.size > 0 ? 1 : 0;
 }
 
-function addUp(sums: Map<string, number>, counts: Record<string, number>): void {
-  for (const [name, count] of Object.entries(counts)) {
-    sums.set(name, (sums.get(name) ?? 0) + count);
+function showTotals({ counts, failures }: Totals): void {
+  if (Object.keys(counts).length > 0) {
+    console.log(table(['found', 'resources'], Object.entries(counts)));
+  }
+  if (Object.keys(failures).length > 0) {
+    process.exitCode = 1;
+    console.log(table(['failed because', 'resources'], Object.entries(failures)));
+    console.log(
+      'See which: npm run logs -- hapi-reconcile-bot --failed, and docs/syncing-messages.md ' +
+        'for what the codes mean',
+    );
   }
 }
 
