@@ -60,7 +60,10 @@ type Counts = Record<'checked' | Exclude<Found, 'same'>, number>;
 export interface RunResult {
   mode: 'changes' | 'full';
   dryRun: boolean;
-  /** False: the time was up; the next run goes on from there. */
+  /**
+   * False: the time was up, Medplum's quota is spent, or the target takes no writes. The next run
+   * goes on from there.
+   */
   complete: boolean;
   /**
    * `unreadable`: on the target, but 404 on Medplum, so perhaps this bot may not read them.
