@@ -1,5 +1,7 @@
 // `medplum-bots adopt`: an example repository of 25 bots is adopted, built, tested and deployed;
 // and what it does with each kind of file.
+import { Operator } from '@medplum/core';
+import type { Bot } from '@medplum/fhirtypes';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -79,15 +81,9 @@ describe('the example repository', () => {
     expect(code).toBe(0);
   });
 
-  test('is deployed', async () => {
+  test('is deployed to the local Medplum, with the ids of the deployed bots', async () => {
     const server = await startMedplumServer({});
     try {
-      // The ids are of another server.
-      const config = JSON.parse(read(project, 'medplum.config.json'));
-      for (const bot of config.bots) {
-        delete bot.id;
-      }
-      project.write({ 'medplum.config.json': JSON.stringify(config) });
       const target = { ...LOCAL, name: 'local', baseUrl: server.baseUrl };
       const { changed, failed } = await deploy({
         root: project.root,
@@ -97,6 +93,13 @@ describe('the example repository', () => {
       });
       expect(failed).toEqual([]);
       expect(changed).toHaveLength(25);
+      for (const { name, id } of botsOf(project)) {
+        const [bot] = await server.repository.searchResources<Bot>({
+          resourceType: 'Bot',
+          filters: [{ code: 'name', operator: Operator.EXACT, value: name }],
+        });
+        expect(bot?.id, name).toEqual(id ?? expect.any(String));
+      }
     } finally {
       await server.stop();
     }

@@ -44,6 +44,7 @@ interface Case {
 }
 
 const ID = 'b0b0b0b0-0000-4000-8000-000000000001';
+const OTHER_ID = 'b0b0b0b0-0000-4000-8000-000000000002';
 const POLICY = { accessPolicy: [{ resourceType: 'Patient' }] };
 const RULE = {
   resourceType: 'Patient',
@@ -66,12 +67,8 @@ const CASES: Record<string, Case[]> = {
   name: [{ entry: {}, stored: { bot: { name: 'name-0' } } }],
   source: [{ entry: {}, stored: { bot: { executableCode: expect.anything() as unknown } } }],
   dist: [{ entry: {}, stored: { bot: { executableCode: expect.anything() as unknown } } }],
-  id: [
-    {
-      entry: { id: ID },
-      refused: `this project has no Bot/${ID}, which is its id in medplum.config.json`,
-    },
-  ],
+  // Of a server that has no such Bot: see settings.test.ts.
+  id: [{ entry: { id: ID }, stored: { bot: { id: ID } } }],
   previousNames: [{ entry: { previousNames: ['earlier'] }, stored: { bot: {} } }],
   description: [{ entry: { description: 'Reads' }, stored: { bot: { description: 'Reads' } } }],
   runtimeVersion: [
@@ -203,6 +200,10 @@ const CASES: Record<string, Case[]> = {
         environments: { local: { timeout: null }, production: { timeout: 5 } },
       },
       stored: { bot: expect.not.objectContaining({ timeout: 30 }) as unknown },
+    },
+    {
+      entry: { id: ID, environments: { local: { id: OTHER_ID } } },
+      stored: { bot: { id: OTHER_ID } },
     },
   ],
 };

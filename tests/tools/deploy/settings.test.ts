@@ -13,6 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Actual } from '../../tools/src/deploy/actual.ts';
 import { loadDesired } from '../../tools/src/deploy/desired.ts';
 import { plan } from '../../tools/src/deploy/plan.ts';
+import type { Stored } from '../../tools/src/deploy/stored.ts';
 import { PROJECT, SYSTEM, all, run, startProxiedMedplum, writeRepository } from './harness.ts';
 import type { TestBot, ProxiedMedplum } from './harness.ts';
 
@@ -31,6 +32,20 @@ const membership = async (): Promise<ProjectMembership> => {
 };
 const lineOf = (lines: string[], name: string): string =>
   lines.find((line) => line.slice(2).startsWith(name)) ?? '';
+
+/** A project without bots. */
+const NOTHING: Actual = {
+  projectId: PROJECT,
+  isLocalMedplum: true,
+  project: { resourceType: 'Project', features: ['bots', 'cron'] },
+  bots: [],
+  memberships: [],
+  subscriptions: [],
+  policies: [],
+  crons: [],
+  resources: [],
+};
+const OPTIONS = { force: false, prune: true, skipFailed: false, forAdmin: false };
 
 async function deployTwice(bots: TestBot[], environment?: string): Promise<void> {
   const root = writeRepository(bots);
@@ -202,17 +217,6 @@ describe('the schedules of a bot', () => {
     { name: 'noon', cron: '0 12 * * *', active: false },
   ];
 
-  const NOTHING: Actual = {
-    projectId: PROJECT,
-    project: { resourceType: 'Project', features: ['bots', 'cron'] },
-    bots: [],
-    memberships: [],
-    subscriptions: [],
-    policies: [],
-    crons: [],
-    resources: [],
-  };
-  const OPTIONS = { force: false, prune: true, skipFailed: false, forAdmin: false };
   const cron = (name: string, members: Partial<Cron>): Cron & { id: string } => ({
     resourceType: 'Cron',
     id: name,
@@ -278,6 +282,52 @@ describe('the schedules of a bot', () => {
     expect(failed.map(({ message }) => message)).toEqual([
       'this server has no Cron resources: "cronJobs" needs Medplum 5.2',
     ]);
+  });
+});
+
+describe('the "id" of a bot', () => {
+  const ID = 'b0b0b0b0-0000-4000-8000-000000000001';
+  const OTHER_ID = 'b0b0b0b0-0000-4000-8000-000000000002';
+  const withIdentifier = (id: string): Stored<Bot> => ({
+    resourceType: 'Bot',
+    id,
+    identifier: [{ system: SYSTEM, value: 'local/sync-bot' }],
+  });
+  const reasonsFor = (actual: Partial<Actual>): unknown => {
+    const desired = loadDesired(writeRepository([{ ...BOT, id: ID }]), 'local');
+    return plan(desired, { ...NOTHING, isLocalMedplum: false, ...actual }, OPTIONS).changes[0]!
+      .reasons;
+  };
+
+  it('has to exist on a real server', () => {
+    expect(reasonsFor({ bots: [] })).toEqual([{ type: 'id-unknown', id: ID }]);
+    expect(reasonsFor({ bots: [withIdentifier(OTHER_ID)] })).toEqual([
+      { type: 'id-mismatch', id: ID, foundId: OTHER_ID, identifier: 'local/sync-bot' },
+    ]);
+  });
+
+  it('becomes the id of the new bot on the local Medplum', async () => {
+    const { changed } = await run(medplum, writeRepository([{ ...BOT, id: ID }]));
+    expect(changed).toEqual(['sync-bot']);
+    expect((await bot()).id).toBe(ID);
+  });
+
+  it('does not count on the local Medplum if the bot exists there already', async () => {
+    await run(medplum, writeRepository([BOT]));
+    const { id } = await bot();
+    const { failed, writes } = await run(medplum, writeRepository([{ ...BOT, id: ID }]));
+    expect(failed).toEqual([]);
+    expect(writes).toEqual([]);
+    expect((await bot()).id).toBe(id);
+  });
+
+  it('does not hide a previous name on the local Medplum', async () => {
+    await run(medplum, writeRepository([{ ...BOT, name: 'old-bot' }]));
+    const { id } = (await all<Bot>(medplum, 'Bot'))[0]!;
+    const renamed = { ...BOT, id: ID, previousNames: ['old-bot'] };
+    const { lines } = await run(medplum, writeRepository([renamed]));
+    expect(lineOf(lines, 'sync-bot')).toContain('renamed (was old-bot)');
+    expect((await bot()).id).toBe(id);
   });
 });
 

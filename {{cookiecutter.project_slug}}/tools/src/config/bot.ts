@@ -28,6 +28,8 @@ const secret = z
   )
   .transform((value) => (typeof value === 'string' ? { name: value, optional: false } : value));
 
+const id = z.uuid('has to be a UUID').optional();
+
 const coding = z.strictObject({
   system: z.string().optional(),
   code: z.string().optional(),
@@ -99,6 +101,7 @@ const changeable = {
 /** The same settings, each of which may be left out, or be null: not set in this environment. */
 const override = z
   .strictObject({
+    id: id.nullable(),
     description: changeable.description.nullable(),
     timeout: changeable.timeout.nullable(),
     cron: changeable.cron.nullable(),
@@ -125,10 +128,10 @@ export const bot = z.strictObject({
     .array(name)
     .default([])
     .meta({ description: 'Names under which it was deployed before.' }),
-  id: z
-    .uuid('has to be a UUID')
-    .optional()
-    .meta({ description: 'Only for a bot that was made outside of this repository.' }),
+  id: id.meta({
+    description:
+      'Only for a bot that was made outside of this repository: the id of its Bot on the server.',
+  }),
   source: source.meta({ description: 'The file that exports "handler", in src/bots.' }),
   dist: z.string().meta({ description: 'What the build writes: dist/bots/<name>.js' }),
   runtimeVersion: z.enum(RUNTIMES).optional().meta({ description: 'awslambda if left out.' }),

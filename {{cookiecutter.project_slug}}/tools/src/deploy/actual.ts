@@ -8,6 +8,7 @@ import type {
   ProjectMembership,
   Subscription,
 } from '@medplum/fhirtypes';
+import { isLocalMedplum } from '../config/local-medplum.ts';
 import { UserError } from '../terminal/user-error.ts';
 import type { Desired } from './desired.ts';
 import { readResources } from './read-resources.ts';
@@ -18,6 +19,8 @@ import type { Stored } from './stored.ts';
 
 export interface Actual {
   projectId: string;
+  /** Whether this is the local Medplum: the ids of deployed bots are those of other servers. */
+  isLocalMedplum: boolean;
   /** Undefined without the rights of a project admin. */
   project: Project | undefined;
   /** Every bot of the project, also those of other repositories. */
@@ -72,6 +75,7 @@ export async function readActual(
   }
   return {
     projectId: server.environment.projectId,
+    isLocalMedplum: isLocalMedplum(server.environment),
     project,
     bots: bots as Stored<Bot>[],
     memberships: project && (memberships as Stored<ProjectMembership>[] | undefined),

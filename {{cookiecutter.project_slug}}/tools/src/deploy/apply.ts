@@ -64,7 +64,7 @@ async function applyWrite(
     return patch(server, existing, fields);
   }
   const query = replaceLinks(step.createQuery ?? '', links);
-  const resource = await create(server, resourceType, fields, query);
+  const resource = await create(server, resourceType, fields, query, step.newId);
   // Another run may have created the Bot at the same moment, with other code.
   if (code && (resource as Bot).executableCode?.title !== code.title) {
     throw new ConflictError(resource);

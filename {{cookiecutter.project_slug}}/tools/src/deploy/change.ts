@@ -20,6 +20,8 @@ export type Step =
       fields: Fields;
       /** The search of a conditional create; undefined if the resource exists. */
       createQuery: string | undefined;
+      /** The id it is created with; undefined if the server chooses one. */
+      newId?: string | undefined;
       /** Of a Bot: the bundle that is uploaded with it. */
       code?: Code;
       /** The resource is tagged with the git commit. */

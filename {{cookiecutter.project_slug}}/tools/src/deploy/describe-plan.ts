@@ -181,7 +181,10 @@ export function describeReason(reason: AnyReason, environment: string): string {
         `but Bot/${reason.foundId} has its identifier ${reason.identifier}`
       );
     case 'id-unknown':
-      return `this project has no Bot/${reason.id}, which is its id in medplum.config.json`;
+      return (
+        `this project has no Bot/${reason.id}, which is its id in medplum.config.json: ` +
+        'remove "id" there, or give this environment another one'
+      );
     case 'secrets-missing':
       return `the project has no secret ${reason.secrets.join(', ')}`;
     case 'not-deployable':

@@ -272,20 +272,28 @@ function planPair(
     existing: pair.stored,
     fields,
     createQuery: pair.stored ? undefined : kind.createQuery(subject, fields),
+    newId: pair.stored ? undefined : kind.newId?.(subject),
     ...(uploadsCode && { code }),
   };
   const deployment: Step = { type: 'deploy', order: DEPLOY_ORDER, link, sha256: code.sha256 };
   return { steps: uploadsCode ? [write, deployment] : [write], reasons };
 }
 
-/** By `id` if the configuration has one, else by identifier, also that of a previous name. */
+/**
+ * By `id` if the configuration has one, else by identifier, also that of a previous name. On the
+ * local Medplum, which need not have the Bot that `id` names, the identifier counts first.
+ */
 function findBot(
-  { key, previousKeys, id }: DesiredBot,
-  { bots }: Actual,
+  { key, previousKeys, id: configuredId }: DesiredBot,
+  { bots, isLocalMedplum }: Actual,
   owners: Owners,
 ): { existing?: Stored<Bot> | undefined; obstacle?: Obstacle } {
   const holdersOf = (candidate: string): Stored<Bot>[] => owners.get(candidate) ?? [];
-  const isRenamed = id === undefined && holdersOf(key).length === 0;
+  const byId = bots.find((bot) => bot.id === configuredId);
+  const hasHolder = holdersOf(key).length > 0;
+  const idCounts = !isLocalMedplum || (byId !== undefined && !hasHolder);
+  const id = idCounts ? configuredId : undefined;
+  const isRenamed = id === undefined && !hasHolder;
   const previous = isRenamed
     ? previousKeys.find((candidate) => holdersOf(candidate).length > 0)
     : undefined;
@@ -301,7 +309,6 @@ function findBot(
   if (byKey && byKey.id !== id) {
     return { obstacle: { type: 'id-mismatch', id, foundId: byKey.id, identifier: key } };
   }
-  const byId = bots.find((bot) => bot.id === id);
   return byId ? { existing: byId } : { obstacle: { type: 'id-unknown', id } };
 }
 

@@ -1,6 +1,7 @@
 // Writes of single resources. Each can be repeated: a create is conditional, a change tests the
 // version.
 import type { Bot, Resource } from '@medplum/fhirtypes';
+import { NEW_BOT_ID_HEADER } from '../config/local-medplum.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { expectResource, RequestError } from './server.ts';
 import type { Server } from './server.ts';
@@ -23,6 +24,7 @@ export class ConflictError extends UserError {
 /**
  * Creates a resource, unless one fits the search: of 40 at the same time, one creates it.
  *
+ * @param newId - of a Bot on the local Medplum; a real server chooses the id itself
  * @returns the resource as it is stored
  */
 export async function create(
@@ -30,9 +32,13 @@ export async function create(
   resourceType: Resource['resourceType'],
   fields: Fields,
   createQuery: string,
+  newId?: string,
 ): Promise<Stored> {
   const resource = toResource(resourceType, fields);
-  const headers = { 'If-None-Exist': createQuery };
+  const headers: Record<string, string> = { 'If-None-Exist': createQuery };
+  if (newId !== undefined) {
+    headers[NEW_BOT_ID_HEADER] = newId;
+  }
   const created = await server.send('POST', resourceType, resource, headers);
   return expectResource(created, resourceType, `POST ${resourceType}`);
 }

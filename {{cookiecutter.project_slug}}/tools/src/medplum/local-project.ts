@@ -1,13 +1,14 @@
 // The project of the local Medplum, and the two clients in it.
 import type { ClientApplication, Project, ProjectMembership, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
+import { LOCAL_PROJECT_ID } from '../config/local-medplum.ts';
 
 /**
  * The ids are the same everywhere. The secrets are those of tests: the commands make new ones at
  * each start.
  */
 export const LOCAL = {
-  projectId: 'a0a0a0a0-0000-4000-8000-000000000001',
+  projectId: LOCAL_PROJECT_ID,
   clientId: 'a0a0a0a0-0000-4000-8000-000000000002',
   clientSecret: 'local-only-not-a-secret',
   noAdminId: 'a0a0a0a0-0000-4000-8000-000000000003',

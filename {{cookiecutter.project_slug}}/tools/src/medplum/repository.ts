@@ -39,6 +39,8 @@ export class LocalRepository extends FhirRepository {
   readonly actor: Actor;
   /** Whether meta shows author, project and compartment (header `X-Medplum: extended`). */
   readonly extended: boolean;
+  /** The id of the next Bot that is created here; a random one if undefined. */
+  newBotId: string | undefined;
   private inQueue = false;
 
   constructor(state: ServerState, actor: Actor, extended = true) {
@@ -61,8 +63,19 @@ export class LocalRepository extends FhirRepository {
     options?: CreateResourceOptions,
   ): Promise<WithId<T>> {
     this.charge('write');
-    const id = options?.assignedId && resource.id ? resource.id : randomUUID();
-    return this.write({ ...resource, id }, 'create');
+    const assignedId = options?.assignedId ? resource.id : this.takeNewBotId(resource);
+    return this.write({ ...resource, id: assignedId || randomUUID() }, 'create');
+  }
+
+  /** @returns `newBotId` if the resource is a Bot, and no other one has this id */
+  private takeNewBotId({ resourceType }: Resource): string | undefined {
+    const id = this.newBotId;
+    if (resourceType !== 'Bot' || id === undefined) {
+      return undefined;
+    }
+    this.newBotId = undefined;
+    const latest = this.state.store.latest('Bot', id);
+    return !latest || latest.deleted ? id : undefined;
   }
 
   async updateResource<T extends Resource>(
@@ -260,6 +273,7 @@ export class LocalRepository extends FhirRepository {
     }
     const repo = new LocalRepository(this.state, this.actor, this.extended) as this;
     repo.inQueue = true;
+    repo.newBotId = this.newBotId;
     const turn = (this.state.queues.get(name) ?? Promise.resolve()).then(() => run(repo));
     this.state.queues.set(
       name,

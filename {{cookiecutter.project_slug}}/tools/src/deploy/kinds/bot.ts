@@ -51,6 +51,11 @@ export const botKind: Kind<Bot> = {
   createQuery({ system, bot }) {
     return `identifier=${token(system, bot.key)}`;
   },
+
+  // So that `Bot/<id>` in code and in resources finds the bot locally, too.
+  newId({ bot, actual }) {
+    return actual.isLocalMedplum ? bot.id : undefined;
+  },
 };
 
 function settingReasons({ system, keys }: Subject, stored: Bot, fields: Fields): Reason[] {

@@ -84,6 +84,9 @@ export interface Kind<T extends Resource = Resource> {
   /** The search of a conditional create: two deployments at the same time create one resource. */
   createQuery(subject: Subject, fields: Fields): string;
 
+  /** The id to create the resource with, if the server lets us choose it. */
+  newId?(subject: Subject): string | undefined;
+
   /** What is said about a stored resource that is no longer wanted; nothing if it is left alone. */
   unwanted?(subject: Subject, stored: Stored<T>): Reason;
 

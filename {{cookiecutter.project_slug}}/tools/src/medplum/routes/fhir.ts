@@ -2,6 +2,7 @@
 import * as core from '@medplum/core';
 import type { FhirRequest } from '@medplum/fhir-router';
 import type { Context, Hono } from 'hono';
+import { NEW_BOT_ID_HEADER } from '../../config/local-medplum.ts';
 import { withBinaryReferences } from '../attachments.ts';
 import { sendOutcome, sendResource } from '../http.ts';
 import { tryCustomOperation } from '../operations/custom.ts';
@@ -27,6 +28,7 @@ export function addFhirRoutes(app: Hono, context: RouteContext): void {
 async function handle(c: Context, context: RouteContext, router: LocalRouter): Promise<Response> {
   const { state, execute } = context;
   const repo = login(c, state);
+  repo.newBotId = c.req.header(NEW_BOT_ID_HEADER);
   const { pathname, search } = new URL(c.req.url);
   const request: FhirRequest = {
     method: c.req.method as FhirRequest['method'],
