@@ -227,7 +227,7 @@ describe('environments', () => {
     const bot = { ...BOT, environments: { staging: { publicWebhook: true } } };
     expect(errorsOf(withBots(bot))).toEqual([
       'bots[0].publicWebhook (a): needs an "accessPolicy": ' +
-        'Medplum refuses to run a public bot without one',
+        'Medplum refuses to run a public bot without one (in the environment staging)',
     ]);
   });
 });
@@ -320,10 +320,7 @@ describe('an error is one line with its place and what to do', () => {
     [{ cron: '0 0 31 2 *' }, `bots[0].cron (a): ${CRON}`],
     [{ cron: '@daily' }, `bots[0].cron (a): ${CRON}`],
     [{ timeout: 901 }, 'bots[0].timeout (a): Too big: expected number to be <=900, not 901'],
-    [
-      { timeout: '30' },
-      'bots[0].timeout (a): Invalid input: expected number, received string, not "30"',
-    ],
+    [{ timeout: '30' }, 'bots[0].timeout (a): has to be a number, not "30"'],
     [{ id: 'abc' }, 'bots[0].id (a): has to be a UUID, not "abc"'],
     [
       { runtimeVersion: 'lambda' },
@@ -358,6 +355,14 @@ describe('an error is one line with its place and what to do', () => {
     [
       { environments: { staging: { tiemout: 20 } } },
       'bots[0].environments.staging (a): "tiemout" is not known. Did you mean "timeout"?',
+    ],
+    [
+      { environments: { Staging: { timeout: 20 } } },
+      'bots[0].environments.Staging (a): the name has to be lower-case letters, digits and dashes',
+    ],
+    [
+      { environments: { staging: { subscriptions: null } } },
+      'bots[0].environments.staging.subscriptions (a): has to be a list, not null',
     ],
     [
       { cron: '0 3 * * *', cronTiming: { repeat: { period: 2 } } },
@@ -395,7 +400,7 @@ describe('an error is one line with its place and what to do', () => {
       ],
     ],
     ['', ['is not valid JSON: Unexpected end of JSON input']],
-    ['[]', ['Invalid input: expected object, received array, not []']],
+    ['[]', ['has to be an object, not []']],
     [
       '{"identifierSystem":"urn:x","bots":[],"bot":1}',
       ['"bot" is not known. Did you mean "bots"?'],

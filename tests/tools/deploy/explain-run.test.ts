@@ -29,6 +29,12 @@ it.each([
     /import it, so that it becomes part of the bundle$/,
   ],
   [
+    'a package of the bot layer that is not installed here',
+    "Unhandled error: Cannot find module 'pdfmake/build/x'\nError: Cannot find module 'pdfmake/build/x'",
+    "Error: Cannot find module 'pdfmake/build/x'",
+    /^pdfmake is not in the bundle, .* npm install --save-dev pdfmake$/,
+  ],
+  [
     'a request that its policy does not allow',
     `one line\nUnhandled error: ${outcome('forbidden', 'Forbidden')}\nError Forbidden`,
     'OperationOutcomeError: Forbidden',
@@ -61,6 +67,12 @@ it.each([
   } else {
     expect(explained?.hint).toBeUndefined();
   }
+});
+
+it('a package of the bot layer that a server lacks is not installed here', () => {
+  const log = "Unhandled error: Cannot find module 'ssh2'\nError: Cannot find module 'ssh2'";
+  const explained = explainRun(log, { ...BOT, environment: 'staging' }, undefined);
+  expect(explained?.hint).toMatch(/^ssh2 is not in the bundle, .* the bot layer of this server$/);
 });
 
 it('the file with the secrets is the one of the environment', () => {

@@ -227,6 +227,17 @@ describe('npm run doctor', () => {
     );
   });
 
+  it('names an environment in the configuration that may be mistyped', async () => {
+    const environments = { lokal: { timeout: 20 }, production: { timeout: 30 } };
+    const other = writeRepository([{ name: 'task-bot', environments }]);
+    const { stdout } = await command(other, DOCTOR).done;
+    expect(stdout).toContain(
+      '! medplum.config.json has values of task-bot for the environment lokal, ' +
+        'and there is no .env.lokal. Did you mean "local"?',
+    );
+    expect(stdout).not.toContain('production');
+  });
+
   it('names a subscription that names its bot by an identifier, which never runs it', async () => {
     await medplum.server.repository.createResource({
       resourceType: 'Subscription',

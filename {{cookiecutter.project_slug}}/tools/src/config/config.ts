@@ -98,16 +98,22 @@ export function parseConfig(text: string, environment?: string): Config {
  * Errors that concern several members. Each environment is checked, whichever one was asked for.
  */
 function findContradictions(entries: readonly BotEntry[], maxBytes: number): string[] {
-  const environments = new Set(entries.flatMap((entry) => Object.keys(entry.environments)));
-  const lines = [undefined, ...environments].flatMap((environment) => {
+  const contradictionsIn = (environment: string | undefined): string[] => {
     const bots = entries.map((entry) => forEnvironment(entry, maxBytes, environment));
     return [
       ...bots.flatMap(contradictionsOfBot),
       ...namesUsedTwice(bots),
       ...bots.flatMap(eventsHeardTwice),
     ];
-  });
-  return [...new Set(lines)];
+  };
+  const common = contradictionsIn(undefined);
+  const environments = new Set(entries.flatMap((entry) => Object.keys(entry.environments)));
+  const special = [...environments].flatMap((environment) =>
+    contradictionsIn(environment)
+      .filter((line) => !common.includes(line))
+      .map((line) => `${line} (in the environment ${environment})`),
+  );
+  return [...common, ...special];
 }
 
 function errorOf(lines: string[]): UserError {

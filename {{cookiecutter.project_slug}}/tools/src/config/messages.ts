@@ -9,6 +9,16 @@ type Path = readonly PropertyKey[];
 /** So many possible values are listed; of more, only the nearest one is suggested. */
 const MAX_LISTED = 10;
 
+/** The types of zod, in words. */
+const JSON_TYPES: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'true or false',
+  number: 'a number',
+  object: 'an object',
+  record: 'an object',
+  string: 'text',
+};
+
 /**
  * @param issue - of zod
  * @param raw - what was parsed
@@ -42,6 +52,13 @@ export function explainIssue(issue: Issue, raw: unknown): string[] {
     const listed = options.length < MAX_LISTED ? ` Possible: ${options.join(', ')}.` : '';
     const hint = suggest(String(value), options) || listed;
     return [`${prefix}${JSON.stringify(value)} is not possible.${hint}`];
+  }
+  if (issue.code === 'invalid_type') {
+    const expected = JSON_TYPES[issue.expected] ?? issue.expected;
+    return [`${prefix}has to be ${expected}, not ${JSON.stringify(value)}`];
+  }
+  if (issue.code === 'invalid_key') {
+    return issue.issues.map(({ message }) => `${prefix}the name ${message}`);
   }
   const shown = issue.code === 'custom' ? '' : `, not ${JSON.stringify(value)}`;
   return [`${prefix}${issue.message}${shown}`];

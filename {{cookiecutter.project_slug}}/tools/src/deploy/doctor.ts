@@ -1,6 +1,7 @@
 // Looks at this machine, the repository and the server, and changes nothing. Each finding says what
 // to do about it.
 import type { AuditEvent, Subscription } from '@medplum/fhirtypes';
+import { existsSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
@@ -9,6 +10,7 @@ import { RESOURCE_TYPES } from '../config/resource-types.ts';
 import { botsWithoutPolicy, noPolicyMessage } from '../config/warnings.ts';
 import { isNewer, newestVersion, readManifest } from '../template/status.ts';
 import type { Manifest } from '../template/status.ts';
+import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { readActual } from './actual.ts';
 import type { Actual } from './actual.ts';
@@ -86,6 +88,7 @@ export async function examine(environmentName: string | undefined): Promise<Find
     ...findings,
     ...checkProject(actual),
     ...checkEnvironments(actual, config.identifierSystem, environment.name),
+    ...checkEnvironmentNames(config.bots, environment.name),
     ...checkMemberships(actual, environment.name),
     ...checkForeignBots(actual, config.identifierSystem, environment.name),
     ...checkSubscriptions(actual, environment.name),
@@ -234,6 +237,20 @@ function checkEnvironments({ bots }: Actual, system: string, environment: string
       `${other} and ${environment} are in the same project: they share its secrets, ` +
       'and each event runs the bots of both. Use a project for each',
   }));
+}
+
+/** Values for an environment whose name has a typing error would never count. */
+function checkEnvironmentNames(bots: readonly BotConfig[], environment: string): Finding[] {
+  const names = new Set(bots.flatMap((bot) => bot.environments));
+  const others = [...names].filter((name) => name !== environment && !existsSync(`.env.${name}`));
+  return others.flatMap((name): Finding[] => {
+    const hint = suggest(name, [environment]);
+    const owners = bots.filter((bot) => bot.environments.includes(name));
+    const text =
+      `medplum.config.json has values of ${owners.map((bot) => bot.name).join(', ')} ` +
+      `for the environment ${name}, and there is no .env.${name}.${hint}`;
+    return hint ? [{ level: 'warning', check: 'environments', text }] : [];
+  });
 }
 
 /**

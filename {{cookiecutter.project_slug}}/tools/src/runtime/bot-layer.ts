@@ -19,15 +19,20 @@ export function requireFromBotLayer(
     if (name in given) {
       return given[name];
     }
-    if (
-      isBuiltin(name) ||
-      isExternal(name, BOT_LAYER) ||
-      isExternal(name, addedPackages(runtime))
-    ) {
+    if (isBuiltin(name) || runtimeHas(name, runtime)) {
       return require(name);
     }
     throw Object.assign(new Error(`Cannot find module '${name}'`), { code: 'MODULE_NOT_FOUND' });
   };
+}
+
+/**
+ * @param specifier - what a bot requires, such as `pdfmake/interfaces.js`
+ * @param runtime - that the bot runs on
+ * @returns whether a server has it: the bot layer, and what medplum.config.json calls external
+ */
+export function runtimeHas(specifier: string, runtime: RuntimeVersion): boolean {
+  return isExternal(specifier, BOT_LAYER) || isExternal(specifier, addedPackages(runtime));
 }
 
 /**

@@ -1,5 +1,6 @@
 // Why a run failed, for the author of the bot: the request that was refused, the line of the
 // source, and what to change.
+import { runtimeHas } from './bot-layer.ts';
 import type { RecordedRequest } from './recorded-requests.ts';
 import type { SandboxError } from './sandbox.ts';
 import { mapStack, sourceLineOf } from './source-maps.ts';
@@ -218,13 +219,11 @@ function hides({ accessPolicy }: BotSettings, { url }: RecordedRequest): boolean
 }
 
 /** What the runtime lacks. */
-function runtimeHint({ message }: SandboxError, { runtime }: BotSettings): string | undefined {
+function runtimeHint({ message }: SandboxError, bot: BotSettings): string | undefined {
+  const { runtime } = bot;
   const missingModule = /^Cannot find module '([^']+)'/.exec(message)?.[1];
   if (missingModule !== undefined) {
-    return (
-      `${runtime} has no package ${missingModule}: ` +
-      'import it, so that it becomes part of the bundle'
-    );
+    return missingModuleHint(missingModule, bot);
   }
   if (runtime !== 'vmcontext') {
     return undefined;
@@ -236,6 +235,21 @@ function runtimeHint({ message }: SandboxError, { runtime }: BotSettings): strin
   }
   const method = /^console\.(\w+) is not a function/.exec(message)?.[1];
   return method !== undefined && CONSOLE_METHODS.includes(method) ? CONSOLE_HINT : undefined;
+}
+
+/** @param specifier - what the bot requires, such as `@aws-sdk/client-s3` */
+function missingModuleHint(
+  specifier: string,
+  { runtime, environment = 'local' }: BotSettings,
+): string {
+  if (!runtimeHas(specifier, runtime)) {
+    return `${runtime} has no package ${specifier}: import it, so that it becomes part of the bundle`;
+  }
+  const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
+  return environment === 'local'
+    ? `${name} is not in the bundle, as a server has it. ` +
+        `To run the bot here, install it: npm install --save-dev ${name}`
+    : `${name} is not in the bundle, as a server should have it: add it to the bot layer of this server`;
 }
 
 function secretHint(
