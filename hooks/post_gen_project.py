@@ -179,7 +179,11 @@ def write_text(path: Path, text: str) -> None:
 
 def files_in(folder: Path) -> list[Path]:
     """Return the paths of all files in a folder, relative to it, in order."""
-    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    paths = []
+    for place, _, names in os.walk(folder):
+        inside = Path(place).relative_to(folder)
+        paths += [inside / name for name in names]
+    return sorted(paths)
 
 
 def write_manifest(project: Path, template: dict[str, str], source: Path, overlays: Any) -> None:
@@ -212,7 +216,7 @@ def make_writable(project: Path) -> None:
         folders[:] = [name for name in folders if name not in (".git", "node_modules")]
         for path in (Path(folder, name) for name in files):
             mode = path.lstat().st_mode
-            if not path.is_symlink() and not mode & 0o200:
+            if not mode & 0o200 and not path.is_symlink():
                 path.chmod(mode | 0o200)
 
 

@@ -52,6 +52,8 @@ def new_folder_for_copies(project: Path) -> Path:
 
 def keep_existing_files(project: Path, source: Path) -> None:
     """Copy what may be overwritten, and tell the other hook where the copies are."""
+    if not any(project.iterdir()):
+        return
     existing = sorted(path for path in template_files(source) if (project / path).is_file())
     if not existing:
         return
