@@ -60,8 +60,8 @@ SERVERS = {
     "with bots deployed": "npm run local",
     "with dev": "npm run dev",
 }
-# Goes on where another document ends; test_a_newcomers_path follows both.
-CONTINUATIONS = ["docs/tutorial.md"]
+# test_a_newcomers_path follows the README, a page, and the tutorial, which goes on where that ends.
+FOLLOWED_BY_A_NEWCOMER = ["README.md", "docs/tutorial.md"]
 
 
 @dataclass
@@ -122,12 +122,17 @@ def blocks(document: Path) -> list[Block]:
 
 
 def deploy_twice(project: Path, variables: dict[str, str]) -> None:
-    """Deploy every bot, so that one of them has an earlier version to go back to."""
+    """Deploy every bot, so that one of them has an earlier version to go back to.
+
+    Without what `npm run setup:bots` checks before it; the documents run that command themselves.
+    """
     bot = project / "src" / "bots" / "hapi-sync-bot.ts"
     first = bot.read_text(encoding="utf-8")
     for text in (first.replace("25_000", "24_000"), first):
         bot.write_text(text, encoding="utf-8")
-        template.run("npm", "run", "setup:bots", cwd=project, env=variables)
+        template.run("node", "esbuild-script.mjs", cwd=project)
+        script = "scripts/setup-bots-and-subscriptions.ts"
+        template.run("node", script, cwd=project, env=variables)
 
 
 def try_servers(command: str, project: Path) -> str:
@@ -185,7 +190,7 @@ def follow(
             yield command, said, variables
 
 
-@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name not in CONTINUATIONS])
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name not in FOLLOWED_BY_A_NEWCOMER])
 def test_following_a_document(name: str, new_project: NewProject) -> None:
     project = new_project()
     template.git("init", "--quiet", cwd=project)
@@ -299,6 +304,20 @@ def test_every_document_is_followed(baked: Callable[..., Path]) -> None:
         ["README.md", *(f"docs/{path.name}" for path in (project / "docs").glob("*.md"))]
     )
     assert sum(len(block.commands) for name in DOCUMENTS for block in blocks(project / name)) > 10
+
+
+@pytest.mark.parametrize("example_bots", template.QUESTIONS["example_bots"])
+def test_the_readme_is_the_same_with_all_examples(
+    example_bots: str, baked: Callable[..., Path]
+) -> None:
+    """So that following it once is enough: only the command to recreate has the answers."""
+
+    def shown(project: Path) -> list[Block]:
+        return [block for block in blocks(project / "README.md") if "needs uv" not in block.marks]
+
+    readme = shown(baked(example_bots=example_bots))
+    assert len(readme) > 5
+    assert readme == shown(baked(example_bots="none"))
 
 
 def test_links_between_documents_lead_somewhere(baked: Callable[..., Path]) -> None:
