@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.support import template
+from tests.support import in_process, template
 
 BASE = template.SOURCE.name
 """The folder of the template with the files of every repository."""
@@ -24,7 +24,9 @@ class FollowedTemplate:
         self.template = template.copy_template(folder / "medplum-bots")
         template.commit_all(self.template, "First version", "v1")
         given = json.dumps({**template.QUIET, **answers})
-        template.cruft("create", "--no-input", self.template, "--extra-context", given, cwd=folder)
+        in_process.cruft(
+            "create", "--no-input", self.template, "--extra-context", given, cwd=folder
+        )
         self.project = folder / "my-medplum-bots"
         template.commit_all(self.project, "From the template")
 
@@ -36,7 +38,7 @@ class FollowedTemplate:
 
     def update(self, *arguments: str) -> str:
         """Run `cruft update`; return its output."""
-        done = template.cruft("update", "--skip-apply-ask", *arguments, cwd=self.project)
+        done = in_process.cruft("update", "--skip-apply-ask", *arguments, cwd=self.project)
         return done.stdout + done.stderr
 
     def edit(self, path: str, old: str, new: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from template_extensions import VERSION
-from tests.support import template
+from tests.support import in_process, template
 from tests.support.updates import BASE, FollowedTemplate, write
 
 
@@ -21,14 +21,14 @@ def test_a_new_repository_is_left_to_its_owner_and_up_to_date(tmp_path: Path) ->
     source = template.copy_template(tmp_path / "medplum-bots")
     template.commit_all(source, "First version")
     # git and npm are asked for, but cruft leaves both to the user.
-    done = template.cruft("create", "--no-input", source, cwd=tmp_path)
+    done = in_process.cruft("create", "--no-input", source, cwd=tmp_path)
     project = tmp_path / "my-medplum-bots"
     assert not (project / ".git").exists()
     assert not (project / "node_modules").exists()
     assert not (project / ".overlays").exists()
     assert "  git init\n  npm ci\n  npm run build\n" in done.stdout
-    assert "up to date" in template.cruft("check", cwd=project).stdout
-    assert template.cruft("diff", cwd=project).stdout == ""
+    assert "up to date" in in_process.cruft("check", cwd=project).stdout
+    assert in_process.cruft("diff", cwd=project).stdout == ""
 
 
 def test_an_existing_folder_stays_as_it_is(template_repository: Path, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_update_brings_the_templates_changes_and_keeps_local_ones(
             f"{BASE}/.overlays/hapi-sync-bot/overlay.json": ('"timeout": 30', '"timeout": 45'),
         }
     )
-    assert template.cruft("check", cwd=followed.project, check=False).returncode == 1
+    assert in_process.cruft("check", cwd=followed.project, check=False).returncode == 1
     assert "npm ci" not in followed.update(), (
         "cruft's temporary folders must not be named as a place to go to"
     )
@@ -69,7 +69,7 @@ def test_an_update_brings_the_templates_changes_and_keeps_local_ones(
     assert [
         bot["timeout"] for bot in json.loads(followed.text("medplum.config.json"))["bots"]
     ].count(45) == 1
-    assert "up to date" in template.cruft("check", cwd=followed.project).stdout
+    assert "up to date" in in_process.cruft("check", cwd=followed.project).stdout
     assert not list(followed.project.rglob("*.rej"))
 
 
@@ -159,6 +159,6 @@ def test_a_conflict_in_the_lock_file_is_marked_and_cured_as_the_documents_say(
 
 def test_diff_shows_local_edits_of_template_files(followed: FollowedTemplate) -> None:
     write(followed.project / ".nvmrc", "26\n")
-    shown = template.cruft("diff", cwd=followed.project).stdout
+    shown = in_process.cruft("diff", cwd=followed.project).stdout
     assert "-26" in shown
     assert "+24" in shown

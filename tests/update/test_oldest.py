@@ -31,9 +31,11 @@ def oldest() -> Path:
     commands = environment / ("Scripts" if os.name == "nt" else "bin")
     if not (environment / "complete").exists():
         shutil.rmtree(environment, ignore_errors=True)
-        template.run(sys.executable, "-m", "venv", environment, cwd=template.ROOT)
-        install = ("-m", "pip", "install", "--quiet", "--require-hashes", "--requirement")
-        template.run(commands / "python", *install, REQUIREMENTS, cwd=template.ROOT)
+        create = ("-m", "venv", "--without-pip", environment)
+        template.run(sys.executable, *create, cwd=template.ROOT)
+        install = ("--quiet", "--no-compile", "--require-hashes", "--requirement", REQUIREMENTS)
+        pip = ("-m", "pip", "--python", commands / "python", "install")
+        template.run(sys.executable, *pip, *install, cwd=template.ROOT)
         (environment / "complete").touch()
     return commands
 

@@ -1,4 +1,7 @@
-"""Every way to use the template, end to end, through the command line."""
+"""Every way to use the template, end to end, through the command line.
+
+Most run it in this process (tests/support/in_process.py).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import ClassVar
 import pytest
 
 from template_extensions import VERSION
-from tests.support import template
+from tests.support import in_process, template
 
 Baked = Callable[..., Path]
 QUIET = ("init_git=no", "install_dependencies=no")
@@ -54,21 +57,21 @@ def place(tmp_path: Path) -> Path:
 
 
 def test_from_an_absolute_and_a_relative_path(baked: Baked, place: Path) -> None:
-    template.cookiecutter(*DEFAULTS, template.ROOT, *QUIET, cwd=place)
+    in_process.cookiecutter(*DEFAULTS, template.ROOT, *QUIET, cwd=place)
     relative = os.path.relpath(template.ROOT, place)
-    template.cookiecutter(*DEFAULTS, relative, "-o", "deep/er", *QUIET, cwd=place)
+    in_process.cookiecutter(*DEFAULTS, relative, "-o", "deep/er", *QUIET, cwd=place)
     for made in (only_folder(place), only_folder(place / "deep" / "er")):
         assert template.files(made) == template.files(baked())
 
 
 def test_from_inside_the_template(tmp_path: Path) -> None:
     here = template.copy_template(tmp_path / "medplum-bots")
-    template.cookiecutter(*DEFAULTS, ".", *QUIET, cwd=here)
+    in_process.cookiecutter(*DEFAULTS, ".", *QUIET, cwd=here)
     assert (here / "my-medplum-bots" / "package.json").exists()
 
 
 def test_from_github(baked: Baked, github: dict[str, str], place: Path) -> None:
-    template.cookiecutter(*DEFAULTS, "gh:org/medplum-bots", *QUIET, cwd=place, env=github)
+    in_process.cookiecutter(*DEFAULTS, "gh:org/medplum-bots", *QUIET, cwd=place, env=github)
     assert template.files(only_folder(place)) == template.files(baked())
 
 
@@ -76,7 +79,7 @@ def test_from_github(baked: Baked, github: dict[str, str], place: Path) -> None:
 def test_from_a_tag_and_a_branch(
     reference: str, baked: Baked, github: dict[str, str], place: Path
 ) -> None:
-    template.cookiecutter(
+    in_process.cookiecutter(
         *DEFAULTS, "gh:org/medplum-bots", "--checkout", reference, *QUIET, cwd=place, env=github
     )
     assert template.files(only_folder(place)) == template.files(baked())
@@ -86,7 +89,7 @@ def test_from_a_zip(baked: Baked, place: Path, tmp_path: Path) -> None:
     shutil.make_archive(
         str(tmp_path / "medplum-bots"), "zip", template.ROOT.parent, template.ROOT.name
     )
-    template.cookiecutter(
+    in_process.cookiecutter(
         *DEFAULTS, tmp_path / "medplum-bots.zip", *QUIET, cwd=place, env=at_home(tmp_path)
     )
     assert template.files(only_folder(place)) == template.files(baked())
@@ -95,10 +98,10 @@ def test_from_a_zip(baked: Baked, place: Path, tmp_path: Path) -> None:
 def test_a_replay_makes_the_same(place: Path, tmp_path: Path) -> None:
     env = at_home(tmp_path)
     answers = ("description=As before", "example_bots=none", *QUIET)
-    template.cookiecutter("--no-input", template.ROOT, *answers, cwd=place, env=env)
-    template.cookiecutter("--replay", template.ROOT, "-o", "again", cwd=place, env=env)
+    in_process.cookiecutter("--no-input", template.ROOT, *answers, cwd=place, env=env)
+    in_process.cookiecutter("--replay", template.ROOT, "-o", "again", cwd=place, env=env)
     (replayed,) = (tmp_path / ".cookiecutter_replay").glob("*.json")
-    template.cookiecutter(
+    in_process.cookiecutter(
         "--replay-file", replayed, template.ROOT, "-o", "third", cwd=place, env=env
     )
     first = template.files(only_folder(place))
@@ -118,7 +121,7 @@ def test_answers_from_the_users_own_configuration(named: bool, place: Path, tmp_
         "  init_git: no\n  install_dependencies: no\n"
     )
     line = ("--config-file", config) if named else ()
-    template.cookiecutter("--no-input", *line, template.ROOT, cwd=place, env=at_home(tmp_path))
+    in_process.cookiecutter("--no-input", *line, template.ROOT, cwd=place, env=at_home(tmp_path))
     made = only_folder(place)
     assert json.loads((made / "package.json").read_text())["author"] == "Clinic"
     assert (made / "src" / "bots" / "hello-patient-bot.ts").exists()
@@ -168,7 +171,7 @@ def test_the_readmes_command_makes_the_same_and_links_it(
         "example_bots=hapi-sync",
     ]
     answers.append("install_dependencies=no")
-    template.cookiecutter(*DEFAULTS, "gh:org/medplum-bots", *answers, cwd=place, env=uvx)
+    in_process.cookiecutter(*DEFAULTS, "gh:org/medplum-bots", *answers, cwd=place, env=uvx)
     made = only_folder(place)
     (line,) = [
         line
@@ -181,7 +184,7 @@ def test_the_readmes_command_makes_the_same_and_links_it(
     template.run("sh", "-c", line, cwd=again, env=uvx)
     assert template.files(only_folder(again), ".cruft.json") == template.files(made)
     template.run("sh", "-c", line.replace(" create ", " link "), cwd=made, env=uvx)
-    assert "up to date" in template.cruft("check", cwd=made, env=uvx).stdout
+    assert "up to date" in in_process.cruft("check", cwd=made, env=uvx).stdout
     assert template.git("status", "--porcelain", cwd=made) == "?? .cruft.json\n"
 
 
@@ -194,7 +197,7 @@ class TestOverAnExistingRepository:
     def edited(self, place: Path, tmp_path: Path) -> Path:
         """A repository with edits that are not committed."""
         line = ("--no-input", template.ROOT, *self.ANSWERS)
-        template.cookiecutter(*line, cwd=place, env=at_home(tmp_path))
+        in_process.cookiecutter(*line, cwd=place, env=at_home(tmp_path))
         made = only_folder(place)
         (made / "src" / "bots" / "mine.ts").write_text("mine\n")
         (made / "README.md").write_bytes(b"# Our own words\n")
@@ -216,13 +219,13 @@ class TestOverAnExistingRepository:
         line: tuple[str | Path, ...]
         if way == "-f":
             line = (*DEFAULTS, "-f", template.ROOT, *self.ANSWERS)
-            done = template.cookiecutter(*line, cwd=place, env=env)
+            done = in_process.cookiecutter(*line, cwd=place, env=env)
         elif way == "--replay":
-            done = template.cookiecutter("--replay", "-f", template.ROOT, cwd=place, env=env)
+            done = in_process.cookiecutter("--replay", "-f", template.ROOT, cwd=place, env=env)
         elif way == "--replay-file":
             (file,) = (tmp_path / ".cookiecutter_replay").glob("*.json")
             line = ("--replay-file", file, "-f", template.ROOT)
-            done = template.cookiecutter(*line, cwd=place, env=env)
+            done = in_process.cookiecutter(*line, cwd=place, env=env)
         elif way == "API":
             code = (
                 "from cookiecutter.main import cookiecutter\n"
@@ -234,7 +237,7 @@ class TestOverAnExistingRepository:
         else:
             answers = json.dumps({**template.QUIET, "example_bots": "none"})
             line = ("create", "-f", "--no-input", template_repository, "--extra-context", answers)
-            done = template.cruft(*line, cwd=place, env=env)
+            done = in_process.cruft(*line, cwd=place, env=env)
         assert (edited / "src" / "bots" / "mine.ts").read_text() == "mine\n"
         assert (edited / "README.md").read_text().startswith("# My Medplum Bots\n")
         copies = place / "my-medplum-bots.before-1"
@@ -247,15 +250,15 @@ class TestOverAnExistingRepository:
             assert path in done.stdout
 
     def test_without_edits_nothing_is_kept_or_said(self, place: Path) -> None:
-        template.cookiecutter(*DEFAULTS, template.ROOT, *QUIET, cwd=place)
-        done = template.cookiecutter(*DEFAULTS, "-f", template.ROOT, *QUIET, cwd=place)
+        in_process.cookiecutter(*DEFAULTS, template.ROOT, *QUIET, cwd=place)
+        done = in_process.cookiecutter(*DEFAULTS, "-f", template.ROOT, *QUIET, cwd=place)
         assert [path.name for path in place.iterdir()] == ["my-medplum-bots"]
         assert "Warning" not in done.stdout
 
     def test_a_second_time_keeps_both(self, edited: Path, place: Path) -> None:
-        template.cookiecutter(*DEFAULTS, "-f", template.ROOT, *self.ANSWERS, cwd=place)
+        in_process.cookiecutter(*DEFAULTS, "-f", template.ROOT, *self.ANSWERS, cwd=place)
         (edited / "README.md").write_text("# Second\n")
-        template.cookiecutter(*DEFAULTS, "-f", template.ROOT, *self.ANSWERS, cwd=place)
+        in_process.cookiecutter(*DEFAULTS, "-f", template.ROOT, *self.ANSWERS, cwd=place)
         first, second = (place / f"my-medplum-bots.before-{number}" for number in (1, 2))
         assert (first / "README.md").read_text() == "# Our own words\n"
         assert template.files(second) == {"README.md": b"# Second\n"}
@@ -265,7 +268,9 @@ class TestOverAnExistingRepository:
         (edited / ".nvmrc").unlink()
         (edited / "LICENSE").unlink()
         before = template.files(edited)
-        done = template.cookiecutter(*DEFAULTS, "-f", "-s", template.ROOT, *self.ANSWERS, cwd=place)
+        done = in_process.cookiecutter(
+            *DEFAULTS, "-f", "-s", template.ROOT, *self.ANSWERS, cwd=place
+        )
         after = template.files(edited)
         assert after.keys() - before.keys() == {".nvmrc", "LICENSE"}
         assert {path: after[path] for path in before} == before
@@ -274,14 +279,14 @@ class TestOverAnExistingRepository:
 
     def test_a_git_repository_gets_no_second_commit(self, place: Path) -> None:
         line = (*DEFAULTS, template.ROOT, "install_dependencies=no")
-        template.cookiecutter(*line, cwd=place)
-        done = template.cookiecutter(*line, "-f", cwd=place)
+        in_process.cookiecutter(*line, cwd=place)
+        done = in_process.cookiecutter(*line, "-f", cwd=place)
         assert template.git("rev-list", "--count", "HEAD", cwd=only_folder(place)) == "1\n"
         assert "this is a git repository already; see git status" in done.stdout
 
 
 def test_without_hooks_the_readme_says_what_is_missing(place: Path) -> None:
-    template.cookiecutter(*DEFAULTS, "--accept-hooks", "no", template.ROOT, cwd=place)
+    in_process.cookiecutter(*DEFAULTS, "--accept-hooks", "no", template.ROOT, cwd=place)
     readme = (only_folder(place) / "README.md").read_text(encoding="utf-8")
     notice = readme.split("\n## ")[0]
     assert "This repository is not finished" in notice
@@ -292,7 +297,7 @@ def test_without_hooks_the_readme_says_what_is_missing(place: Path) -> None:
 def test_inside_another_repository_no_nested_one_is_made(place: Path) -> None:
     template.git("init", "--quiet", cwd=place)
     line = (*DEFAULTS, template.ROOT, "install_dependencies=no")
-    done = template.cookiecutter(*line, cwd=place)
+    done = in_process.cookiecutter(*line, cwd=place)
     assert not (only_folder(place) / ".git").exists()
     assert (
         f"Note: no git repository: this folder is inside {place}; commit it there\n" in done.stdout
@@ -343,7 +348,7 @@ class TestTheEndOfARun:
         here = place / folder
         here.mkdir(exist_ok=True)
         line = (*DEFAULTS, template.ROOT, "-o", output, *QUIET)
-        done = template.cookiecutter(*line, cwd=here, env={"PWD": str(here)})
+        done = in_process.cookiecutter(*line, cwd=here, env={"PWD": str(here)})
         assert f"  {command}\n" in done.stdout
         listed = template.run("sh", "-c", f"{command} && ls", cwd=here).stdout
         assert "package.json" in listed.split()
@@ -377,7 +382,7 @@ class TestTheEndOfARun:
             (tmp_path / name).chmod(0o755)
         answers = ("init_git=no", "install_dependencies=yes")
         env = {"PATH": str(tmp_path)}
-        done = template.cookiecutter(*DEFAULTS, template.ROOT, *answers, cwd=place, env=env)
+        done = in_process.cookiecutter(*DEFAULTS, template.ROOT, *answers, cwd=place, env=env)
         assert f"Note: no npm packages: {words}" in done.stdout
         # What is next works after the step that comes first.
         installs_node = "# first install Node 24 (24.2.0 or newer) or Node 26, for example with: "
