@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.measure import CommandError, Row, Size, execute
 from benchmarks.projects import BASELINE, generate, installed, scratch
 from tests.support import hapi_server
+from tests.support.hapi_server import HapiServer
 
 PACKAGE = "hl7.fhir.r4.examples@4.0.1"
 """HL7's own examples, fetched from the npm registry for each run."""
@@ -38,9 +39,9 @@ def more_folders() -> list[Path]:
     return [Path(name).resolve() for name in names if name]
 
 
-def sync_examples(limit: int) -> dict[str, Any]:
+def sync_examples(limit: int, server: HapiServer | None) -> dict[str, Any]:
     """Sync at most this many of them, delete and restore them; what real-data.mjs reports."""
-    with scratch() as work, hapi_server.start() as hapi:
+    with scratch() as work, hapi_server.started_or(server) as hapi:
         project = generate(work)
         (project / "node_modules").symlink_to(installed(project))
         line: tuple[str | Path, ...] = (
@@ -58,11 +59,14 @@ def sync_examples(limit: int) -> dict[str, Any]:
         return report
 
 
-def run(size: Size) -> list[Row]:
-    """What arrived, and what was left over. Nothing is compared with anything else."""
+def run(size: Size, server: HapiServer | None = None) -> list[Row]:
+    """What arrived, and what was left over. Nothing is compared with anything else.
+
+    Measured on this HAPI server without resources, or on a new one.
+    """
     if lacking := hapi_server.missing():
         raise CommandError(lacking)
-    report = sync_examples(50 if size == "smallest" else 100_000)
+    report = sync_examples(50 if size == "smallest" else 100_000, server)
     total, types = report["resources"], report["types"]
     refused = report["first"]["counts"]["failed"]
     arrived = report["arrived"]

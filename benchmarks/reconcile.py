@@ -27,6 +27,7 @@ from benchmarks.measure import (
 from benchmarks.projects import BASELINE, generate, installed, scratch
 from benchmarks.servers import Servers
 from tests.support import hapi_server
+from tests.support.hapi_server import HapiServer
 
 FULL = json.dumps({"input": {"mode": "full"}})
 MANY = 10_000
@@ -125,9 +126,11 @@ class Both:
         return "every patient on HAPI as last written, and no other"
 
 
-def measure(count: int, few: int, rounds: int) -> tuple[list[Row], Memory]:
-    """Rows for this many patients, and the memory of the bot."""
-    with scratch() as work, hapi_server.start() as hapi:
+def measure(
+    count: int, few: int, rounds: int, server: HapiServer | None = None
+) -> tuple[list[Row], Memory]:
+    """Rows for this many patients, and the memory of the bot; on a new server if none is given."""
+    with scratch() as work, hapi_server.started_or(server) as hapi:
         project = generate(work)
         (project / "node_modules").symlink_to(installed(project))
         execute("node", "esbuild-script.mjs", cwd=project)
@@ -185,11 +188,12 @@ def _speed(count: int, taken: list[float]) -> str:
     return f"{count / statistics.median(taken):,.0f} a second, {seconds(taken)}"
 
 
-def run(size: Size) -> list[Row]:
+def run(size: Size, server: HapiServer | None = None) -> list[Row]:
+    """Measure; for the smallest size on this HAPI server without patients, if one is given."""
     if lacking := hapi_server.missing():
         raise CommandError(lacking)
     if size == "smallest":
-        return measure(50, 5, rounds=1)[0]
+        return measure(50, 5, 1, server)[0]
     rows, many = measure(MANY, 100, ROUNDS)
     small_rows, few = measure(1000, 100, ROUNDS)
     return [*rows, small_rows[0], *memory_rows(many, few)]

@@ -24,8 +24,8 @@ from template_extensions import VERSION
 # For make test-fast: a tenth of what CI tries.
 settings.register_profile("fast", max_examples=10)
 
-# Repositories with their packages, for the tests that run what was generated.
-pytest_plugins = ["tests.support.projects"]
+# Repositories with their packages, for the tests that run what was generated, and a HAPI server.
+pytest_plugins = ["tests.support.projects", "tests.support.shared_hapi"]
 
 GIT_CONFIG = """[user]
     name = Tester

@@ -11,15 +11,25 @@ from pathlib import Path
 import pytest
 
 from benchmarks import NAMES
-from tests.support import hapi_server
+from benchmarks.measure import Row
+from tests.support.hapi_server import HapiServer
+
+WITH_HAPI = ("reconcile", "real_data")
 
 
 @pytest.mark.xdist_group("benchmarks")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WITH_HAPI])
 def test_a_benchmark_runs(name: str, node: Path) -> None:
-    if name in ("reconcile", "real_data") and (lacking := hapi_server.missing()):
-        pytest.skip(lacking)
-    rows = importlib.import_module(f"benchmarks.{name}").run("smallest")
+    check_rows(importlib.import_module(f"benchmarks.{name}").run("smallest"))
+
+
+@pytest.mark.parametrize("name", WITH_HAPI)
+def test_a_benchmark_on_hapi_runs(name: str, node: Path, hapi: HapiServer) -> None:
+    hapi.empty("Patient")
+    check_rows(importlib.import_module(f"benchmarks.{name}").run("smallest", hapi))
+
+
+def check_rows(rows: list[Row]) -> None:
     assert rows
     for row in rows:
         assert row.what

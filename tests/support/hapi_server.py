@@ -16,7 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -84,6 +85,16 @@ class HapiServer:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+
+@contextmanager
+def started_or(server: HapiServer | None) -> Iterator[HapiServer]:
+    """Give a server that runs already, or start one for the `with` block."""
+    if server:
+        yield server
+    else:
+        with start() as started:
+            yield started
 
 
 def missing() -> str | None:
