@@ -22,7 +22,7 @@ def in_a_generated_repository(rounds: int, example_bots: str) -> list[float]:
 
 def run(size: Size) -> list[Row]:
     if size == "smallest":
-        own = in_a_generated_repository(1, example_bots="none")
+        own = in_a_generated_repository(1, example_bots="hapi-sync-simple")
     else:
         own = in_a_generated_repository(ROUNDS, example_bots="all")
     growth = "with the team's tests; tests/bundles.test.ts loads every bot twice."
