@@ -66,7 +66,7 @@ def run(size: Size, server: HapiServer | None = None) -> list[Row]:
     """
     if lacking := hapi_server.missing():
         raise CommandError(lacking)
-    report = sync_examples(50 if size == "smallest" else 100_000, server)
+    report = sync_examples(20 if size == "smallest" else 100_000, server)
     total, types = report["resources"], report["types"]
     refused = report["first"]["counts"]["failed"]
     arrived = report["arrived"]
