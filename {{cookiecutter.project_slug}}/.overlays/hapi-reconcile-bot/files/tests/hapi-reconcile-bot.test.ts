@@ -400,6 +400,26 @@ test('earlier failures are tried while there is time', async () => {
   expect(now - began).toBeLessThan(10_000);
 });
 
+test('earlier failures are not forgotten when a run ends before they are tried', async () => {
+  save('bad', { gender: 'robot' as never });
+  for (let n = 0; n < 2; n++) {
+    await expect(run()).rejects.toThrow('1 resources could not be synced');
+    now += hours(10); // so that the lists of the next run but one do not contain it
+  }
+  save('good');
+  source.before = (request) => {
+    if (request.startsWith('GET Patient?') && !request.includes('_id=')) {
+      source.rateLimits = [
+        { name: 'fhirInteractions', remainingUnits: 0, secondsUntilReset: 3_600 },
+      ];
+    }
+  };
+  expect(await run()).toMatchObject({ complete: false, counts: { checked: 1 } });
+  source.before = () => undefined;
+  source.rateLimits = [];
+  expect(await run({ report: true })).toMatchObject({ complete: true, failures: { refused: 1 } });
+});
+
 test('the next run does what there was no time for', async () => {
   const many = Array.from({ length: 15 }, (_, n) => `p${n}`);
   many.forEach((id) => save(id));
@@ -638,20 +658,24 @@ describe('one resource never stops the others', () => {
     });
   }
 
-  test.each([500, 503, 400, 403, 409])(
-    'the target always answers %i to one of them',
-    async (status) => {
-      poisoned(status);
-      save('a');
-      save('b', { name: [{ text: POISON }] });
-      save('c');
-      await expect(run()).rejects.toThrow('1 resources could not be synced');
-      expect(await there()).toEqual(['a -', 'c -']);
-      save('d');
-      await expect(run()).rejects.toThrow('1 resources could not be synced');
-      expect(await there()).toEqual(['a -', 'c -', 'd -']);
-    },
-  );
+  test.each([
+    [500, 'unavailable'],
+    [503, 'unavailable'],
+    [400, 'refused'],
+    [403, 'denied'],
+    [409, 'unsupported'],
+  ])('the target always answers %i to one of them', async (status, code) => {
+    poisoned(status);
+    save('a');
+    save('b', { name: [{ text: POISON }] });
+    save('c');
+    const { complete, failures } = await run({ report: true });
+    expect({ complete, failures }).toEqual({ complete: true, failures: { [code]: 1 } });
+    expect(await there()).toEqual(['a -', 'c -']);
+    save('d');
+    await expect(run()).rejects.toThrow('1 resources could not be synced');
+    expect(await there()).toEqual(['a -', 'c -', 'd -']);
+  });
 
   test('with many of them, each run gets further', async () => {
     poisoned(500);
