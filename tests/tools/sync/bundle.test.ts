@@ -1,6 +1,12 @@
 // Writes that are made at the same time, sent as one Bundle: each is checked as if it had been sent
 // alone.
-import type { Bundle, BundleEntry, Patient } from '@medplum/fhirtypes';
+import type {
+  Bundle,
+  BundleEntry,
+  OperationOutcome,
+  OperationOutcomeIssue,
+  Patient,
+} from '@medplum/fhirtypes';
 import { expect, test } from 'vitest';
 import type { ExternalServer } from '../../src/shared/external-server.ts';
 import { RequestFailure } from '../../src/shared/http-request.ts';
@@ -98,6 +104,14 @@ test('where each counts for itself, a batch follows, and those that it refuses f
     const refused = { response: { status: '400 Bad Request' } };
     return type === 'batch' ? [written('2'), refused, written('4')] : failWith(400);
   });
+  expect(await putAll(target, false)).toEqual(['2', 'untrusted', '4']);
+});
+
+test('an entry with an error in its outcome proves no write, whatever its status is', async () => {
+  const issue: OperationOutcomeIssue[] = [{ severity: 'error', code: 'processing' }];
+  const outcome: OperationOutcome = { resourceType: 'OperationOutcome', issue };
+  const failed = { response: { status: '200', etag: '3', outcome } };
+  const target = targetWith(() => [written('2'), failed, written('4')]);
   expect(await putAll(target, false)).toEqual(['2', 'untrusted', '4']);
 });
 

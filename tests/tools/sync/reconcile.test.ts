@@ -2,7 +2,7 @@
 // searches, lists of failures that grow too long, runs that are continued in another mode, and what
 // counts as a difference.
 import type { BotEvent } from '@medplum/core';
-import type { Patient, Resource } from '@medplum/fhirtypes';
+import type { Observation, Patient, Resource } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { handler, TIME_BUDGET_MS } from '../../src/bots/hapi-reconcile-bot.ts';
 import { clock } from '../../src/shared/retry.ts';
@@ -281,6 +281,42 @@ describe('a full comparison', () => {
       counts: { checked: 451 },
     });
   });
+});
+
+test('what a change refers to, and somebody deleted on the target, is written with it', async () => {
+  const config = testConfig({ types: ['Patient', 'Observation'] });
+  vi.spyOn(configuration, 'syncConfig').mockReturnValue(config);
+  save('p');
+  for (let n = 0; n < 2; n++) {
+    await run();
+    now += 10 * HOUR; // so that the lists of the last run do not contain the patient
+  }
+  await fetch(`${external.baseUrl}/Patient/p`, { method: 'DELETE' });
+  source.save({
+    resourceType: 'Observation',
+    id: 'o',
+    status: 'final',
+    code: {},
+    subject: { reference: 'Patient/p' },
+  } as Observation & { id: string });
+  expect((await run()).counts).toMatchObject({ checked: 1, differing: 1 });
+  const observation = await fetch(`${external.baseUrl}/Observation/o`);
+  expect(await observation.json()).toMatchObject({ subject: { reference: 'Patient/p' } });
+  expect(await there('p')).toBeDefined();
+});
+
+test('a reference to what Medplum does not have is no difference, once it is a logical one', async () => {
+  const config = testConfig({ types: ['Patient', 'Observation'] });
+  vi.spyOn(configuration, 'syncConfig').mockReturnValue(config);
+  source.save({
+    resourceType: 'Observation',
+    id: 'o',
+    status: 'final',
+    code: {},
+    subject: { reference: 'Patient/gone' },
+  } as Observation & { id: string });
+  expect((await run({ mode: 'full' })).counts).toMatchObject({ differing: 1, failed: 0 });
+  expect((await run({ mode: 'full', dryRun: true })).counts).toMatchObject({ differing: 0 });
 });
 
 describe('what cannot be repaired', () => {
