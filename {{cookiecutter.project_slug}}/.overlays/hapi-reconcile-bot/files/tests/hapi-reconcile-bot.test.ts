@@ -25,6 +25,7 @@ let lines: string[];
 
 beforeEach(async () => {
   external = await startFhirServer();
+  vi.stubGlobal('fetch', external.fetch);
   now = Date.parse('2026-01-01T00:00:00Z');
   source = memorySource(() => now);
   lines = [];
@@ -40,6 +41,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   vi.restoreAllMocks();
+  vi.unstubAllGlobals();
   await external.stop();
 });
 
@@ -60,6 +62,14 @@ function save(id: string, patient: Partial<Patient> = {}): void {
   source.save({ resourceType: 'Patient', id, ...patient } as Patient & { id: string });
 }
 
+/** Saves 55 patients, of which Medplum answers 50 at once. */
+function saveMoreThanOnePage(): void {
+  source.largestPage = 50;
+  for (let n = 0; n < 55; n++) {
+    save(`p${n}`);
+  }
+}
+
 async function put(id: string, patient: Partial<Patient>): Promise<void> {
   const body = JSON.stringify({ resourceType: 'Patient', id, ...patient });
   const headers = { 'content-type': 'application/fhir+json' };
@@ -67,8 +77,8 @@ async function put(id: string, patient: Partial<Patient>): Promise<void> {
   expect(answer.ok).toBe(true);
 }
 
-/** What is there: `id gender`, sorted. */
-async function there(): Promise<string[]> {
+/** The patients on the target, as `id gender`, sorted. */
+async function targetPatients(): Promise<string[]> {
   const found: string[] = [];
   for (let url: string | undefined = `${external.baseUrl}/Patient?_count=200`; url;) {
     const answer = await fetch(url, { headers: { 'cache-control': 'no-cache' } });
@@ -104,7 +114,7 @@ describe('changes', () => {
     save(c, { gender: 'other' });
     save(d);
     expect((await run()).complete).toBe(true);
-    expect(await there()).toEqual([`${a} male`, `${c} other`, `${d} -`]);
+    expect(await targetPatients()).toEqual([`${a} male`, `${c} other`, `${d} -`]);
     expect(lines).toContainEqual(expect.stringMatching(/^reconcile changes complete checked=4 /));
   });
 
@@ -127,7 +137,7 @@ describe('changes', () => {
     await run();
     ['a', 'i', 'n'].forEach((id) => source.remove('Patient', id, id === 'n'));
     expect((await run()).counts).toMatchObject({ leftover: 3, failed: 0 });
-    expect(await there()).toEqual([]);
+    expect(await targetPatients()).toEqual([]);
     expect((await run()).counts).toMatchObject({ leftover: 0 });
   });
 
@@ -137,7 +147,7 @@ describe('changes', () => {
     await fetch(`${external.baseUrl}/Patient/p`, { method: 'DELETE' });
     now += hours(0.2);
     await run();
-    expect(await there()).toEqual(['p female']);
+    expect(await targetPatients()).toEqual(['p female']);
   });
 
   test('a patient whose record number is the id of another one is not a copy of it', async () => {
@@ -145,10 +155,10 @@ describe('changes', () => {
     save('q', { identifier: [{ system: 'urn:mrn', value: 'p' }] });
     await run();
     expect((await run()).counts).toMatchObject({ checked: 2, differing: 0 });
-    expect(await there()).toEqual(['p -', 'q -']);
+    expect(await targetPatients()).toEqual(['p -', 'q -']);
   });
 
-  test('records under other ids are not touched, even if they carry the same identifiers', async () => {
+  test('records under other ids are kept, even if they carry the same identifiers', async () => {
     save('p', { gender: 'male' });
     const ours = { system: SYSTEM, value: 'p' };
     await put('copy', { identifier: [ours] });
@@ -157,17 +167,17 @@ describe('changes', () => {
     for (const input of [{}, { mode: 'full' }]) {
       expect((await run(input)).counts).toMatchObject({ leftover: 0, unreadable: 0, failed: 0 });
     }
-    expect(await there()).toEqual(['copy -', 'merged -', 'p male', 'stranger -']);
+    expect(await targetPatients()).toEqual(['copy -', 'merged -', 'p male', 'stranger -']);
   });
 
-  test('with deactivate, nothing is deleted, and deactivated patients are not left over', async () => {
+  test('with deactivate, nothing is deleted; inactive patients are not left over', async () => {
     vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig({ onDelete: 'deactivate' }));
     save('p', { active: true });
     save('q', { active: true });
     await run();
     source.remove('Patient', 'q');
     expect((await run()).counts).toMatchObject({ leftover: 1, failed: 0 });
-    expect(await there()).toEqual(['p -', 'q -']);
+    expect(await targetPatients()).toEqual(['p -', 'q -']);
     expect((await run()).counts).toMatchObject({ checked: 2, differing: 0, leftover: 0 });
   });
 
@@ -175,14 +185,14 @@ describe('changes', () => {
     save('a', { link: [{ other: { reference: 'Patient/b' }, type: 'seealso' }] });
     save('b', { link: [{ other: { reference: 'Patient/a' }, type: 'seealso' }] });
     expect((await run()).counts.failed).toBe(0);
-    expect(await there()).toEqual(['a -', 'b -']);
+    expect(await targetPatients()).toEqual(['a -', 'b -']);
   });
 
   test('what cannot be repaired is logged, an error, and tried again by each run', async () => {
     save('good');
     save('bad', { gender: 'robot' as never });
     await expect(run()).rejects.toThrow('1 resources could not be synced');
-    expect(await there()).toEqual(['good -']);
+    expect(await targetPatients()).toEqual(['good -']);
     expect(lines).toContainEqual(
       expect.stringMatching(/^SYNC Patient\/bad failed: refused HTTP 4/),
     );
@@ -196,10 +206,10 @@ describe('changes', () => {
     save('bad', { gender: 'male' });
     now += hours(100);
     expect((await run()).counts.failed).toBe(0);
-    expect(await there()).toEqual(['bad male', 'good -']);
+    expect(await targetPatients()).toEqual(['bad male', 'good -']);
   });
 
-  test('fifty different ones: a search and a transaction; a concurrent change: a batch more', async () => {
+  test('fifty differences: one search, one transaction; after a conflict, a batch', async () => {
     const sent: string[] = [];
     let otherClientsChange: (() => Promise<void>) | undefined;
     const { fetch } = globalThis;
@@ -232,7 +242,7 @@ describe('changes', () => {
       'PUT /Patient/p7',
     ]);
     expect(more).toEqual(['POST ', 'GET /Patient/p7', 'PUT /Patient/p7']);
-    expect(new Set((await there()).map((patient) => patient.split(' ')[1]))).toEqual(
+    expect(new Set((await targetPatients()).map((patient) => patient.split(' ')[1]))).toEqual(
       new Set(['other']),
     );
   });
@@ -248,9 +258,7 @@ describe('changes', () => {
   });
 
   test('an outage ends the run; the next one does what it did not', async () => {
-    for (let n = 0; n < 450; n++) {
-      save(`p${n}`);
-    }
+    saveMoreThanOnePage();
     let pages = 0;
     source.before = (request) => {
       pages += request.includes('_sort') ? 1 : 0;
@@ -259,10 +267,10 @@ describe('changes', () => {
       }
     };
     await expect(run()).rejects.toThrow('GET Patient from Medplum: no-answer');
-    expect(await there()).toHaveLength(400);
+    expect(await targetPatients()).toHaveLength(50);
     source.before = () => undefined;
-    expect((await run()).counts.checked, 'goes on after the first page').toBe(50);
-    expect(await there()).toHaveLength(450);
+    expect((await run()).counts.checked, 'goes on after the first page').toBe(5);
+    expect(await targetPatients()).toHaveLength(55);
   });
 
   test('one run goes through all pages', async () => {
@@ -270,7 +278,7 @@ describe('changes', () => {
       save(`p${n}`);
     }
     expect(await run()).toMatchObject({ complete: true, counts: { checked: 450, differing: 450 } });
-    expect(await there()).toHaveLength(450);
+    expect(await targetPatients()).toHaveLength(450);
   });
 
   test('a change while its batch is written is not missed', async () => {
@@ -285,10 +293,10 @@ describe('changes', () => {
     });
     await run();
     vi.mocked(globalThis.fetch).mockRestore();
-    expect(await there()).toEqual(['p female']);
+    expect(await targetPatients()).toEqual(['p female']);
   });
 
-  test('a search that was done to its end is not done again after an outage; the others are', async () => {
+  test('a search that was completed is not repeated after an outage; the others are', async () => {
     save('p');
     save('q');
     await run();
@@ -303,7 +311,7 @@ describe('changes', () => {
     await expect(run()).rejects.toThrow('GET Patient from Medplum: no-answer');
     source.before = () => undefined;
     expect((await run()).counts.checked).toBe(1);
-    expect(await there()).toEqual(['new -', 'p -']);
+    expect(await targetPatients()).toEqual(['new -', 'p -']);
   });
 
   test('a transaction that is held up, and lands after the next run, is refused', async () => {
@@ -324,19 +332,17 @@ describe('changes', () => {
     save('p', { gender: 'male' });
     await run();
     expect((await late?.())?.status).toBe(409);
-    expect(await there()).toEqual(['p male']);
+    expect(await targetPatients()).toEqual(['p male']);
   });
 
   test('stops in time, and continues there', async () => {
-    for (let n = 0; n < 450; n++) {
-      save(`p${n}`);
-    }
+    saveMoreThanOnePage();
     source.before = (request) => {
       now += request.includes('_sort') ? TIME_BUDGET_MS - 9_000 : 0;
     };
-    expect(await run()).toMatchObject({ complete: false, counts: { checked: 400 } });
+    expect(await run()).toMatchObject({ complete: false, counts: { checked: 50 } });
     source.before = () => undefined;
-    expect(await run()).toMatchObject({ complete: true, counts: { checked: 50 } });
+    expect(await run()).toMatchObject({ complete: true, counts: { checked: 5 } });
   });
 });
 
@@ -371,10 +377,11 @@ test('many failures do not keep a run from completing, and none is forgotten', a
     now += hours(5); // so that only what failed is left to look at
     save(`new${n}`);
   }
-  expect(await there()).toContain('new0 -'); // though the eight took more time than a run has
+  // though the eight took more time than a run has
+  expect(await targetPatients()).toContain('new0 -');
   spy.mockRestore();
   expect((await run()).counts.failed).toBe(0);
-  expect(await there()).toEqual(['new0 -', 'new1 -']);
+  expect(await targetPatients()).toEqual(['new0 -', 'new1 -']);
 });
 
 test('earlier failures are tried while there is time', async () => {
@@ -438,7 +445,7 @@ test('the next run does what there was no time for', async () => {
   });
   slow = false;
   expect((await run()).counts.failed).toBe(0);
-  expect(await there()).toEqual([]);
+  expect(await targetPatients()).toEqual([]);
 });
 
 test('of two concurrent runs one ends, and what the other found is not forgotten', async () => {
@@ -524,7 +531,7 @@ test('a Medplum that hangs is left alone in time', async () => {
 describe('references', () => {
   const link: Patient['link'] = [{ other: { reference: 'Patient/b' }, type: 'seealso' }];
 
-  test('a patient with a link of another client is deleted after that link is removed', async () => {
+  test('a patient that another client links to is deleted once the link is gone', async () => {
     save('b');
     await run();
     await put('stranger', { link });
@@ -536,7 +543,7 @@ describe('references', () => {
     await put('stranger', {});
     now += hours(10);
     expect((await run()).counts.failed).toBe(0);
-    expect(await there()).toEqual(['stranger -']);
+    expect(await targetPatients()).toEqual(['stranger -']);
   });
 
   test('a link that was left out is copied by a full comparison after a restore', async () => {
@@ -556,7 +563,7 @@ describe('references', () => {
 });
 
 describe('full', () => {
-  test('finds what no search for changes can: expunged, unreadable, changed on the target', async () => {
+  test('finds what was expunged, is unreadable, or was changed on the target', async () => {
     save('same', { gender: 'male', meta: { tag: [{ code: 'b' }, { code: 'a' }] } });
     save('changed-there', { gender: 'male' });
     save('expunged');
@@ -575,7 +582,12 @@ describe('full', () => {
       complete: true,
       counts: { differing: 1, unreadable: 1, failed: 0 },
     });
-    expect(await there()).toEqual(['changed-there male', 'expunged -', 'same male', 'stranger -']);
+    expect(await targetPatients()).toEqual([
+      'changed-there male',
+      'expunged -',
+      'same male',
+      'stranger -',
+    ]);
     expect(lines).toContainEqual('SYNC Patient/expunged failed: not-found');
   });
 
@@ -584,7 +596,7 @@ describe('full', () => {
     await run();
     source.access = 'hidden';
     expect((await run({ mode: 'full' })).counts).toMatchObject({ unreadable: 1 });
-    expect(await there()).toEqual(['p -']);
+    expect(await targetPatients()).toEqual(['p -']);
   });
 
   test('a dry run counts, and changes nothing on either side', async () => {
@@ -594,14 +606,14 @@ describe('full', () => {
     save('missing');
     source.remove('Patient', 'deleted');
     await put('orphan', { identifier: [{ system: SYSTEM, value: 'orphan' }] });
-    const before = [await there(), source.requests.length];
+    const before = [await targetPatients(), source.requests.length];
     const counts = { differing: 1, leftover: 2, failed: 0 };
     expect(await run({ mode: 'full', dryRun: true })).toMatchObject({
       dryRun: true,
       complete: true,
       counts,
     });
-    expect(await there()).toEqual(before[0]);
+    expect(await targetPatients()).toEqual(before[0]);
     expect(
       source.requests.slice(before[1] as number).filter((request) => !request.startsWith('GET')),
     ).toEqual([]);
@@ -611,9 +623,7 @@ describe('full', () => {
     ['by the clock', undefined],
     ['by hand', { mode: 'full' }],
   ])('an unfinished full run is continued before anything else: %s', async (_how, input) => {
-    for (let n = 0; n < 450; n++) {
-      save(`p${n}`);
-    }
+    saveMoreThanOnePage();
     source.before = (request) => {
       now += request.includes('_sort') ? TIME_BUDGET_MS - 9_000 : 0;
     };
@@ -622,7 +632,7 @@ describe('full', () => {
     expect(await run(input)).toMatchObject({
       mode: 'full',
       complete: true,
-      counts: { checked: 50 },
+      counts: { checked: 5 },
     });
   });
 });
@@ -671,10 +681,10 @@ describe('one resource never stops the others', () => {
     save('c');
     const { complete, failures } = await run({ report: true });
     expect({ complete, failures }).toEqual({ complete: true, failures: { [code]: 1 } });
-    expect(await there()).toEqual(['a -', 'c -']);
+    expect(await targetPatients()).toEqual(['a -', 'c -']);
     save('d');
     await expect(run()).rejects.toThrow('1 resources could not be synced');
-    expect(await there()).toEqual(['a -', 'c -', 'd -']);
+    expect(await targetPatients()).toEqual(['a -', 'c -', 'd -']);
   });
 
   test('with many of them, each run gets further', async () => {
@@ -685,7 +695,7 @@ describe('one resource never stops the others', () => {
     for (let n = 0; n < 2; n++) {
       await expect(run()).rejects.toThrow('could not be synced');
     }
-    expect(await there()).toHaveLength(50);
+    expect(await targetPatients()).toHaveLength(50);
   });
 
   test('a bug in the code for one of them is its failure', async () => {
@@ -699,7 +709,7 @@ describe('one resource never stops the others', () => {
     ['a', 'b', 'c'].forEach((id) => save(id));
     const result = await run({ report: true });
     expect(result).toMatchObject({ counts: { failed: 1 }, failures: { bug: 1 } });
-    expect(await there()).toEqual(['a -', 'c -']);
+    expect(await targetPatients()).toEqual(['a -', 'c -']);
   });
 
   test('a url that belongs to Medplum, half an emoji, a reference to itself', async () => {
@@ -712,7 +722,7 @@ describe('one resource never stops the others', () => {
     save('itself', { link: [{ other: { reference: 'Patient/itself' }, type: 'seealso' }] });
     save('good');
     await run({ report: true });
-    expect((await there()).map((patient) => patient.split(' ')[0])).toEqual(
+    expect((await targetPatients()).map((patient) => patient.split(' ')[0])).toEqual(
       expect.arrayContaining(['good', 'itself']),
     );
     expect(await (await fetch(`${external.baseUrl}/Questionnaire/q`)).json()).toMatchObject({
@@ -726,7 +736,7 @@ describe('one resource never stops the others', () => {
     vi.spyOn(configuration, 'syncConfig').mockReturnValue(testConfig({ types }));
     save('p');
     expect(await run({ report: true })).toMatchObject({ complete: true, failures: { list: 1 } });
-    expect(await there()).toEqual(['p -']);
+    expect(await targetPatients()).toEqual(['p -']);
   });
 
   test('a search that the target refuses does not stop the others', async () => {
@@ -746,7 +756,7 @@ describe('one resource never stops the others', () => {
       complete: true,
       failures: { list: 2 },
     });
-    expect(await there()).toEqual([]);
+    expect(await targetPatients()).toEqual([]);
   });
 
   test('a target without history does not stop the others, only restores', async () => {
@@ -768,7 +778,7 @@ describe('one resource never stops the others', () => {
       complete: true,
       failures: { unsupported: 1 },
     });
-    expect(await there()).toEqual(['new -']);
+    expect(await targetPatients()).toEqual(['new -']);
   });
 
   test('a target that answers searches wrongly is read resource by resource', async () => {
@@ -787,7 +797,7 @@ describe('one resource never stops the others', () => {
     const dry = await run({ mode: 'full', dryRun: true, report: true });
     expect(dry.failures, 'nothing is counted from a lie').toEqual({ list: 1 });
     expect((await run()).counts).toMatchObject({ checked: 1, failed: 0 });
-    expect(await there()).toEqual(['p male']);
+    expect(await targetPatients()).toEqual(['p male']);
   });
 
   test('a target that is down ends the run at once, and nothing is forgotten', async () => {
@@ -802,7 +812,7 @@ describe('one resource never stops the others', () => {
     expect(sent.mock.calls.length).toBeLessThan(15);
     sent.mockImplementation(fetch);
     expect((await run()).counts).toMatchObject({ checked: 60, failed: 0 });
-    expect(await there()).toHaveLength(60);
+    expect(await targetPatients()).toHaveLength(60);
   });
 });
 
@@ -824,7 +834,7 @@ describe("Medplum's quota", () => {
     expect(await run()).toMatchObject({ complete: true, counts: { checked: 1 } });
   });
 
-  test('when it is spent, the run ends at the first refusal, which more would prolong', async () => {
+  test('when it is spent, the run ends at the first refusal', async () => {
     ['p', 'q'].forEach((id) => save(id));
     source.before = (request) => {
       if (request.startsWith('GET Patient?_id')) {

@@ -39,6 +39,8 @@ export interface MemorySource {
    * AccessPolicy does.
    */
   access: 'full' | 'hidden' | 'forbidden';
+  /** The most entries of a search that are answered at once: 1,000, as on Medplum. */
+  largestPage: number;
   /** Every request, e.g. `GET Patient/1`. */
   requests: string[];
   /** What the RateLimit header of the last answer said. */
@@ -141,7 +143,7 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     const ids = query.get('_id')?.split(',');
     const [system, value] = query.get('identifier')?.split('|') ?? [];
     const after = Number(query.get('_cursor') ?? 0);
-    const count = Number(query.get('_count') ?? 20);
+    const count = Math.min(Number(query.get('_count') ?? 20), source.largestPage);
     const found = [...stored.values()].filter(
       (one) =>
         source.access === 'full' &&
@@ -193,6 +195,7 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     },
     expunge: (type, id) => void stored.delete(`${type}/${id}`),
     access: 'full',
+    largestPage: 1_000,
     requests: [],
     rateLimits: [],
     before: () => undefined,

@@ -6,20 +6,18 @@
 //   curl -X POST localhost:8080/_faults -d '{"kind": "503", "times": 2}'
 // GET lists them, DELETE clears them.
 import type { Resource } from '@medplum/fhirtypes';
-import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { loadDefinitions } from './definitions.ts';
-import { errorOutcome, FhirError } from './errors.ts';
-import { faultResponse, Faults, parseFault, pause } from './faults.ts';
-import type { Fault } from './faults.ts';
-import type { FhirRequest, FhirResponse } from './messages.ts';
+import { createDirectFetch } from './direct-fetch.ts';
+import { FhirError } from './errors.ts';
+import type { Faults } from './faults.ts';
 import { Repository } from './repository.ts';
 import { isLocalRequest, MAX_BODY_BYTES, readBody } from './request-body.ts';
 import { livingResourceOf } from './resource-store.ts';
-import { createRouter } from './router.ts';
-import type { Router } from './router.ts';
+import { errorResponse, FhirService, render } from './service.ts';
+import type { HttpResponse } from './service.ts';
 
 export { KINDS, parseFault } from './faults.ts';
 
@@ -29,6 +27,11 @@ export interface FhirServer {
   /** What the server holds; deleted resources are left out. */
   store: { all(type: string): Iterable<{ resource: Resource; deleted: boolean }> };
   faults: Faults;
+  /**
+   * Asks this server as the global `fetch` does, but without a connection. A test file with
+   * hundreds of requests takes half the time with `vi.stubGlobal('fetch', server.fetch)`.
+   */
+  fetch: typeof fetch;
   stop(): Promise<void>;
 }
 
@@ -53,8 +56,6 @@ export async function startFhirServer(options: FhirServerOptions = {}): Promise<
   const { port = 0, host = '127.0.0.1', path = '/fhir', now = Date.now } = options;
   loadDefinitions();
   const repository = new Repository(now);
-  const faults = new Faults();
-  const route = createRouter(repository);
   const server = createServer((request, response) => {
     answer(request, response).catch(() => response.destroy());
   });
@@ -62,40 +63,29 @@ export async function startFhirServer(options: FhirServerOptions = {}): Promise<
     server.once('error', reject).listen(port, host, resolve);
   });
   const origin = `http://${host}:${(server.address() as AddressInfo).port}`;
+  const service = new FhirService(repository, origin, path);
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (!isLocalRequest(request)) {
-      return refuse(
-        request,
-        response,
-        new FhirError(403, 'Only programs on this machine may use this server.'),
-      );
+      const text = 'Only programs on this machine may use this server.';
+      refuse(request, response, new FhirError(403, text));
+      return;
     }
     const body = await readBody(request);
     if (body === undefined) {
       const text =
         `The local FHIR server takes at most ${MAX_BODY_BYTES / 1024 / 1024} MB in one ` +
         'request.';
-      return refuse(request, response, new FhirError(413, text, { code: 'too-long' }));
+      refuse(request, response, new FhirError(413, text, { code: 'too-long' }));
+      return;
     }
     const { method = '', url = '', headers } = request;
-    if (url === '/_faults') {
-      return send(request, response, controlFaults(faults, method, body));
+    const outcome = await service.answer({ method, url, headers, body });
+    if (outcome === 'cut') {
+      request.socket.destroy();
+    } else if (outcome !== 'hang') {
+      send(response, outcome);
     }
-    if (url !== path && !url.startsWith(`${path}/`) && !url.startsWith(`${path}?`)) {
-      return send(
-        request,
-        response,
-        errorResponse(new FhirError(404, `The FHIR server is at ${origin}${path}.`)),
-      );
-    }
-    const fhirRequest = { method, headers, body, baseUrl: origin + path };
-    return answerWithFaults(request, response, {
-      fhirRequest,
-      url: url.slice(path.length),
-      route,
-      faults,
-    });
   }
 
   async function stop(): Promise<void> {
@@ -109,7 +99,8 @@ export async function startFhirServer(options: FhirServerOptions = {}): Promise<
   return {
     baseUrl: origin + path,
     store: { all: (type) => livingResources(repository, type) },
-    faults,
+    faults: service.faults,
+    fetch: createDirectFetch(service, origin),
     stop,
   };
 }
@@ -126,102 +117,16 @@ function* livingResources(
   }
 }
 
-interface Work {
-  fhirRequest: FhirRequest;
-  url: string;
-  route: Router;
-  faults: Faults;
-}
-
-async function answerWithFaults(
-  request: IncomingMessage,
-  response: ServerResponse,
-  { fhirRequest, url, route, faults }: Work,
-): Promise<void> {
-  const fault = faults.take(fhirRequest.method);
-  if (fault?.kind === 'hang') {
-    return;
-  }
-  if (fault?.kind === 'reset') {
-    request.socket.destroy();
-    return;
-  }
-  if (fault?.kind === 'held') {
-    await pause(fault.ms ?? 5000);
-  }
-  const failure = fault && faultResponse(fault);
-  const result = failure ?? (await perform(route, withLatency(fhirRequest, fault), url));
-  if (fault?.kind === 'lost') {
-    request.socket.destroy();
-    return;
-  }
-  send(request, response, result);
-}
-
-function withLatency(request: FhirRequest, fault: Fault | undefined): FhirRequest {
-  if (fault?.kind !== 'latency') {
-    return request;
-  }
-  return { ...request, beforeWrite: () => pause(fault.ms ?? 500) };
-}
-
-async function perform(route: Router, request: FhirRequest, url: string): Promise<FhirResponse> {
-  try {
-    return await route(request, url);
-  } catch (error) {
-    return errorResponse(error instanceof FhirError ? error : new FhirError(500, String(error)));
-  }
-}
-
-function errorResponse(error: FhirError): FhirResponse {
-  return { status: error.status, headers: error.headers, body: errorOutcome(error) };
-}
-
-function controlFaults(faults: Faults, method: string, body: string): FhirResponse {
-  try {
-    if (method === 'POST') {
-      const given: unknown = JSON.parse(body);
-      faults.add(...[given].flat().map(parseFault));
-    }
-    if (method === 'DELETE') {
-      faults.clear();
-    }
-    return { status: 200, body: { faults: faults.list() } };
-  } catch (error) {
-    return { status: 400, body: { error: (error as Error).message } };
-  }
-}
-
 /** Answers without reading the rest of the request. */
 function refuse(request: IncomingMessage, response: ServerResponse, error: FhirError): void {
-  const { status, headers, body } = errorResponse(error);
+  const { method = '', headers } = request;
+  const refusal = render({ method, headers }, errorResponse(error));
   request.pause();
-  send(request, response, { status, headers: { ...headers, Connection: 'close' }, body });
+  send(response, { ...refusal, headers: { ...refusal.headers, Connection: 'close' } });
   setTimeout(() => request.destroy(), LINGER_MS).unref();
 }
 
-function send(
-  request: IncomingMessage,
-  response: ServerResponse,
-  { status, headers, body }: FhirResponse,
-): void {
-  const json = typeof body === 'object' ? JSON.stringify(body) : '';
-  const html = typeof body === 'string' ? body : htmlFor(request, json);
-  const text = html || json;
-  const contentType = html ? 'text/html;charset=utf-8' : 'application/fhir+json;charset=utf-8';
-  response.writeHead(status, {
-    ...(text && { 'Content-Type': contentType }),
-    ...(!html && { 'X-Request-ID': request.headers['x-request-id'] ?? randomUUID() }),
-    'Content-Length': Buffer.byteLength(text),
-    ...headers,
-  });
-  response.end(request.method === 'HEAD' ? '' : text);
-}
-
-/** HAPI shows everything as a web page to a client that accepts one. */
-function htmlFor(request: IncomingMessage, json: string): string {
-  const acceptsHtml = request.headers.accept?.includes('text/html') ?? false;
-  return json && acceptsHtml
-    ? `<html><body><pre>${json.replaceAll('<', '&lt;')}</pre></body></html>`
-    : '';
+function send(response: ServerResponse, { status, headers, text }: HttpResponse): void {
+  response.writeHead(status, headers);
+  response.end(text);
 }
