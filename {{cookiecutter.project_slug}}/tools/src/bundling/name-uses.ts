@@ -2,12 +2,13 @@
 // global exists is left out: behind `typeof Buffer !== "undefined"` and the like, inside `try` with
 // a `catch` that goes on, and, if asked for, in functions that nothing calls.
 //
-// Which functions are called is decided by their names, as in "Efficient Construction of
-// Approximate Call Graphs for JavaScript IDE Services" (Feldthaus et al., 2013): a function runs if
-// code that runs has its name in it, as a variable, as a member or as a string. A function without
-// a name runs where it stands.
+// This file reads the code; which functions are called is decided by their names (named-code.ts). A
+// function without a name runs where it stands.
+import { exportsIn, isExport, moduleFunction } from './esbuild-helpers.ts';
 import type { MarkedBundle } from './free-names.ts';
 import type { KnownValues } from './known-values.ts';
+import { isCalledByTheRuntime, NamedCode } from './named-code.ts';
+import type { Body } from './named-code.ts';
 import {
   childrenOf,
   globalMember,
@@ -28,50 +29,8 @@ export interface NameUse {
   offset: number;
 }
 
-/** A function or a class that runs when its name comes up. */
-interface Body {
-  /** It may also be another name for one. */
-  node: Syntax;
-  /** The class whose method it is. */
-  classBody: Syntax | undefined;
-  /** Whether it was entered: inside `try` only, or elsewhere too. */
-  entered?: 'caught' | 'uncaught';
-}
-
-/** Methods that Node and the language call, without the name in the code. */
-const CALLED_BY_THE_RUNTIME = new Set([
-  'constructor',
-  'handler',
-  // What a module is: esbuild's helpers read these.
-  'default',
-  'exports',
-  // Iterators, promises and conversions.
-  'next',
-  'return',
-  'then',
-  'throw',
-  'toJSON',
-  'toString',
-  'valueOf',
-  // Streams.
-  '_construct',
-  '_destroy',
-  '_final',
-  '_flush',
-  '_read',
-  '_transform',
-  '_write',
-  '_writev',
-]);
-
 /** What is given to these is called by the language: the traps of a proxy, getters and setters. */
 const TAKES_FUNCTIONS = new Set(['Proxy', 'create', 'defineProperties', 'defineProperty']);
-
-/**
- * Helpers of esbuild around a CommonJS module, which runs when the variable is called: `var
- * require_a = __commonJS(…)`.
- */
-const MODULE_HELPERS = new Set(['__commonJS', '__commonJSMin', '__esm']);
 
 /** A string of this form may be the name of a member. */
 const NAME = /^[A-Za-z_$][\w$]{0,39}$/;
@@ -97,16 +56,9 @@ class Walk {
   readonly #bundle: MarkedBundle;
   readonly #values: KnownValues;
   readonly #allFunctions: boolean;
-  /**
-   * Functions and classes by their name: `name` of a variable, `.name` of a member, `name[]` for
-   * all members of an object.
-   */
-  readonly #bodies = new Map<string, Body[]>();
+  readonly #code = new NamedCode();
   /** Variables that hold the exports of a module: `__export(zod_exports, { map: () => map })`. */
   readonly #namespaces: ReadonlyMap<string, Syntax[]>;
-  /** Names that have come up: in calls inside `try` only, or elsewhere too. */
-  readonly #mentioned = new Map<string, 'caught' | 'uncaught'>();
-  readonly #waiting: Body[] = [];
   #caught = false;
   /** Names of the variable or member whose value is being walked. */
   #valueOf: readonly string[] = [];
@@ -125,8 +77,8 @@ class Walk {
 
   run(): void {
     this.#visit(this.#bundle.program);
-    for (let next = this.#waiting.pop(); next; next = this.#waiting.pop()) {
-      this.#caught = next.entered === 'caught';
+    for (let next = this.#code.takeNext(); next; next = this.#code.takeNext()) {
+      this.#caught = next.runs === 'caught';
       this.#classBody = next.classBody;
       this.#enter(next.node);
     }
@@ -322,7 +274,7 @@ class Walk {
         this.#visit(value); // `module.exports = Parser`
       }
     } else {
-      this.#define(names, { node: value, classBody: undefined });
+      this.#code.define(names, { node: value, classBody: undefined });
     }
   }
 
@@ -334,38 +286,9 @@ class Walk {
     const known = ownName === undefined ? names : [...names, ownName];
     const body: Body = { node, classBody: this.#classBody };
     if (names.length === 0 || this.#allFunctions || names.some(isCalledByTheRuntime)) {
-      this.#await(body, 'uncaught');
+      this.#code.run(body, 'uncaught');
     } else {
-      this.#define(known, body);
-    }
-  }
-
-  #define(names: readonly string[], body: Body): void {
-    for (const name of names) {
-      this.#bodies.set(name, [...(this.#bodies.get(name) ?? []), body]);
-      const mention = this.#mentioned.get(name);
-      if (mention) {
-        this.#await(body, mention);
-      }
-    }
-  }
-
-  #mention(name: string, caught: boolean): void {
-    const mention = caught ? 'caught' : 'uncaught';
-    const before = this.#mentioned.get(name);
-    if (before === 'uncaught' || before === mention) {
-      return;
-    }
-    this.#mentioned.set(name, mention);
-    for (const body of this.#bodies.get(name) ?? []) {
-      this.#await(body, mention);
-    }
-  }
-
-  #await(body: Body, mention: 'caught' | 'uncaught'): void {
-    if (body.entered !== 'uncaught' && body.entered !== mention) {
-      body.entered = mention;
-      this.#waiting.push(body);
+      this.#code.define(known, body);
     }
   }
 
@@ -428,7 +351,7 @@ class Walk {
       if (name === undefined) {
         this.#visit(pattern['key'] as Syntax);
       } else {
-        this.#mention(`.${name}`, false);
+        this.#code.mention(`.${name}`, false);
       }
       this.#visitPattern(pattern['value'] as Syntax);
     } else if (pattern.type === 'ObjectPattern' || pattern.type === 'ArrayPattern') {
@@ -487,7 +410,7 @@ class Walk {
     for (const property of this.#namespaces.get(namespace) ?? []) {
       const name = memberName(property) ?? '';
       const names = [`${namespace}.${name}`, `${namespace}[]`];
-      const isObject = this.#mentioned.has(namespace);
+      const isObject = this.#code.isMentioned(namespace);
       this.#visitNamed(property['value'] as Syntax, isObject ? [`.${name}`] : names);
     }
   }
@@ -497,14 +420,14 @@ class Walk {
     const name = memberName(node);
     const namespace = identifierName(object) ?? '';
     if (name !== undefined && this.#namespaces.has(namespace)) {
-      this.#mention(`${namespace}.${name}`, false);
+      this.#code.mention(`${namespace}.${name}`, false);
       return;
     }
     if (name === undefined) {
       this.#callAnyMember(object);
       this.#visit(node['property'] as Syntax);
     } else {
-      this.#mention(`.${name}`, false);
+      this.#code.mention(`.${name}`, false);
     }
     if (!node['optional']) {
       this.#useOfGlobalMember(object);
@@ -574,13 +497,13 @@ class Walk {
   #callAnyMember(object: Syntax): void {
     if (object.type === 'ThisExpression' && this.#classBody) {
       for (const member of this.#classBody['body'] as Syntax[]) {
-        methodNames(member).forEach((name) => this.#mention(name, false));
+        methodNames(member).forEach((name) => this.#code.mention(name, false));
       }
     } else if (object.type === 'MemberExpression') {
       const name = memberName(object);
-      this.#mention(`.${name}[]`, false);
+      this.#code.mention(`.${name}[]`, false);
     } else if (object.type === 'Identifier') {
-      this.#mention(`${identifierName(object)}[]`, false);
+      this.#code.mention(`${identifierName(object)}[]`, false);
     }
   }
 
@@ -609,8 +532,8 @@ class Walk {
   }
 
   #mentionVariable(name: string, caught: boolean): void {
-    const isNew = !this.#mentioned.has(name);
-    this.#mention(name, caught);
+    const isNew = !this.#code.isMentioned(name);
+    this.#code.mention(name, caught);
     if (isNew && this.#namespaces.has(name)) {
       this.#visitNamespace(name);
     }
@@ -619,7 +542,7 @@ class Walk {
   #mentionString(node: Syntax): void {
     const text = stringValue(node);
     if (text !== undefined && NAME.test(text)) {
-      this.#mention(`.${text}`, false);
+      this.#code.mention(`.${text}`, false);
     }
   }
 
@@ -635,23 +558,6 @@ class Walk {
   }
 }
 
-/**
- * The exports in a statement like `__export(zod_exports, { map: () => map });`, which esbuild
- * writes for a module.
- */
-function exportsIn(statement: Syntax): [string, Syntax[]][] {
-  const call = statement['expression'] as Syntax | undefined;
-  if (!call || !isExport(call)) {
-    return [];
-  }
-  const [namespace, exported] = call['arguments'] as [Syntax, Syntax];
-  return [[identifierName(namespace)!, exported['properties'] as Syntax[]]];
-}
-
-function isExport(node: Syntax): boolean {
-  return node.type === 'CallExpression' && identifierName(node['callee'] as Syntax) === '__export';
-}
-
 /** The name that a function gets from the variable that it is the value of. */
 function variableName(target: Syntax): string[] {
   const name = identifierName(target);
@@ -662,10 +568,6 @@ function variableName(target: Syntax): string[] {
 function methodNames(member: Syntax): string[] {
   const name = member['key'] ? memberName(member) : undefined;
   return name === undefined ? [] : [`.${name}`];
-}
-
-function isCalledByTheRuntime(name: string): boolean {
-  return CALLED_BY_THE_RUNTIME.has(name.replace('.', ''));
 }
 
 /** @returns whether `left && right` and the like go on to their right side */
@@ -679,18 +581,4 @@ function goesOn(operator: string, left: unknown): boolean {
 /** @returns whether the code throws, other than in functions inside it */
 function throws(node: Syntax): boolean {
   return node.type === 'ThrowStatement' || (!isFunction(node) && childrenOf(node).some(throws));
-}
-
-/** The function of a CommonJS module in `__commonJS({ "path"(exports, module) { … } })`. */
-function moduleFunction(value: Syntax): Syntax | undefined {
-  if (value.type !== 'CallExpression') {
-    return undefined;
-  }
-  const helper = identifierName(value['callee'] as Syntax);
-  const [argument] = value['arguments'] as Syntax[];
-  if (helper === undefined || !MODULE_HELPERS.has(helper) || !argument) {
-    return undefined;
-  }
-  const [property] = (argument['properties'] as Syntax[] | undefined) ?? [];
-  return isFunction(argument) ? argument : (property?.['value'] as Syntax | undefined);
 }
