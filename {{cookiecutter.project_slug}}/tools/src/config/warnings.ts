@@ -1,5 +1,6 @@
 // Warnings about settings in medplum.config.json that are allowed, but risky.
 import type { Finding } from '../bundling/finding.ts';
+import { listNames } from '../terminal/list-names.ts';
 import type { BotConfig } from './config.ts';
 
 /**
@@ -11,7 +12,7 @@ export function botsWithoutPolicy(bots: readonly BotConfig[]): BotConfig[] {
 }
 
 /** How many bots a message names. */
-const NAMED = 5;
+const MAX_NAMED = 5;
 
 /**
  * What is said of such bots, by build, plan and doctor alike.
@@ -20,16 +21,10 @@ const NAMED = 5;
  */
 export function noPolicyMessage(names: readonly string[]): string {
   return (
-    `Without an access policy, ${listOf(names)} ` +
+    `Without an access policy, ${listNames(names, MAX_NAMED)} ` +
     'may read, change and delete everything in the project, other bots included. ' +
     'Add "accessPolicy" in medplum.config.json'
   );
-}
-
-/** @returns `a, b, c`, or `a, b, c, d, e and 33 more` */
-function listOf(names: readonly string[]): string {
-  const named = names.slice(0, NAMED).join(', ');
-  return names.length > NAMED ? `${named} and ${names.length - NAMED} more` : named;
 }
 
 /** @returns warnings about the configuration */

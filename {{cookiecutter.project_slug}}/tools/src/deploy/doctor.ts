@@ -10,6 +10,7 @@ import { RESOURCE_TYPES } from '../config/resource-types.ts';
 import { botsWithoutPolicy, noPolicyMessage } from '../config/warnings.ts';
 import { isNewer, newestVersion, readManifest } from '../template/status.ts';
 import type { Manifest } from '../template/status.ts';
+import { listNames } from '../terminal/list-names.ts';
 import { suggest } from '../terminal/suggest.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { readActual } from './actual.ts';
@@ -282,12 +283,9 @@ function checkForeignBots({ bots }: Actual, system: string, environment: string)
   if (foreign.length === 0) {
     return [];
   }
-  const names = foreign.slice(0, MAX_NAMED).map(({ name, id }) => `${name} (${id})`);
-  if (foreign.length > MAX_NAMED) {
-    names.push(`${foreign.length - MAX_NAMED} more`);
-  }
+  const names = foreign.map(({ name, id }) => `${name} (${id})`);
   const adopt = commandFor(environment, 'import', '<id>');
-  const text = `bots from elsewhere: ${names.join(', ')}; to adopt one: ${adopt}`;
+  const text = `bots from elsewhere: ${listNames(names, MAX_NAMED)}; to adopt one: ${adopt}`;
   return [{ level: 'ok', check: 'foreign-bots', text }];
 }
 
