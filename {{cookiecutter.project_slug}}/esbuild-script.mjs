@@ -16,8 +16,8 @@ const { loadConfig } = await import('./tools/src/config/config.ts');
  * Bundles the bots of medplum.config.json. A bot with an error is left out, and the others are
  * built.
  *
- * @param { { production?: boolean, outdir?: string, checkSize?: boolean } } [options] - `production`
- *   minifies; without `checkSize` a bundle may be larger than its maxBytes
+ * @param { { production?: boolean, outdir?: string, checkSize?: boolean } } [options] -
+ *   `production` minifies; without `checkSize` a bundle may be larger than its maxBytes
  * @returns {Promise<import('./tools/src/bundling/bundle-bots.ts').BuiltBots>} what was built; also
  *   in manifest.json next to `outdir`
  * @throws {import('./tools/src/bundling/bundle-bots.ts').BuildError} if a bot has an error, after

@@ -20,8 +20,8 @@ let previous: Promise<unknown> = Promise.resolve();
 let runs = 0;
 
 /**
- * Runs a command as `npm run` would, and returns what it printed and its exit code. One command runs
- * at a time, because the working folder, the arguments and the console belong to the process.
+ * Runs a command as `npm run` would, and returns what it printed and its exit code. One command
+ * runs at a time, because the working folder, the arguments and the console belong to the process.
  *
  * @param root - the repository, the command's working folder
  * @param script - a file of the repository, and the first words of its command line

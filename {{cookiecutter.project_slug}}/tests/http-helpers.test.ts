@@ -542,7 +542,7 @@ describe('makeConditionalFhirRequest', () => {
     expect(seen).toEqual([]);
   });
 
-  test('refuses a PUT whose body lacks the identifier: the next one would make a second patient', async () => {
+  test('refuses a PUT whose body lacks the identifier: it would create duplicates', async () => {
     const foreign: Patient = {
       resourceType: 'Patient',
       identifier: [{ system: 'urn:other', value: '2' }],

@@ -176,7 +176,7 @@ describe('harms no other resource', () => {
     },
   );
 
-  test('without a delete event, a 404 of Medplum or a policy that hides everything deletes nothing', async () => {
+  test('without a delete event, a 404 of Medplum or a hiding policy deletes nothing', async () => {
     const event = save();
     await environment.run(SYNC, event);
     environment.source.access = 'hidden';
@@ -186,7 +186,7 @@ describe('harms no other resource', () => {
 });
 
 describe('what travels', () => {
-  test('meta.security, tag and profile follow, also when they go; the rest of meta stays', async () => {
+  test('meta.security, tag and profile are copied and removed; other meta stays', async () => {
     const label = (code: string): object => ({
       system: 'http://terminology.hl7.org/CodeSystem/v3-Confidentiality',
       code,
@@ -218,7 +218,7 @@ describe('what travels', () => {
     expect(meta).not.toHaveProperty('profile');
   });
 
-  test('a managingOrganization that is not synced becomes a logical reference with its text', async () => {
+  test('a managingOrganization that is not synced becomes a logical reference', async () => {
     const managingOrganization = { reference: `Organization/${randomUUID()}`, display: 'A clinic' };
     expect((await environment.run(SYNC, save({ managingOrganization }))).result).toMatchObject({
       leftOut: 1,
@@ -247,7 +247,7 @@ describe('what travels', () => {
     expect((await read(`Patient/${b}`)).body.link).toHaveLength(2);
   });
 
-  test('a link to a deleted patient is left out, and copied again after the patient is restored', async () => {
+  test('a link to a deleted patient is left out until the patient is restored', async () => {
     const gone = randomUUID();
     await environment.run(SYNC, save({}, gone));
     await environment.run(SYNC, environment.source.remove('Patient', gone));
@@ -295,7 +295,7 @@ describe('what travels', () => {
     await expectSame(other);
   });
 
-  test('a patient that another client links to is reported, and deleted after that link is', async () => {
+  test('a patient that another client links to is reported, and deleted later', async () => {
     await environment.run(SYNC, save());
     const holder = await stranger(linkTo(id));
     const deletion = environment.source.remove('Patient', id);
@@ -311,7 +311,7 @@ describe('what travels', () => {
     await expectSame();
   });
 
-  test('a full patient: what HAPI would refuse is left out, and a comparison finds no difference', async () => {
+  test('a full patient is copied without what HAPI refuses, then equals the source', async () => {
     environment.authority = `urn:test:${id}`;
     const refers = (reference: string): object => ({
       url: 'urn:x:refers',
@@ -383,7 +383,7 @@ describe('what travels', () => {
     expect(result).toMatchObject({ counts: { checked: 1, differing: 0, failed: 0 } });
   });
 
-  test('an organization that the target lacks is written with the patient that refers to it', async () => {
+  test('an organization that the target lacks is written with its patient', async () => {
     environment.variant = 'types';
     const [clinic, later] = [randomUUID(), randomUUID()];
     const managingOrganization = { reference: `Organization/${clinic}` };
@@ -490,7 +490,7 @@ describe('a write that is held up and lands late', () => {
     await expectSame();
   });
 
-  test('an update, after the patient was deleted; and a restore, after it was deleted again', async () => {
+  test('an update after a delete, and a restore after another delete', async () => {
     await environment.run(SYNC, save());
     holdFirst('PUT');
     await environment.run(SYNC, save({ gender: 'male' }));
@@ -576,7 +576,7 @@ describe('faults', () => {
     await expectSame();
   });
 
-  test('client credentials: a token is asked for, and renewed once when it is refused', async () => {
+  test('client credentials: a refused token is renewed once', async () => {
     environment.oauth = true;
     let count = 0;
     environment.fault = () => (++count === 2 ? '401' : undefined);
@@ -662,7 +662,7 @@ describe('hapi-reconcile-bot', () => {
     }
   });
 
-  test('a full comparison finds what was changed, deleted, expunged or untagged on the target', async () => {
+  test('a full comparison finds what was changed, deleted or untagged on the target', async () => {
     environment.authority = `urn:test:${id}`;
     const system = `${environment.authority}/patient-id`;
     const full = async (input: object = {}): Promise<unknown> =>
@@ -709,7 +709,7 @@ describe('hapi-reconcile-bot', () => {
     });
   });
 
-  test('a transaction that is held up, and lands after the patients were deleted, is refused', async () => {
+  test('a transaction that arrives after the patients were deleted is refused', async () => {
     const other = randomUUID();
     save();
     save({}, other);
@@ -730,7 +730,7 @@ describe('hapi-reconcile-bot', () => {
     await expectSame(other);
   });
 
-  test('repairs missed changes, leaves other records alone, and finds nothing the next time', async () => {
+  test('repairs missed changes, leaves other records alone, then finds nothing', async () => {
     const [changed, deleted, restored] = [randomUUID(), randomUUID(), randomUUID()];
     for (const patient of [changed, deleted, restored]) {
       await environment.run(SYNC, save({ gender: 'male' }, patient));
@@ -767,7 +767,7 @@ describe('any type', () => {
     (await environment.run('hapi-reconcile-bot', { input: { report: true, ...input } })).result;
   const NONE_LEFT = { complete: true, counts: { differing: 0, leftover: 0, failed: 0 } };
 
-  test('one resource that HAPI always answers 500 or 400 to keeps none of the others out', async () => {
+  test('a resource that HAPI always answers 500 or 400 to does not stop the others', async () => {
     const others = Array.from({ length: 5 }, () => randomUUID());
     others.forEach((other) => save({}, other));
     save({ name: [{ text: 'half an emoji: \ud83d' }] });
@@ -786,7 +786,7 @@ describe('any type', () => {
     expect((await read(`Organization/${id}`)).status).toBe(200);
   });
 
-  test('required references to what is missing become logical, until a full comparison', async () => {
+  test('required references to missing resources stay logical until a full run', async () => {
     const [patient, form, response] = [randomUUID(), randomUUID(), randomUUID()];
     put({ resourceType: 'RelatedPerson', id, patient: { reference: `Patient/${patient}` } });
     const answers = { resourceType: 'QuestionnaireResponse', id: response, status: 'completed' };
@@ -837,7 +837,7 @@ describe('any type', () => {
     expect((await read(`QuestionnaireResponse/${id}`)).status).toBe(410);
   });
 
-  test('a patient that observations refer to: blocked, reported, and gone once they are', async () => {
+  test('a patient that observations refer to is blocked until they are deleted', async () => {
     await environment.run(SYNC, save());
     const observations = Array.from({ length: 3 }, () => randomUUID());
     for (const observation of observations) {
@@ -917,7 +917,7 @@ describe('any type', () => {
     });
   });
 
-  test('an absolute reference to this Medplum is a reference; its version is removed, and counted', async () => {
+  test('an absolute reference to this Medplum is copied without its version', async () => {
     const [patient, observation] = [randomUUID(), randomUUID()];
     save({}, patient);
     await reconcile();

@@ -142,7 +142,7 @@ test('x', () => expect(handler()).toBe(1));
     return { project, stdout };
   }
 
-  test('shared code goes to src/shared, helpers stay with their bot, tests go to tests/', async () => {
+  test('shared code goes to src/shared, tests to tests/; helpers stay with their bot', async () => {
     const { project } = await adopted();
     expect(read(project, 'src/bots/one.ts')).toBe(
       `import { both } from '../shared/lib/both.ts';

@@ -57,7 +57,7 @@ const sample = () =>
   });
 
 describe('analyze', () => {
-  test('shows each bot and its modules, names what no bot uses, and writes the report', async () => {
+  test('shows each bot with its modules and what no bot uses; writes the report', async () => {
     const project = sample();
     const { code, stdout, stderr } = await analyze(project);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

@@ -114,7 +114,7 @@ export const handler = () => ({ one });
     expect(stderr).toContain('"left-pad" cannot be found: npm install --save-dev left-pad\n');
   });
 
-  test('types that an installed package does not have are a warning, with what may have them', async () => {
+  test('types that a package lacks are a warning, with what may have them', async () => {
     const project = projectForTest({
       'src/bots/a.ts': `import type { Page } from '@medplum/core/pages';
 ${BOT}export type { Page };
@@ -174,7 +174,7 @@ describe('style', () => {
     expect(code).toBe(0);
     expect(stderr).toContain(
       'Warning: src/shared/sum.ts:1: add has no JSDoc: describe what goes in and what comes ' +
-        'out, for the bots that import it\n',
+        'out for the bots that import it\n',
     );
   });
 });

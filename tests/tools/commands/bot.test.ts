@@ -177,7 +177,7 @@ describe('npm run bot, with an empty Medplum of its own', () => {
 });
 
 describe('npm run bot, with a Medplum', () => {
-  it("prints its requests without anything about a patient, and has the project's secrets", async () => {
+  it("prints requests without patient data, and has the project's secrets", async () => {
     const { stdout } = await bot(['caller', '--event', CREATED], {
       TARGET: `${servers.medplum.baseUrl}elsewhere`,
     });

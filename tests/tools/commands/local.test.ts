@@ -134,7 +134,7 @@ function start(root: string, command: string, ...args: string[]): Running {
 const anyPorts = ['--port', '0', '--fhir-port', '0'];
 
 describe('npm run local', () => {
-  it('prints addresses that answer and credentials that work, and ends at once on SIGTERM', async () => {
+  it('prints working addresses and credentials, and ends at once on SIGTERM', async () => {
     const local = start(GENERATED, 'local', ...anyPorts);
     const text = await local.next(/MEDPLUM_CLIENT_SECRET/);
     const [, medplum] = /(http:\/\/localhost:\d+\/)/.exec(text)!;
@@ -229,7 +229,7 @@ describe('npm run local', () => {
 });
 
 describe('npm run dev', () => {
-  it('deploys what changed and nothing else, says why, and keeps the last good version', async () => {
+  it('deploys only what changed, says why, and keeps the last good version', async () => {
     const { root, write } = repository();
     const dev = start(root, 'dev', ...anyPorts);
     const first = await dev.next(/Watching/);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ADMIN, NO_ADMIN, PLAN, PROJECT, SETUP, SYSTEM } from './harness.ts';
 import { all, isWrite, run, signIn, startProxiedMedplum, writeRepository } from './harness.ts';
-import type { TestBot, Verdict, ProxiedMedplum } from './harness.ts';
+import type { TestBot, ProxyAction, ProxiedMedplum } from './harness.ts';
 import { runCommand } from '../run-command.ts';
 
 let medplum: ProxiedMedplum;
@@ -54,9 +54,9 @@ const repository = (): ProxiedMedplum['server']['repository'] => medplum.server.
  * Answers so to what is sent to a path that ends like this; only a few times, where these are
  * given.
  */
-function answer(end: string, verdict: Verdict, times = Infinity): void {
+function answer(end: string, action: ProxyAction, times = Infinity): void {
   let given = 0;
-  medplum.rule = ({ path }) => (path.endsWith(end) && given++ < times ? verdict : undefined);
+  medplum.rule = ({ path }) => (path.endsWith(end) && given++ < times ? action : undefined);
 }
 const outcome = (severity: string, text: string): object => ({
   resourceType: 'OperationOutcome',

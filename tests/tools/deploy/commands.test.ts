@@ -150,7 +150,7 @@ describe('npm run setup:bots', () => {
     expect((await call(root, SETUP)).stdout).toContain('1 unchanged.\nNothing to do.\n');
   });
 
-  it('writes to a server on another machine only with --yes, where there is no terminal', async () => {
+  it('without a terminal, writes to a server on another machine only with --yes', async () => {
     const elsewhere = await startProxiedMedplum('elsewhere');
     const root = writeRepository([version(1)]);
     const refused = await command(root, SETUP).done;
@@ -260,7 +260,7 @@ describe('npm run rollback', () => {
     expect(await execute()).toEqual({ version: 2 });
   });
 
-  it('lists earlier versions that worked, and rolls back to one by its first characters', async () => {
+  it('lists earlier versions, and rolls back to one by its first characters', async () => {
     const root = writeRepository([version(1)]);
     await run(medplum, root);
     medplum.rule = ({ path }) => (path.endsWith('/$deploy') ? { status: 400 } : undefined);
@@ -403,7 +403,7 @@ describe('npm run secrets', () => {
     expect(await secretsOf()).toEqual({ THEIRS: 'x', TOKEN: '1' });
   });
 
-  it('refuses an empty value, a file that is not there, and credentials without the right', async () => {
+  it('refuses an empty value, a missing file, and credentials without the right', async () => {
     const root = writeRepository([]);
     file(root, 'TOKEN=\n');
     expect((await call(root, SECRETS, 'push', '.env.local.secrets')).stderr).toContain(
@@ -420,7 +420,7 @@ describe('npm run secrets', () => {
 });
 
 describe('npm run import', () => {
-  it('adopts a bot with its settings and subscriptions, and changes nothing of what runs', async () => {
+  it('adopts a bot with its settings and subscriptions; what runs is unchanged', async () => {
     const { repository } = medplum.server;
     const made = await repository.createResource<Bot>({
       resourceType: 'Bot',
@@ -551,7 +551,7 @@ describe('npm run doctor', () => {
     expect(stdout).toMatch(/^! old-bot: no longer in medplum\.config\.json.*--prune/m);
   });
 
-  it('names memberships, failures, and bots of other tools that a deployment does not show', async () => {
+  it('names memberships, failures and bots of other tools', async () => {
     const { repository } = medplum.server;
     const root = writeRepository([version(1), { name: 'gone-bot' }]);
     await run(medplum, root);
@@ -627,7 +627,7 @@ describe('npm run doctor', () => {
     }
     const { stdout } = await call(writeRepository([]), DOCTOR);
     expect(stdout).toMatch(
-      /^✓ bots from elsewhere: (theirs-\d+ \(\S+\), ){10}2 more; to adopt one: /m,
+      /^✓ bots from elsewhere: (theirs-\d+ \(\S+\),? ){10}and 2 more; to adopt one: /m,
     );
   });
 

@@ -117,7 +117,7 @@ describe.runIf(existsSync(FULL))('a full disk', () => {
     },
   );
 
-  it('while a build writes its manifest is said in one line, and the next build is right', async () => {
+  it('while a build writes its manifest is said in one line; the next build works', async () => {
     const project = projectForTest({ 'src/bots/good-bot.ts': BOT });
     const file = join(project.root, 'dist/manifest.json');
     mkdirSync(join(project.root, 'dist'));

@@ -114,7 +114,7 @@ describe('a first deployment', () => {
     expect((await run(medplum, root)).writes).toEqual([]);
   });
 
-  it('marks the Bot with its modules, so that one search finds all bots that carry a module', async () => {
+  it('marks the Bot with its modules, so that a search finds the bots of a module', async () => {
     await run(
       medplum,
       writeRepository([SYNC, { name: 'other-bot', shared: { 'src/shared/http-helpers.ts': '2' } }]),
@@ -191,7 +191,7 @@ describe('a second deployment', () => {
     );
   });
 
-  it('says which settings changed, removes old ones, and deploys those that a Lambda needs', async () => {
+  it('names changed settings, removes old ones, and deploys what a Lambda needs', async () => {
     await run(medplum, writeRepository([{ ...SYNC, cron: '0 3 * * *' }]));
     const { lines } = await run(medplum, writeRepository([{ ...SYNC, timeout: 60 }]));
     expect(lineOf(lines, 'hapi-sync-bot')).toBe(
@@ -212,7 +212,7 @@ describe('a second deployment', () => {
     expect((await bot('hapi-sync-bot')).timeout).toBe(10);
   });
 
-  it('replaces a subscription in place when its criteria change, and keeps the others', async () => {
+  it('updates a subscription whose criteria change, and keeps the others', async () => {
     await run(medplum, writeRepository([SYNC]));
     const before = await all<Subscription>(medplum, 'Subscription');
     const { lines } = await run(
@@ -278,7 +278,7 @@ describe('a second deployment', () => {
     );
   });
 
-  it('creates a bot that was deleted by hand, and moves its subscriptions and policy to it', async () => {
+  it('creates a bot that was deleted by hand, with its subscriptions and policy', async () => {
     const root = writeRepository([SYNC]);
     await run(medplum, root);
     const clean = (await state(medplum)) as { members: string[] };
@@ -479,7 +479,7 @@ describe('a name that stands twice', () => {
     expect(writes).toEqual([]);
   });
 
-  it('under its old and its new name: each keeps its resources, and --prune removes the old one', async () => {
+  it('under an old and a new name keep their resources; --prune removes the old one', async () => {
     await run(medplum, writeRepository([{ ...SYNC, name: 'old-bot' }, SYNC]));
     const root = writeRepository([{ ...SYNC, previousNames: ['old-bot'] }]);
     expect(lineOf((await run(medplum, root)).lines, 'old-bot')).toContain(

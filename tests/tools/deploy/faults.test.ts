@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { UserError } from '../../tools/src/terminal/user-error.ts';
 import { all, run, snapshot, startProxiedMedplum, state, writeRepository } from './harness.ts';
-import type { Request, Run, TestBot, Verdict, ProxiedMedplum } from './harness.ts';
+import type { Request, Run, TestBot, ProxyAction, ProxiedMedplum } from './harness.ts';
 
 const policy = [{ resourceType: 'Patient', readonly: true }];
 
@@ -51,7 +51,7 @@ const REQUESTS: Record<string, (request: Request) => boolean> = {
 };
 
 interface Fault {
-  verdict: Verdict;
+  action: ProxyAction;
   /** How often; always, if left out. */
   times?: number;
 }
@@ -69,30 +69,30 @@ const outcome = {
 };
 
 const FAULTS: Record<string, Fault> = {
-  '400': { verdict: { status: 400, body: outcome } },
-  '403': { verdict: { status: 403, body: outcome } },
-  '500 with a page': { verdict: { status: 500, text: '<html>Internal error</html>' } },
-  '503 without end': { verdict: { status: 503, text: '', headers: SOON } },
-  '202': { verdict: { status: 202, body: outcome } },
-  '204': { verdict: { status: 204 } },
-  'a login page': { verdict: { status: 200, text: '<html>Sign in</html>' } },
-  'nothing at all': { verdict: { status: 200, text: 'null' } },
-  'an empty object': { verdict: { status: 200, text: '{}' } },
-  'another resource': { verdict: { status: 200, body: { resourceType: 'Patient', id: '1' } } },
-  'an empty body': { verdict: { status: 200, text: '' } },
-  '401 without end': { verdict: { status: 401, body: outcome } },
-  '401 once': { verdict: { status: 401, body: outcome }, times: 1 },
-  '429 twice': { verdict: { status: 429, body: outcome, headers: SOON }, times: 2 },
+  '400': { action: { status: 400, body: outcome } },
+  '403': { action: { status: 403, body: outcome } },
+  '500 with a page': { action: { status: 500, text: '<html>Internal error</html>' } },
+  '503 without end': { action: { status: 503, text: '', headers: SOON } },
+  '202': { action: { status: 202, body: outcome } },
+  '204': { action: { status: 204 } },
+  'a login page': { action: { status: 200, text: '<html>Sign in</html>' } },
+  'nothing at all': { action: { status: 200, text: 'null' } },
+  'an empty object': { action: { status: 200, text: '{}' } },
+  'another resource': { action: { status: 200, body: { resourceType: 'Patient', id: '1' } } },
+  'an empty body': { action: { status: 200, text: '' } },
+  '401 without end': { action: { status: 401, body: outcome } },
+  '401 once': { action: { status: 401, body: outcome }, times: 1 },
+  '429 twice': { action: { status: 429, body: outcome, headers: SOON }, times: 2 },
   '429 by a clock a day ahead': {
-    verdict: { status: 429, body: outcome, headers: at(DAY) },
+    action: { status: 429, body: outcome, headers: at(DAY) },
     times: 1,
   },
   '429 by a clock a day behind': {
-    verdict: { status: 429, body: outcome, headers: at(-DAY) },
+    action: { status: 429, body: outcome, headers: at(-DAY) },
     times: 1,
   },
-  'a line cut before': { verdict: 'cut before', times: 1 },
-  'a line cut after': { verdict: 'cut after', times: 1 },
+  'a line cut before': { action: 'cut before', times: 1 },
+  'a line cut after': { action: 'cut after', times: 1 },
 };
 
 /** Faults that pass must not be noticed. */
@@ -149,9 +149,9 @@ describe('the table of faults', () => {
 
   it.each(CASES)('$fault at $request', { timeout: 120_000 }, async ({ request, fault }) => {
     reset();
-    const { verdict, times = Number.POSITIVE_INFINITY } = FAULTS[fault]!;
+    const { action, times = Number.POSITIVE_INFINITY } = FAULTS[fault]!;
     let met = 0;
-    medplum.rule = (sent) => (REQUESTS[request]!(sent) && met++ < times ? verdict : undefined);
+    medplum.rule = (sent) => (REQUESTS[request]!(sent) && met++ < times ? action : undefined);
     const messages = await deployAll().then(
       ({ failed }) => failed.map(({ message }) => message),
       (error: Error) => {

@@ -108,7 +108,7 @@ export interface Request {
  * What the proxy does with a request: passes it on (undefined), answers it itself, or ends the
  * connection before the server gets the request, or after the server answered.
  */
-export type Verdict =
+export type ProxyAction =
   | undefined
   | { status: number; body?: unknown; text?: string; headers?: Record<string, string> }
   | 'cut before'
@@ -120,7 +120,7 @@ export interface ProxiedMedplum {
   baseUrl: string;
   requests: Request[];
   /** Decides about each request. */
-  rule: (request: Request) => Verdict | Promise<Verdict>;
+  rule: (request: Request) => ProxyAction | Promise<ProxyAction>;
   /** Called just before a connection is cut. */
   cutting: () => void;
   stop(): Promise<void>;
@@ -152,21 +152,21 @@ export async function startProxiedMedplum(
       body: body.toString(),
     };
     medplum.requests.push(request);
-    const verdict = await medplum.rule(request);
-    if (verdict === 'cut before') {
+    const action = await medplum.rule(request);
+    if (action === 'cut before') {
       cut();
       return;
     }
-    if (verdict && verdict !== 'cut after') {
-      const { status, text = JSON.stringify(verdict.body ?? {}) } = verdict;
-      const headers = { 'Content-Type': 'application/fhir+json', ...verdict.headers };
+    if (action && action !== 'cut after') {
+      const { status, text = JSON.stringify(action.body ?? {}) } = action;
+      const headers = { 'Content-Type': 'application/fhir+json', ...action.headers };
       answer.writeHead(status, headers).end(status === 204 ? undefined : text);
       return;
     }
     const address = new URL(incoming.url ?? '/', server.baseUrl);
     const passed = await forwardRequest(incoming, body, address);
     const content = Buffer.from(await passed.arrayBuffer());
-    if (verdict === 'cut after') {
+    if (action === 'cut after') {
       cut();
       return;
     }

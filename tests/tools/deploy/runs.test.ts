@@ -215,7 +215,7 @@ describe('npm run doctor', () => {
     expect(repaired.stdout).toContain('✓ name-bot failed once in 24 hours, and each of its events');
   });
 
-  it('prints JSON; names bots without a policy, and environments that share a project', async () => {
+  it('prints JSON, bots without a policy, and environments that share a project', async () => {
     await run(medplum, root, { environment: 'staging' });
     const { code, stdout } = await call(DOCTOR, '--json');
     expect(code).toBe(0);

@@ -88,7 +88,7 @@ describe('npm run secrets', () => {
     expect(medplum.requests).toEqual([]);
   });
 
-  it('lists names with the bots that need them, and deletes a secret that no bot needs', async () => {
+  it('lists names with the bots that need them; deletes a secret that none needs', async () => {
     const root = writeRepository([
       { name: 'sync-bot', secrets: ['TOKEN', { name: 'PROXY', optional: true }] },
     ]);

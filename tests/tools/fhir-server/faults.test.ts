@@ -83,7 +83,7 @@ it('held: the write is performed after the client has given up', async () => {
     .toBe(true);
 });
 
-it('latency: concurrent conditional PUTs create duplicates, and the next one answers 412', async () => {
+it('latency: concurrent conditional PUTs create duplicates; the next one gets 412', async () => {
   await on('latency:ms=500');
   const answers = await Promise.all([put('a'), put('a'), put('a')]);
   expect(answers.map(({ status }) => status)).toEqual([201, 201, 201]);

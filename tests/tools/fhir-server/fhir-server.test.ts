@@ -43,7 +43,7 @@ describe('a conditional DELETE that names no identifier', () => {
     expect(await count(server, base)).toBe(2);
   });
 
-  it('keeps them for a token that matches nothing, an escaped comma, an unknown parameter', async () => {
+  it('keeps them for an unmatched token, an escaped comma, an unknown parameter', async () => {
     await put('stranger');
     for (const text of [query('other'), 'identifier=urn:y%7Czz%5C%2Cstranger']) {
       const answer = await server.call('DELETE', `${base}?${text}`);
@@ -80,7 +80,7 @@ describe('a conditional PUT', () => {
     ]);
   });
 
-  it("ignores the body's id, the order of members, Medplum's meta and unknown elements", async () => {
+  it("ignores the body's id, the order of members, meta and unknown elements", async () => {
     const { body } = await put('a', { id: UUID, active: true });
     expect(body.id).toMatch(/^\d+$/);
     const meta = {
@@ -206,7 +206,7 @@ describe('a PUT by id', () => {
     expect((await server.call('GET', `${at}/_history/2`)).body.active).toBe(true);
   });
 
-  it('ignores If-Match for an id that never existed, and refuses one that is not a number', async () => {
+  it('ignores If-Match for an unknown id, and refuses one that is not a number', async () => {
     expect((await write({}, 'W/"7"')).status).toBe(201);
     expect((await write({}, `W/"${UUID}"`)).status).toBe(500);
   });
@@ -224,7 +224,7 @@ describe('a PUT by id', () => {
     ).toBe('HAPI-0521');
   });
 
-  it('answers 404 for an id that never existed, 410 for a deleted one; DELETE succeeds', async () => {
+  it('answers 404 for an unknown id, 410 for a deleted one; DELETE succeeds', async () => {
     expect((await server.call('GET', at)).status).toBe(404);
     expect((await server.call('DELETE', at)).text).toContain('SUCCESSFUL_DELETE_NOT_FOUND');
     await write({});
@@ -367,7 +367,7 @@ describe('bundles', () => {
     expect(await count(server, base)).toBe(1);
   });
 
-  it('refuse one conditional URL twice, several matches, and an id that is not the match', async () => {
+  it('refuse a conditional URL twice, several matches, and another id', async () => {
     expect(numbers(await send('transaction', conditional('a'), conditional('a')))).toBe(
       'HAPI-2008',
     );

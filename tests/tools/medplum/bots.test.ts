@@ -181,7 +181,7 @@ describe('$deploy', () => {
     expect((await medplum.call('POST', `fhir/R4/Bot/${id}/$deploy`, {})).status).toBe(200);
   });
 
-  it('warns about a bot without a membership, which runs with the rights of its caller', async () => {
+  it('warns about a bot without a membership, as it has the rights of its caller', async () => {
     const body = { resourceType: 'Bot', name: 'plain', runtimeVersion: 'vmcontext' };
     const { id } = (await medplum.call('POST', 'fhir/R4/Bot', body)).body;
     const code = handler('return { me: (await medplum.get("auth/me")).profile.resourceType };');

@@ -32,7 +32,7 @@ test('an expression that backtracks without end is given up, and refuses the wri
   expect((await medplum.other('POST', 'fhir/R4/Basic', basic)).status).toBe(201);
 });
 
-test('a subscription whose expression backtracks without end does not stop the server', async () => {
+test('a subscription whose expression backtracks endlessly does not stop the server', async () => {
   const url = 'https://medplum.com/fhir/StructureDefinition/fhir-path-criteria-expression';
   const { body: subscription } = await medplum.call('POST', 'fhir/R4/Subscription', {
     resourceType: 'Subscription',

@@ -302,7 +302,7 @@ describe('searches', () => {
     expect(new Set(seen)).toEqual(made);
   });
 
-  it('make one resource of many conditional writes at once; several matches are refused', async () => {
+  it('make one resource of many concurrent writes; several matches are refused', async () => {
     const url = 'fhir/R4/Patient?identifier=urn:test|once';
     const answers = await Promise.all(
       Array.from({ length: 40 }, () => medplum.call('PUT', url, patient('once'))),
@@ -321,7 +321,7 @@ describe('searches', () => {
 });
 
 describe('references', () => {
-  it('with a condition become the resource it finds, and are refused for none or several', async () => {
+  it('with a condition become the one match; none or several are refused', async () => {
     const make = () =>
       medplum.call('POST', 'fhir/R4/Organization', {
         resourceType: 'Organization',
@@ -354,7 +354,7 @@ describe('rights', () => {
     expect((await medplum.other('GET', 'auth/me')).body.project.id).toBe(PROJECT);
   });
 
-  it('of a policy: 404 for what its criteria exclude, 403 for other types and for writing', async () => {
+  it('of a policy: 404 for what its criteria exclude, 403 for other types and writes', async () => {
     const policy = await medplum.call('POST', 'fhir/R4/AccessPolicy', {
       resourceType: 'AccessPolicy',
       resource: [{ resourceType: 'Patient', criteria: 'Patient?active=true', readonly: true }],

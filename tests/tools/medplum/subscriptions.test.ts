@@ -145,7 +145,7 @@ describe('a subscription', () => {
     await told(bot, 0);
   });
 
-  it('of a bot without a membership, or of no bot, never runs, and the local server warns', async () => {
+  it('of a bot without a membership, or of no bot, never runs; a warning says so', async () => {
     const warnings: string[] = [];
     medplum.server.events.on('warning', (line) => warnings.push(line));
     const { id } = (

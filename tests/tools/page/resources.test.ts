@@ -154,7 +154,7 @@ describe('sample files', () => {
     }
   });
 
-  test('are written as tests/events/<name>.json, and replaced only if that is confirmed', async () => {
+  test('are written to tests/events/<name>.json, and replaced only if confirmed', async () => {
     const body = { name: 'saved-by-a-test', event: { input: { a: 1 } } };
     expect((await medplum.page('POST', 'sample-events', body)).body).toEqual({ path: PATH });
     expect(readFileSync(PATH, 'utf8')).toBe('{\n  "input": {\n    "a": 1\n  }\n}\n');

@@ -148,7 +148,7 @@ describe('vmcontext', () => {
     );
   });
 
-  it('gives errors of another realm: instanceof Error is false for those from outside only', async () => {
+  it('gives errors of another realm, for which instanceof Error is false', async () => {
     const fail = (): Promise<never> => Promise.reject(new Error('refused'));
     const { result } = await run(
       'vmcontext',

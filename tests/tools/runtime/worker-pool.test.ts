@@ -127,7 +127,7 @@ describe.each(RUNTIMES)('on %s', (runtime) => {
     expect(result).toEqual([]);
   });
 
-  it('records the requests of a run, with the method of the client and the line of the call', async () => {
+  it('records the requests of a run, with method and line of the client call', async () => {
     const pool = startPool();
     const server = createServer((request, response) => {
       response.statusCode = request.url?.startsWith('/fhir') ? 403 : 202;

@@ -28,7 +28,7 @@ test('a new type: one line in the configuration, and the build says what else it
   ]);
 });
 
-test('a type that cannot be synced, one that is named twice, one that cannot be deactivated', () => {
+test('a type that cannot be synced or deactivated, or is named twice', () => {
   const [provenance] = problems({ types: ['Provenance', 'Patient'] as never });
   expect(provenance).toMatch(
     /^src\/shared\/sync\/config\.ts: "Provenance" cannot be synced; supported are .*Patient/,
@@ -42,7 +42,7 @@ test('a type that cannot be synced, one that is named twice, one that cannot be 
   );
 });
 
-test('a subscription to what is not synced, access with criteria, no place for the progress', () => {
+test('a subscription to another type, access with criteria, no access to Basic', () => {
   expect(problems({ types: ['Organization'] })).toContainEqual(
     'medplum.config.json: hapi-sync-bot is subscribed to Patient, ' +
       'which is not among the types of src/shared/sync/config.ts',

@@ -149,7 +149,7 @@ describe('a full comparison', () => {
     expect(answered()).toBe(1);
   });
 
-  test('follows next pages that stand below the type, under another name of the server', async () => {
+  test('follows next pages below the type, under another name of the server', async () => {
     save('p');
     await run();
     const page = (next: string[], ...ids: string[]): Response => {
@@ -350,7 +350,7 @@ describe('what cannot be repaired', () => {
     await expect(run()).rejects.toThrow('1 resources could not be synced');
   });
 
-  test('is reported at once where something else refers to it, and is tried by each run', async () => {
+  test('is reported at once if something refers to it, and tried by each run', async () => {
     save('p');
     await run();
     source.remove('Patient', 'p');

@@ -131,7 +131,7 @@ test('a dry run counts differences and changes nothing; a real one leaves none',
   expect((await resync('--full', '--dry-run')).stdout).toMatch(/differing +0\n/);
 });
 
-test('sync status: the last complete runs, and failures without anything about a patient', async () => {
+test('sync status: the last complete runs, and failures without patient data', async () => {
   const status = (...args: string[]): Promise<CommandResult> =>
     node('tools/bin/medplum-bots.cjs', 'sync', 'status', ...args);
   expect(await resync('--full')).toMatchObject({ code: 0 });

@@ -31,7 +31,7 @@ export async function createProgram(wanted: string | undefined): Promise<Command
       'after',
       [
         '',
-        'Each command is an npm script too: npm run build, npm run dev, npm run plan -- --env staging.',
+        'Each command is an npm script too: npm run build, npm run dev, npm run plan -- --env …',
         '',
         'Exit codes: 0 it worked, 1 it failed, 2 "plan" found something to change.',
       ].join('\n'),

@@ -33,8 +33,8 @@ export interface Analysis {
 }
 
 /**
- * Builds everything as it is now, plain and minified. A bot with an error is left out; a bundle that
- * is too large is not: what is in it is the question.
+ * Builds everything as it is now, plain and minified. A bot with an error is left out; a bundle
+ * that is too large is not: what is in it is the question.
  *
  * @param folder - to build in
  */

@@ -108,8 +108,7 @@ export function undocumented(exports: readonly SharedExport[]): Finding[] {
     const what = shared.comment
       ? `the JSDoc of ${shared.name} lacks ${missing.join(', ')}`
       : `${shared.name} has no JSDoc`;
-    const message =
-      `${what}: describe what goes in and what comes out, ` + 'for the bots that import it';
+    const message = `${what}: describe what goes in and what comes out for the bots that import it`;
     return [
       {
         severity: 'warning' as const,

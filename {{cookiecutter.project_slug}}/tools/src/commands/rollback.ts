@@ -166,7 +166,7 @@ function versionTable(versions: readonly Version[], isHeld: boolean): string {
   return table(headers, rows);
 }
 
-/** @returns the shared modules, as `http-helpers@1a2b3c4d5e6f`, that the other version does not have */
+/** @returns the shared modules that the other version lacks, as `http-helpers@1a2b3c4d5e6f` */
 function otherModules(version: Version, other: Version | undefined): string[] {
   return version.shared.filter((module) => !other?.shared.includes(module));
 }

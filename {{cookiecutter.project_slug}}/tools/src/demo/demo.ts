@@ -79,7 +79,7 @@ async function show(servers: LocalServers, expectation: Expectation): Promise<bo
     report(servers, step, expectation, runs(), ended);
     succeeded &&= ended;
   }
-  printVerdict(succeeded, expectation);
+  printOutcome(succeeded, expectation);
   return succeeded;
 }
 
@@ -130,7 +130,7 @@ function report(
   console.log(`${table(['  Patients', ''], rows)}\n`);
 }
 
-function printVerdict(succeeded: boolean, { syncs }: Expectation): void {
+function printOutcome(succeeded: boolean, { syncs }: Expectation): void {
   const subject = syncs ? 'The external server' : 'The bot';
   if (!succeeded) {
     console.log(red(`${subject} did not follow every step.`));

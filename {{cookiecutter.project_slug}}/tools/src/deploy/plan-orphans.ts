@@ -157,7 +157,10 @@ function findRenamed(
   return renamed?.name;
 }
 
-/** Bundles carry the name of the bot's own file, so a renamed one differs; what it is made of does not. */
+/**
+ * The bundle of a renamed bot is another one, as it contains the name of the bot's file; its parts
+ * are the same.
+ */
 function hasSameCode(bot: Bot, code: Code, system: string): boolean {
   if (tagOf(bot, `${system}/deployed`) === code.sha256) {
     return true;

@@ -17,8 +17,8 @@ const ADDED_BY_RUNTIME = /^(Unhandled error: |Error )/;
  */
 export function runLines(run: Run, maps: BundleMaps): string[] {
   const { bot, milliseconds, success, code, log, error } = run;
-  const verdict = success ? green('ran') : red('threw');
-  const head = `${verdict} ${bold(bot.name ?? '')} ${causeOf(run)} ${dim(`${milliseconds} ms`)}`;
+  const outcome = success ? green('ran') : red('threw');
+  const head = `${outcome} ${bold(bot.name ?? '')} ${causeOf(run)} ${dim(`${milliseconds} ms`)}`;
   const map = maps.find(code);
   const readable = map ? mapStack(log, map) : log;
   const details = error ? linesBefore(ADDED_BY_RUNTIME, readable) : readable.split('\n');

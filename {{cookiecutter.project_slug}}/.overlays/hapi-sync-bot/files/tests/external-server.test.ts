@@ -73,7 +73,7 @@ test('a fixed token that is refused is an error at once', async () => {
   expect(seen).toHaveLength(1);
 });
 
-test('client credentials: one token for all requests, in parallel and in the next run', async () => {
+test('client credentials: one token for parallel requests and for the next run', async () => {
   const oauth = {
     HAPI_TOKEN_URL: `${base}/token`,
     HAPI_CLIENT_ID: 'a:b',
@@ -190,7 +190,7 @@ test('a token address that refuses is an error that names its host and no secret
   expect(JSON.stringify(error)).not.toMatch(/client-7|secret-7|access_token/);
 });
 
-test('no address, or half of the client credentials: the secret that is missing is named', async () => {
+test('without an address or half of the credentials: names the missing secret', async () => {
   expect(() => connectExternalServer({}, later())).toThrow('HAPI_BASE_URL');
   const external = connectExternalServer(
     secrets({ HAPI_TOKEN_URL: `${base}/token`, HAPI_CLIENT_ID: 'x' }),
@@ -216,7 +216,7 @@ test.each([
   expect(connect).not.toThrow(/pass-7/);
 });
 
-test('a short-lived token is kept for half its life, one without a lifetime for minutes', async () => {
+test('a token is kept for half its life, one without a lifetime for minutes', async () => {
   const now = vi.spyOn(clock, 'now');
   const began = Date.now();
   for (const [expires_in, kept, renewed] of [

@@ -84,7 +84,7 @@ test('an input of { resourceType, id } syncs by hand', async () => {
   });
 });
 
-test('an error is logged before it is thrown, and neither says anything about the patient', async () => {
+test('an error is logged, then thrown; neither says anything about the patient', async () => {
   const event = source.save({ resourceType: 'Patient', id, ...PATIENT, gender: 'robot' as never });
   const error = await run(event).catch((thrown: Error) => thrown);
   expect(error).toMatchObject({

@@ -190,7 +190,7 @@ describe('references', () => {
 });
 
 describe('canonicals', () => {
-  test('a canonical that is written like a reference is treated as one; an address is not changed', () => {
+  test('a canonical written like a reference is treated as one; an address is kept', () => {
     const response = { resourceType: 'QuestionnaireResponse' };
     const kept = { ...response, questionnaire: 'Questionnaire/1|2' };
     expect(copy(kept)).toMatchObject({ body: { questionnaire: 'Questionnaire/1|2' }, leftOut: 0 });
@@ -277,7 +277,7 @@ describe('extensions', () => {
     expect(body.name).toEqual([{ family: 'X' }]);
   });
 
-  test('only in lists of extensions: a resource or attachment with such a url is not an extension', () => {
+  test('only in lists of extensions: a resource with such a url is not an extension', () => {
     const url = 'https://medplum.com/questionnaires/1';
     expect(copy({ resourceType: 'Questionnaire', url, title: 'Q' }).body).toMatchObject({
       url,
@@ -286,7 +286,7 @@ describe('extensions', () => {
     expect(copyPatient({ photo: [{ url, title: 'P' }] }).body.photo).toEqual([{ url, title: 'P' }]);
   });
 
-  test('names and street lines keep their positions when an extension beside them is removed', () => {
+  test('names and street lines keep their positions when an extension is removed', () => {
     const name = {
       given: ['Ada', 'B', 'C'],
       _given: [{ extension: [medplum] }, { extension: [race] }, null],
@@ -301,7 +301,7 @@ describe('extensions', () => {
     );
   });
 
-  test('an extension without a value is removed, as HAPI drops it; a logical reference is kept', () => {
+  test('an extension without a value is removed; a logical reference is kept', () => {
     const nested = { url: 'urn:nested', extension: [{ url: 'a', valueString: 'b' }] };
     const refers = { url: 'urn:refers', valueReference: { reference: 'Practitioner/1' } };
     const canonical = { url: 'urn:canonical', valueCanonical: 'PlanDefinition/1' };
@@ -322,7 +322,7 @@ describe('extensions', () => {
   });
 });
 
-test('contained resources keep their content and their profiles, and lose the rest of their meta', () => {
+test('contained resources keep their content and profiles, and lose other meta', () => {
   const contained = [
     {
       resourceType: 'Organization',

@@ -221,7 +221,7 @@ describe('the answer to a PUT', () => {
     expect(await syncs()).toMatchObject({ action: 'created', version: '1' });
   });
 
-  test('a target that refuses If-Match: W/"0" on create is told apart from a conflict', async () => {
+  test('a refusal of If-Match: W/"0" on create is told apart from a conflict', async () => {
     answer = (request) =>
       request.startsWith('PUT') ? Response.json(OUTCOME, { status: 412 }) : NEVER_THERE();
     save();

@@ -1,5 +1,5 @@
-// Many resources of one type at once. Each takes the steps of `sync`, and the requests of a step are
-// sent as one; whatever that cannot do is left to `sync`, resource by resource.
+// Many resources of one type at once. Each takes the steps of `sync`, and the requests of a step
+// are sent as one; whatever that cannot do is left to `sync`, resource by resource.
 import type { Resource, ResourceType } from '@medplum/fhirtypes';
 import { logExternalRequest } from '../http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from '../http-request.ts';
@@ -26,8 +26,8 @@ export interface Outcome {
   found: Found;
   /**
    * The code of the error if it could not be synced; `no-time` for what the next run must look at;
-   * `not-found` for what is 404 on Medplum, and is never deleted: perhaps this bot lost the right to
-   * read.
+   * `not-found` for what is 404 on Medplum, and is never deleted: perhaps this bot lost the right
+   * to read.
    */
   code?: string;
 }
