@@ -1,5 +1,5 @@
-// Which exports of src/shared a bundle carries. Apart from shared-exports.ts, so that a build need
-// not load the runtimes.
+// Which exports of src/shared a bundle carries. Not in shared-exports.ts, which each build
+// loads: this file needs the runtimes.
 import { sourceFinder } from '../runtime/source-maps.ts';
 import type { SharedExport } from './shared-exports.ts';
 

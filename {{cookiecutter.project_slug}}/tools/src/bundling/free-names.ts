@@ -1,5 +1,5 @@
-// Marks the names that a bundle uses without defining them, which have to be globals of the
-// runtime, and parses it.
+// Parses a bundle, and marks the names that it uses without defining them: they have to be globals
+// of the runtime.
 import { transform } from 'esbuild';
 import { SourceMap } from 'node:module';
 import type { SourceMapPayload } from 'node:module';

@@ -1,5 +1,5 @@
-// What expressions of a bundle are worth on a runtime that lacks some globals: `typeof Buffer !==
-// "undefined"` is false there.
+// The values that expressions of a bundle are known to have on a runtime that lacks some globals:
+// without Buffer, `typeof Buffer !== "undefined"` is false.
 import {
   childrenOf,
   globalMember,

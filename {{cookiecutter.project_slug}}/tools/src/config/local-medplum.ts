@@ -1,4 +1,4 @@
-// What deployments and the local Medplum have agreed on.
+// How a deployment recognises the local Medplum, and a header that only this one knows.
 import type { Environment } from './environment.ts';
 
 /** The local Medplum has one project, with the same id at each start. */

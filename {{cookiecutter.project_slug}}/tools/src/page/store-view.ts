@@ -1,4 +1,4 @@
-// Small questions about what a server holds, and how a resource is named in a list.
+// Reads a server's store for the page: its living resources, and a short name for each.
 import type { WithId } from '@medplum/core';
 import { isPopulated } from '@medplum/core';
 import type { CodeableConcept, HumanName, Resource } from '@medplum/fhirtypes';

@@ -1,3 +1,5 @@
+// "Did you mean …?" for mistyped names of commands, bots and settings.
+
 /**
  * Suggests the known word that is nearest to a mistyped one.
  *
