@@ -92,6 +92,7 @@ def environment() -> Environment:
     )
     sys.path.remove(str(template.ROOT))
     made.loader = FileSystemLoader([template.SOURCE, template.ROOT])
+    made.auto_reload = False  # the snapshot does not change
     return made
 
 
@@ -106,6 +107,7 @@ def rendered_paths() -> list[str]:
     return [path.relative_to(template.SOURCE).as_posix() for path in paths]
 
 
+@functools.cache
 def checks() -> list[str]:
     questions = json.loads((template.ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     return [
@@ -135,6 +137,12 @@ def refused(environment: Environment, answers: dict[str, Any]) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=64)
+def parsed_json(text: str) -> Any:
+    """Parse JSON: what few answers reach, as package-lock.json, only once."""
+    return json.loads(text)
+
+
 @functools.cache
 def parsed_yaml(text: str) -> bool:
     """Parse YAML: the same text, as no answer reaches it now, only once."""
@@ -144,7 +152,7 @@ def parsed_yaml(text: str) -> bool:
 def check_file(path: str, text: str, answers: dict[str, Any]) -> None:
     name = Path(path).name
     if name in ("package.json", "package-lock.json", "medplum.config.json"):
-        value = json.loads(text)
+        value = parsed_json(text)
         if name == "package.json":
             assert value["description"] == answers["description"]
             assert value["author"] == answers["author"]

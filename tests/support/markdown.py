@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from markdown_it import MarkdownIt
 
+COMMONMARK = MarkdownIt("commonmark")
+
 
 def shown_text(markdown: str) -> list[str]:
     """Return the text of each block, without comments and the spaces around it."""
     blocks = []
-    for token in MarkdownIt("commonmark").parse(markdown):
+    for token in COMMONMARK.parse(markdown):
         if token.type != "inline":
             continue
         words = []
