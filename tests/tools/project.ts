@@ -5,6 +5,7 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -14,16 +15,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { onTestFinished } from 'vitest';
+import { SHARED_TOOLS } from './shared-tools.ts';
 
 /** The generated repository that these tests were copied into. */
 const GENERATED = join(import.meta.dirname, '..');
 
-/** What building needs of it. */
+/** What building needs of it, beside the tools. */
 const PARTS = [
-  'tools/bin',
-  'tools/definitions',
-  'tools/package.json',
-  'tools/src',
   'scripts',
   'esbuild-script.mjs',
   'package.json',
@@ -56,19 +54,41 @@ export interface Project {
   remove(): void;
 }
 
+/** The linter leaves out what git ignores. */
+const IGNORED = ['tools', 'scripts', '*.mjs', '*.config.ts'];
+
+export interface ProjectOptions {
+  /**
+   * Whether its linter and type checker look at everything, as those of the generated repository
+   * do. By default they look at src/ and tests/ only, which takes half of the time.
+   */
+  checksEverything?: boolean;
+}
+
 /**
  * A repository with the build of the generated one.
  *
  * @param files - by path; each file in src/bots is a bot of its medplum.config.json
+ * @param options - see ProjectOptions
  */
-export function makeProject(files: Record<string, string>): Project {
+export function makeProject(
+  files: Record<string, string>,
+  { checksEverything = false }: ProjectOptions = {},
+): Project {
   const root = realpathSync(mkdtempSync(join(tmpdir(), 'project with spaces é-')));
   for (const part of PARTS) {
     cpSync(join(GENERATED, part), join(root, part), { recursive: true });
   }
-  // Checks of overlays are about files that these repositories do not have.
-  rmSync(join(root, 'tools/src/checks'), { recursive: true, force: true });
   symlinkSync(join(GENERATED, 'node_modules'), join(root, 'node_modules'), 'junction');
+  if (checksEverything) {
+    cpSync(join(SHARED_TOOLS, 'tools'), join(root, 'tools'), { recursive: true });
+  } else {
+    symlinkSync(join(SHARED_TOOLS, 'tools'), join(root, 'tools'), 'junction');
+    writeFileSync(join(root, '.gitignore'), `${IGNORED.join('\n')}\n`);
+    const config = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8')) as object;
+    const include = ['src', 'tests', 'tools/src/bundling/*.d.ts'];
+    writeFileSync(join(root, 'tsconfig.json'), JSON.stringify({ ...config, include }));
+  }
   const project: Project = {
     root,
     write: (texts) => {

@@ -25,7 +25,7 @@ async function commit({ root }: Project): Promise<void> {
   ];
   for (const args of [
     ['init', '--quiet'],
-    ['add', '-A', '--', ':!node_modules', ':!dist'],
+    ['add', '--force', '--all', '--', ':!node_modules', ':!dist'],
     [...identity, 'commit', '--quiet', '-m', 'x'],
   ]) {
     expect(await run('git', args, root)).toMatchObject({ code: 0 });

@@ -96,7 +96,7 @@ const found = (name: string): Finding[] => findings.filter(({ filename }) => fil
 
 beforeAll(async () => {
   const imports = Object.keys(MODULES).map((path) => `import '../shared/${path.slice(11)}';\n`);
-  project = makeProject({
+  const files = {
     ...MODULES,
     'src/shared/only-on-lambda.ts': file("Buffer.from('x')"),
     'src/shared/imports-bot.ts':
@@ -126,7 +126,8 @@ export const f = (): void => {
     'scripts/x.ts':
       "setTimeout(() => console.error(globalThis.performance.now(), Buffer.from('x')), 1);\n",
     'tests/x.ts': "console.error(new Error('x') instanceof Error);\n",
-  });
+  };
+  project = makeProject(files, { checksEverything: true });
   const bots = ['one', 'imports-script', 'imports-test', 'on-vmcontext'].map((name) => ({
     name,
     source: `src/bots/${name}.ts`,

@@ -47,16 +47,12 @@ function repository(
   runtimeVersion = 'vmcontext',
 ): { root: string; write(path: string, text: string): void } {
   const root = mkdtempSync(join(tmpdir(), 'local-'));
-  for (const part of [
-    'tools',
-    'esbuild-script.mjs',
-    'package.json',
-    'tsconfig.json',
-    '.env.local',
-  ]) {
-    cpSync(join(GENERATED, part), join(root, part), { recursive: true });
+  for (const part of ['esbuild-script.mjs', 'package.json', 'tsconfig.json', '.env.local']) {
+    cpSync(join(GENERATED, part), join(root, part));
   }
-  symlinkSync(join(GENERATED, 'node_modules'), join(root, 'node_modules'), 'junction');
+  for (const part of ['tools', 'node_modules']) {
+    symlinkSync(join(GENERATED, part), join(root, part), 'junction');
+  }
   // As editors do it: a new file takes the place of the old one.
   const write = (path: string, text: string): void => {
     mkdirSync(join(root, path, '..'), { recursive: true });

@@ -15,6 +15,7 @@ import { deploy } from '../../tools/src/deploy/deploy.ts';
 import type { DeployOptions, DeployResult } from '../../tools/src/deploy/deploy.ts';
 import { startMedplumServer } from '../../tools/src/medplum/server.ts';
 import type { MedplumServer } from '../../tools/src/medplum/server.ts';
+import { WorkerPool } from '../../tools/src/runtime/worker-pool.ts';
 import { answerHeaders, forwardRequest, readBody } from '../forward-request.ts';
 
 // Commands are processes, and a machine may be busy with others.
@@ -42,6 +43,10 @@ export interface TestBot {
   shared?: Record<string, string>;
   [member: string]: unknown;
 }
+
+/** Where bots run: one for all servers of a test file, as a thread takes long to start. */
+let workers: WorkerPool | undefined;
+afterAll(() => workers?.stop());
 
 const folders: string[] = [];
 afterAll(() => {
@@ -136,7 +141,8 @@ const CERTIFICATE = join(import.meta.dirname, 'certificate-for-tests.pem');
 export async function startProxiedMedplum(
   place: 'here' | 'elsewhere' = 'here',
 ): Promise<ProxiedMedplum> {
-  const server = await startMedplumServer();
+  workers ??= new WorkerPool();
+  const server = await startMedplumServer({ workers });
   async function answerRequest(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
     const cut = (): void => {
       medplum.cutting();

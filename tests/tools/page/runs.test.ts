@@ -58,7 +58,8 @@ describe('a run', () => {
 
   test('that did not end in time says what to change', async () => {
     const code = `exports.handler = async () => { for (;;); };`;
-    const id = await medplum.bot(code, { name: 'loops', timeout: 1 });
+    const id = await medplum.bot(code, { name: 'loops' });
+    await medplum.call('PATCH', `fhir/R4/Bot/${id}`, [{ op: 'add', path: '/timeout', value: 1 }]);
     await medplum.execute(id);
     const { failure } = await details((await latest('loops')).id);
     expect(failure?.summary).toContain('as in an endless loop');

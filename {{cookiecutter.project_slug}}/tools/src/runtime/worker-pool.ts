@@ -191,7 +191,7 @@ class BotThread {
     port1.on('message', (message: WorkerMessage) => this.#receive(message));
     port1.unref();
     // The developer's environment variables are not for bots.
-    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
+    this.#worker = new Worker(new URL('./start-worker.ts', import.meta.url), {
       env: {},
       stdin: false,
       // Node calls import() in a bundle experimental: see loadModule in awslambda.ts.
