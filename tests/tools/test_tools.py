@@ -26,8 +26,8 @@ def test_the_tooling(
     project = new_project()
     add_tooling_tests(project)
     line = (
-        "npx",
-        "vitest",
+        "node",
+        "node_modules/vitest/vitest.mjs",
         "run",
         "--config",
         "tooling-tests/vitest.config.ts",
