@@ -157,7 +157,7 @@ describe('the commit on a Bot', () => {
 });
 
 describe('a second deployment', () => {
-  it.each([1, 40, 150])(
+  it.each([1, 40, 400])(
     'of %i unchanged bots writes nothing and needs at most five requests',
     { timeout: 120_000 },
     async (count) => {
