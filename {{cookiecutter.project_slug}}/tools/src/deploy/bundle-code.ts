@@ -3,7 +3,6 @@
 import type { Coding } from '@medplum/fhirtypes';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { compileFunction } from 'node:vm';
 import type { Manifest } from '../bundling/manifest.ts';
 import { sha256Of } from '../bundling/sha256.ts';
 import type { BotConfig } from '../config/config.ts';
@@ -113,8 +112,8 @@ function hashOfFile(file: string): string | undefined {
 }
 
 /**
- * Checks that a bundle is there, is the one that the build has checked, is made of the sources as
- * they are now, and has a handler.
+ * Checks that a bundle is there, is the one that the build made and checked, is made of the sources
+ * as they are now, and has a handler.
  *
  * @param sources - shared by all bots
  * @throws UserError that says what is wrong with it
@@ -172,21 +171,11 @@ function sourceVersion(source: string, sha256: string | undefined): Map<string, 
   return new Map(sha256 === undefined ? [] : [[source, moduleVersion(source, sha256)]]);
 }
 
-/**
- * Reads a bundle to upload it. Only here is it parsed: an unchanged bot is not worth that time.
- *
- * @throws UserError if the bundle is no longer the one that was planned, or does not parse
- */
+/** @throws UserError if the bundle is no longer the one that was planned */
 export function readBundle({ file, dist, sha256 }: Code): string {
   const text = readFileSync(file, 'utf8');
   if (sha256Of(text) !== sha256) {
     throw new UserError(`${dist} was built again after the plan was made. Run it again`);
-  }
-  try {
-    compileFunction(text, ['exports', 'module', 'require']);
-  } catch (error) {
-    const { message } = error as Error;
-    throw new UserError(`${dist} does not parse (${message}). Run: npm run build`);
   }
   return text;
 }
