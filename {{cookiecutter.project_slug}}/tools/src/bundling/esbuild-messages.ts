@@ -3,7 +3,7 @@ import type { Message } from 'esbuild';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Finding, Severity } from './finding.ts';
-import { packageOf } from './npm-packages.ts';
+import { packageNameIn, packageOf } from './npm-packages.ts';
 
 /** Warnings of esbuild about code that fails when it runs, by their id. */
 const FAILS_AT_RUN_TIME = new Set([
@@ -49,7 +49,7 @@ function missingHint(specifier: string): string {
   if (/^[./]/.test(specifier)) {
     return 'cannot be found: check the path of the file';
   }
-  const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)![0];
+  const name = packageNameIn(specifier);
   if (name === '@medplum/fhirtypes') {
     return 'has types only, no code: import { … } becomes import type { … }';
   }

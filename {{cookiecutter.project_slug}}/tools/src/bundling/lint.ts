@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { MODULE_NOT_FOUND } from './finding.ts';
 import type { Finding } from './finding.ts';
+import { packageNameIn } from './npm-packages.ts';
 
 /** One entry of `diagnostics` in oxlint's JSON output. */
 interface Diagnostic {
@@ -105,8 +106,7 @@ function isOnlyAboutTypes(code: string, message: string): boolean {
  */
 function importIn(message: string): { specifier: string; name: string } {
   const [, specifier = ''] = /'([^']+)'/.exec(message) ?? [];
-  const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? '';
-  return { specifier, name };
+  return { specifier, name: packageNameIn(specifier) };
 }
 
 function isDependency(name: string): boolean {

@@ -6,6 +6,7 @@ import type { SandboxError } from './sandbox.ts';
 import { mapStack, sourceLineOf } from './source-maps.ts';
 import type { SourcePlace } from './source-maps.ts';
 import type { AccessPolicyConfig, AccessPolicyRule, RuntimeVersion } from '../config/config.ts';
+import { packageNameIn } from '../bundling/npm-packages.ts';
 import { CONSOLE_HINT, CONSOLE_METHODS, VMCONTEXT_LACKS } from '../bundling/vmcontext-globals.ts';
 
 /** What is known of a run that failed. */
@@ -245,7 +246,7 @@ function missingModuleHint(
   if (!runtimeHas(specifier, runtime)) {
     return `${runtime} has no package ${specifier}: import it, so that it becomes part of the bundle`;
   }
-  const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
+  const name = packageNameIn(specifier);
   return environment === 'local'
     ? `${name} is not in the bundle, as a server has it. ` +
         `To run the bot here, install it: npm install --save-dev ${name}`
