@@ -55,6 +55,11 @@ function save(id: string, patient: Partial<Patient> = {}): void {
   source.save({ resourceType: 'Patient', id, ...patient } as Patient & { id: string });
 }
 
+function saveObservation(id: string, subject: string): void {
+  const observation = { resourceType: 'Observation', id, status: 'final', code: {} } as const;
+  source.save({ ...observation, subject: { reference: subject } } as Observation & { id: string });
+}
+
 async function there(id: string): Promise<Patient | undefined> {
   const answer = await fetch(`${external.baseUrl}/Patient/${id}`);
   return answer.ok ? ((await answer.json()) as Patient) : undefined;
@@ -292,13 +297,7 @@ test('what a change refers to, and somebody deleted on the target, is written wi
     now += 10 * HOUR; // so that the lists of the last run do not contain the patient
   }
   await fetch(`${external.baseUrl}/Patient/p`, { method: 'DELETE' });
-  source.save({
-    resourceType: 'Observation',
-    id: 'o',
-    status: 'final',
-    code: {},
-    subject: { reference: 'Patient/p' },
-  } as Observation & { id: string });
+  saveObservation('o', 'Patient/p');
   expect((await run()).counts).toMatchObject({ checked: 1, differing: 1 });
   const observation = await fetch(`${external.baseUrl}/Observation/o`);
   expect(await observation.json()).toMatchObject({ subject: { reference: 'Patient/p' } });
@@ -308,13 +307,7 @@ test('what a change refers to, and somebody deleted on the target, is written wi
 test('a reference to what Medplum does not have is no difference, once it is a logical one', async () => {
   const config = testConfig({ types: ['Patient', 'Observation'] });
   vi.spyOn(configuration, 'syncConfig').mockReturnValue(config);
-  source.save({
-    resourceType: 'Observation',
-    id: 'o',
-    status: 'final',
-    code: {},
-    subject: { reference: 'Patient/gone' },
-  } as Observation & { id: string });
+  saveObservation('o', 'Patient/gone');
   expect((await run({ mode: 'full' })).counts).toMatchObject({ differing: 1, failed: 0 });
   expect((await run({ mode: 'full', dryRun: true })).counts).toMatchObject({ differing: 0 });
 });
