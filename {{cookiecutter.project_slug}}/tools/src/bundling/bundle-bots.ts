@@ -65,7 +65,10 @@ export async function bundleBots(
   buildBots: BuildBots,
 ): Promise<BuiltBots> {
   const findings = [...configWarnings(config.bots), ...checkSourceFiles(config.bots)];
-  const present = config.bots.filter((bot) => existsSync(bot.source));
+  const missing = new Set(
+    findings.filter(({ kind }) => kind === 'missing-source').flatMap(({ bots }) => bots),
+  );
+  const present = config.bots.filter(({ name }) => !missing.has(name));
   const groups = RUNTIMES.map((runtime) => ({
     runtime,
     bots: present.filter((bot) => (bot.runtimeVersion ?? DEFAULT_RUNTIME) === runtime),
@@ -225,8 +228,9 @@ async function inspectAll(
     }
     const contents = readFileSync(join(outdir, `${bot.name}.js`));
     const code = contents.toString();
-    infos.set(bot.name, describeBundle(bot, `${folder}/${bot.name}.js`, contents, files, hashes));
-    findings.push(...checkContents(bot, code, files, botSources));
+    const info = describeBundle(bot, `${folder}/${bot.name}.js`, contents, files, hashes);
+    infos.set(bot.name, info);
+    findings.push(...checkContents(bot, code, info.bytes, files, botSources));
     const readMap = (): string => readFileSync(join(outdir, `${bot.name}.js.map`), 'utf8');
     const bundle = { bot: bot.name, code, readMap, folder, runtimes: runtimesOf(bot) };
     findings.push(...(await checkBundle(bundle)));

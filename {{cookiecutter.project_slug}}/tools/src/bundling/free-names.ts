@@ -65,7 +65,7 @@ export function namesIn(code: string, names: readonly string[]): string[] {
   const memberOfOther = '(?<!\\bglobalThis\\??)\\.'; // `timers.setTimeout`
   const required = `require\\(["'](?:node:)?`; // `require("node:crypto")`
   const pattern = new RegExp(
-    `(?<!${partOfName}|${memberOfOther}|${required})(?:${names.join('|')})(?!${partOfName})`,
+    `\\b(?<!${partOfName}|${memberOfOther}|${required})(?:${names.join('|')})(?!${partOfName})`,
     'g',
   );
   return [...new Set(code.match(pattern))];

@@ -73,6 +73,7 @@ function hashOf(source: string, hashes: SourceHashes): string {
 /**
  * @param bot - whose bundle it is
  * @param code - of the bundle
+ * @param bytes - how many it has
  * @param inputs - the files in it
  * @param botSources - the files of all bots, to find another bot's among the inputs
  * @returns errors for a bundle without handler or over its size, a warning for another bot's
@@ -81,6 +82,7 @@ function hashOf(source: string, hashes: SourceHashes): string {
 export function checkContents(
   bot: BotConfig,
   code: string,
+  bytes: number,
   inputs: Inputs,
   botSources: ReadonlySet<string>,
 ): Finding[] {
@@ -95,7 +97,6 @@ export function checkContents(
       'exports no handler: add "export async function handler(medplum, event)"',
     );
   }
-  const bytes = Buffer.byteLength(code);
   if (bytes > bot.maxBytes) {
     found(
       'error',

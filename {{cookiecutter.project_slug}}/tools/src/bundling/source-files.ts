@@ -45,8 +45,9 @@ export function checkSourceFiles(
   root: string = process.cwd(),
 ): Finding[] {
   const findings: Finding[] = [];
+  const files = new Set(botFiles(root));
   for (const bot of bots) {
-    if (!existsSync(join(root, bot.source))) {
+    if (!files.has(bot.source) && !existsSync(join(root, bot.source))) {
       findings.push({
         severity: 'error',
         kind: 'missing-source',
@@ -57,7 +58,7 @@ export function checkSourceFiles(
     }
   }
   const sources = new Set(bots.map((bot) => bot.source));
-  for (const file of botFiles(root)) {
+  for (const file of files) {
     if (!sources.has(file) && exportsHandler(readFileSync(join(root, file), 'utf8'))) {
       findings.push({
         severity: 'error',
