@@ -108,6 +108,11 @@ export const f = (): void => {
   go();
 };
 `,
+    'src/shared/floating-read.ts': `import type { MedplumClient } from '@medplum/core';
+export const f = (medplum: MedplumClient): void => {
+  medplum.readResource('Patient', '1');
+};
+`,
     'src/shared/misused.ts': `export const f = async (l: string[]): Promise<void> => {
   l.forEach(async (s) => console.log(await s));
 };
@@ -227,6 +232,7 @@ describe('on every runtime', () => {
 
   test.each([
     ['src/shared/floating.ts', 'error', 'typescript(no-floating-promises)'],
+    ['src/shared/floating-read.ts', 'error', 'typescript(no-floating-promises)'],
     ['src/shared/misused.ts', 'error', 'typescript(no-misused-promises)'],
     ['src/shared/awaits-nothing.ts', 'warning', 'typescript(await-thenable)'],
     ['src/shared/throws-text.ts', 'warning', 'typescript(only-throw-error)'],
