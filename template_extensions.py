@@ -48,6 +48,7 @@ WINDOWS_DEVICES = {
 }
 # Folder names that tools use themselves, and names that npm refuses.
 RESERVED_NAMES = {"node_modules", "favicon.ico", "dist", "build", "src", "tests", "tools"}
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")
 # The words that Cookiecutter accepts for yes and no.
 YES = {"1", "true", "t", "yes", "y", "on"}
@@ -202,6 +203,13 @@ def medplum_url(value: object) -> str:
             "medplum_base_url",
             url,
             "is the web application; the address of its server is https://api.medplum.com/",
+        )
+    if parts.scheme == "http" and parts.hostname not in THIS_MACHINE:
+        raise AnswerError(
+            "medplum_base_url",
+            url,
+            "must use https, because the tools send a client secret there, "
+            "which http leaves unencrypted; only a server on this machine may use http",
         )
     if re.search(r"/(fhir(/R4)?|oauth2|admin)$", url):
         raise AnswerError(

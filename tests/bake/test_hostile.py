@@ -48,11 +48,12 @@ NASTY = [
 KEPT = st.lists(st.sampled_from(NASTY), max_size=6).map("".join)
 TEXT = st.one_of(KEPT, st.text(max_size=30), st.sampled_from(REFUSED))
 GOOD_URLS = [
-    "http://localhost", "https://a.org", "http://10.0.0.1:8080", "http://[::1]:1",
-    "http://hapi:8080/x", "HTTPS://A.ORG//",
+    "http://localhost", "https://a.org", "http://127.0.0.1:8080", "http://[::1]:1",
+    "http://localhost:8080/x", "HTTPS://A.ORG//",
 ]  # fmt: skip
 URLS = [
-    *GOOD_URLS, "https://a.org/x~y/é", "http://a.org", "https://me:pw@a.org",
+    *GOOD_URLS, "https://a.org/x~y/é", "http://a.org", "http://hapi:8080/x", "http://10.0.0.1",
+    "https://me:pw@a.org",
     "https://ü.org", "https://a b", "https://a.org:99999",
     "ftp://a.org", "a.org", "https://",
 ]  # fmt: skip
