@@ -1,7 +1,7 @@
 // Files of secrets: what is read, and what is refused before anything is sent.
 import type { Project } from '@medplum/fhirtypes';
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseSecretsFile } from '../../tools/src/deploy/secrets-file.ts';
@@ -85,6 +85,42 @@ describe('npm run secrets', () => {
     const { code, stderr } = await call(root, 'push', 'secrets.env');
     expect(code).toBe(1);
     expect(stderr).toContain('secrets.env is tracked by git');
+    expect(medplum.requests).toEqual([]);
+  });
+
+  it('refuses a file that git tracks elsewhere, also behind a link', async () => {
+    const elsewhere = writeRepository([]);
+    const file = join(elsewhere, 'secrets.env');
+    writeFileSync(file, 'TOKEN=1\n');
+    execFileSync('git', ['init', '--quiet'], { cwd: elsewhere });
+    execFileSync('git', ['add', 'secrets.env'], { cwd: elsewhere });
+    const root = writeRepository([]);
+    symlinkSync(file, join(root, '.env.local.secrets'));
+    for (const path of [file, '.env.local.secrets']) {
+      const { code, stderr } = await call(root, 'push', path);
+      expect(code, path).toBe(1);
+      expect(stderr, path).toContain('is tracked by git');
+    }
+  });
+
+  it('refuses a file of which git cannot say whether it tracks it', async () => {
+    const root = writeRepository([]);
+    writeFileSync(join(root, 'secrets.env'), 'TOKEN=1\n');
+    writeFileSync(join(root, '.git'), 'gitdir: nowhere\n');
+    const { code, stderr } = await call(root, 'push', 'secrets.env');
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      'Error: git cannot say whether it tracks secrets.env. See why: git ls-files secrets.env\n',
+    );
+    expect(medplum.requests).toEqual([]);
+  });
+
+  it('refuses a file in another encoding, in which a secret would be another one', async () => {
+    const root = writeRepository([]);
+    writeFileSync(join(root, 'secrets.env'), Buffer.from('TOKEN=pässwort\n', 'latin1'));
+    const { code, stderr } = await call(root, 'push', 'secrets.env');
+    expect(code).toBe(1);
+    expect(stderr).toBe('Error: secrets.env is not UTF-8. Save it as UTF-8.\n');
     expect(medplum.requests).toEqual([]);
   });
 

@@ -3,9 +3,10 @@ import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { isLocal } from '../../tools/src/deploy/http.ts';
+import { readHistory } from '../../tools/src/deploy/history.ts';
 import { search, searchAll } from '../../tools/src/deploy/search.ts';
 import { connect } from '../../tools/src/deploy/server.ts';
+import { UserError } from '../../tools/src/terminal/user-error.ts';
 
 const waits = vi.hoisted((): number[] => []);
 const held = vi.hoisted((): { until?: Promise<void> } => ({}));
@@ -110,6 +111,21 @@ describe('a request that is refused for now', () => {
     expect(waits).toEqual([9000]);
   });
 
+  it('is given up after two minutes of waiting, each wait of which is told', async () => {
+    const told = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    // The waits of the tests before are over.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 });
+    await expect(read([429, { 'Retry-After': '50' }])).rejects.toThrow(
+      'GET Bot/1 was answered with 429: Too Many Requests',
+    );
+    expect(waits).toEqual([50_000, 50_000]);
+    expect(told.mock.calls.flat()).toContain(
+      `${new URL(baseUrl).origin} asks to wait for 50 seconds.`,
+    );
+    vi.useRealTimers();
+    told.mockRestore();
+  });
+
   it.each([400, 403, 404, 413, 500])('is not repeated after %i', async (status) => {
     await expect(read([status])).rejects.toThrow(`was answered with ${status}`);
     expect(waits).toEqual([]);
@@ -128,7 +144,8 @@ it('asks alone for what a batch refused for now', async () => {
     clientSecret: 's',
     projectId: 'p',
   });
-  expect((await searchAll(server, ['Bot?_count=1000']))[0]?.map(({ id }) => id)).toEqual(['1']);
+  const [bots] = await searchAll(server, ['Bot?_count=1000']);
+  expect(bots).toMatchObject([{ id: '1' }]);
   expect(waits).toEqual([3000]);
 });
 
@@ -163,24 +180,13 @@ it('reads each page of a search by one request, and a resource on two pages once
     projectId: 'p',
   });
   const [bots, policies] = await searchAll(server, ['Bot?_count=1000', 'AccessPolicy?_count=1000']);
-  expect(bots?.map(({ id }) => id)).toEqual(['1', '2', '3', '4']);
+  expect(bots).toMatchObject([{ id: '1' }, { id: '2' }, { id: '3' }, { id: '4' }]);
   expect(policies).toBeUndefined();
   expect(asked).toEqual(Object.keys(bodies));
 });
 
-it('knows which servers are on this machine', () => {
-  const all = [
-    'http://localhost:8103/',
-    'http://127.0.0.1/',
-    'http://[::1]:80/',
-    'https://api.medplum.com/',
-    'http://localhost.example.com/',
-  ];
-  expect(all.map(isLocal)).toEqual([true, true, true, false, false]);
-});
-
 describe('a server without end', () => {
-  const LIMITS = { milliseconds: 300, bytes: 1000, pages: 3 };
+  const LIMITS = { milliseconds: 300, wait: 120, bytes: 1000, pages: 3 };
 
   /** A server that answers the sign-in, and everything else by the function. */
   async function withServer(
@@ -257,6 +263,34 @@ describe('a server without end', () => {
     expect(asked).toBeLessThanOrEqual(4);
   });
 
+  it('is given up when it refuses slowly, again and again', async () => {
+    let asked = 0;
+    await withServer(
+      (_, response) => {
+        asked++;
+        setTimeout(() => response.writeHead(503).end(), 200);
+      },
+      async (server) => {
+        await expect(server.send('GET', 'Bot/1')).rejects.toThrow('was answered with 503');
+      },
+    );
+    expect(asked).toBeLessThanOrEqual(2);
+  });
+
+  it('is given up when not all of its pages can be asked for', async () => {
+    await withServer(
+      (_, response) => {
+        const link = [{ relation: 'next', url: 'https://example.com/page/2' }];
+        response.end(JSON.stringify({ resourceType: 'Bundle', link }));
+      },
+      async (server) => {
+        await expect(search(server, 'Bot?_count=1')).rejects.toThrow(
+          'GET Bot has a next page that is not below /fhir/R4/',
+        );
+      },
+    );
+  });
+
   it('is not asked over http, unless it is on this machine', async () => {
     const credentials = { name: 'x', clientId: 'c', clientSecret: 's', projectId: 'p' };
     for (const address of [
@@ -267,6 +301,57 @@ describe('a server without end', () => {
       await expect(connect({ ...credentials, baseUrl: address })).rejects.toThrow(
         'over http the client secret could be read',
       );
+    }
+  });
+});
+
+describe('an answer that is not what was asked for', () => {
+  const bot = { resourceType: 'Bot', id: '1' };
+  const searchset = (entry: unknown, link?: unknown): object => ({
+    resourceType: 'Bundle',
+    entry,
+    link,
+  });
+
+  const reject = async (
+    body: unknown,
+    ask: (server: Awaited<ReturnType<typeof connect>>) => Promise<unknown>,
+  ): Promise<void> => {
+    answers = [[200]];
+    bodyOf = () => body as object;
+    const credentials = { name: 'local', clientId: 'c', clientSecret: 's', projectId: 'p' };
+    const server = await connect({ ...credentials, baseUrl });
+    const error = await ask(server).then(
+      () => undefined,
+      (reason: Error) => reason,
+    );
+    expect(error).toBeInstanceOf(UserError);
+    expect(error?.message).toMatch(/^GET Bot\S* (was answered|has a next page)[^\n]+$/);
+    expect(error?.message).not.toMatch(/undefined|\[object/);
+  };
+
+  it.each<[string, unknown]>([
+    ['entries that are no list', searchset({})],
+    ['an entry that is null', searchset([null])],
+    ['a resource that is null', searchset([{ resource: null }])],
+    ['a resource that is a text', searchset([{ resource: 'Bot' }])],
+    ['a resource without id', searchset([{ resource: { resourceType: 'Bot' } }])],
+    ['a resource of another type', searchset([{ resource: { ...bot, resourceType: 'Patient' } }])],
+    ['links that are no list', searchset([], {})],
+    ['a link that is null', searchset([], [null])],
+    ['a next page without address', searchset([], [{ relation: 'next' }])],
+    ['a next page with a number for an address', searchset([], [{ relation: 'next', url: 5 }])],
+    ['an identifier that is no list', searchset([{ resource: { ...bot, identifier: {} } }])],
+    ['an identifier that is null', searchset([{ resource: { ...bot, identifier: [null] } }])],
+    ['meta that is a text', searchset([{ resource: { ...bot, meta: 'x' } }])],
+    ['tags that are no list', searchset([{ resource: { ...bot, meta: { tag: {} } } }])],
+    ['a tag that is null', searchset([{ resource: { ...bot, meta: { tag: [null] } } }])],
+    ['code with a number for a title', searchset([{ resource: { ...bot, executableCode: 5 } }])],
+  ])('is said in one line, in a search and in a history: %s', async (_, body) => {
+    await reject(body, (server) => search(server, 'Bot?_count=20'));
+    const isPage = JSON.stringify(body).includes('"link"');
+    if (!isPage) {
+      await reject(body, (server) => readHistory(server, 'Bot/1'));
     }
   });
 });

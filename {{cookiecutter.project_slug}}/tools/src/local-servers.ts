@@ -6,10 +6,10 @@ import type { Command } from 'commander';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseEnv } from 'node:util';
 import { collect } from './command-line.ts';
 import type { Environment } from './config/environment.ts';
 import { noteRunningServer } from './config/running-server.ts';
+import { readVariables } from './config/text-file.ts';
 import { hasFhirServer, loadFhirServer } from './external-server.ts';
 import type { ExternalServer } from './external-server.ts';
 import { LOCAL } from './medplum/local-project.ts';
@@ -218,7 +218,7 @@ export async function startServers(
 
 /** @returns the client secret to use, where variables or `.env.local` have one */
 function chosenClientSecret(): string | undefined {
-  const given = process.env['MEDPLUM_CLIENT_SECRET'] || readVariables('.env.local');
+  const given = process.env['MEDPLUM_CLIENT_SECRET'] || variablesIn('.env.local');
   return typeof given === 'string' ? given : given['MEDPLUM_CLIENT_SECRET'] || undefined;
 }
 
@@ -227,11 +227,11 @@ export const LOCAL_SECRETS_FILE = '.env.local.secrets';
 
 /** @returns the secrets of the local project, as far as the file has them */
 export function readLocalSecrets(): Record<string, string> {
-  return readVariables(LOCAL_SECRETS_FILE);
+  return variablesIn(LOCAL_SECRETS_FILE);
 }
 
-function readVariables(file: string): Record<string, string> {
-  const variables = existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {};
+function variablesIn(file: string): Record<string, string> {
+  const variables = existsSync(file) ? readVariables(file) : {};
   return Object.fromEntries(
     Object.entries(variables).flatMap(([name, value]) => (value ? [[name, value]] : [])),
   );

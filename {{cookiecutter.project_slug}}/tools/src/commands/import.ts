@@ -78,6 +78,12 @@ function writeSource(file: string, source: StoredSource): void {
           `not that of the code that runs: write ${file}.`,
       );
       break;
+    case 'unencrypted':
+      console.log(
+        'The server names an address of its source that begins with http. It was not read, ' +
+          `as it could be changed on the way: write ${file}.`,
+      );
+      break;
     case 'source':
       replaceFile(file, source.text);
       console.log(

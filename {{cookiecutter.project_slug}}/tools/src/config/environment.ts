@@ -1,8 +1,9 @@
 // Which Medplum project a command talks to, and as whom.
-import { existsSync, readFileSync } from 'node:fs';
-import { parseEnv } from 'node:util';
-import { findRunningServer } from './running-server.ts';
+import { existsSync } from 'node:fs';
 import { UserError } from '../terminal/user-error.ts';
+import { parseBaseUrl, refuseUnencrypted } from './address.ts';
+import { findRunningServer } from './running-server.ts';
+import { readVariables } from './text-file.ts';
 
 export interface Environment {
   /** `local`, `staging`, …: part of every deployed bot's identifier. */
@@ -20,7 +21,8 @@ export interface Environment {
  * `local` is that of the local Medplum that runs.
  *
  * @param name - the environment
- * @throws UserError that names the missing variable and the file
+ * @throws UserError that names the missing variable and the file; for an address that must not be
+ *   used
  */
 export function readEnvironment(name = 'local'): Environment {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(name)) {
@@ -31,7 +33,7 @@ export function readEnvironment(name = 'local'): Environment {
   }
   const file = `.env.${name}`;
   const set = {
-    ...(existsSync(file) ? given(parseEnv(readFileSync(file, 'utf8'))) : {}),
+    ...(existsSync(file) ? given(readVariables(file)) : {}),
     ...given(process.env),
   };
   const variables =
@@ -54,19 +56,10 @@ export function readEnvironment(name = 'local'): Environment {
       `Not set: ${missing}. Write into ${file} (see .env.example), or set as variables.`,
     );
   }
-  const [baseUrl = '', projectId = '', clientId = '', clientSecret = ''] = values;
-  if (!/^https?:$/.test(URL.parse(baseUrl)?.protocol ?? '')) {
-    throw new UserError(
-      `MEDPLUM_BASE_URL is not an address: write it like https://api.medplum.com/ (in ${file}).`,
-    );
-  }
-  return {
-    name,
-    baseUrl: baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`,
-    projectId,
-    clientId,
-    clientSecret,
-  };
+  const [address = '', projectId = '', clientId = '', clientSecret = ''] = values;
+  const baseUrl = parseBaseUrl(address, file);
+  refuseUnencrypted(baseUrl, file);
+  return { name, baseUrl, projectId, clientId, clientSecret };
 }
 
 /** What to type, such as `npm run rollback -- sync-bot --env staging`; `local` need not be said. */

@@ -2,6 +2,7 @@
 // Its client secret is new each time, and is kept where only this user can read it.
 import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isLocal } from './address.ts';
 
 /** In the repository's own node_modules: a shared temporary folder is not private. */
 const FOLDER = join('node_modules', '.cache', 'medplum-bots', 'local-servers');
@@ -38,7 +39,7 @@ export function findRunningServer(baseUrl: string | undefined): RunningServer | 
   const running = notedServers().filter(({ pid }) => isRunning(pid));
   return baseUrl === undefined
     ? running[0]
-    : running.find((server) => new URL(server.baseUrl).port === port && isLoopback(baseUrl));
+    : running.find((server) => new URL(server.baseUrl).port === port && isLocal(baseUrl));
 }
 
 /** The one that was started last comes first. */
@@ -49,9 +50,18 @@ function notedServers(): RunningServer[] {
   } catch {
     return []; // none was ever started
   }
-  return files
-    .toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
-    .map((file) => JSON.parse(readFileSync(file, 'utf8')) as RunningServer);
+  const notes = files.flatMap((file) => readNote(file) ?? []);
+  return notes.toSorted((a, b) => b.time - a.time).map(({ server }) => server);
+}
+
+/** @returns undefined for a note that is incomplete, or was removed as its server ended */
+function readNote(file: string): { server: RunningServer; time: number } | undefined {
+  try {
+    const server = JSON.parse(readFileSync(file, 'utf8')) as RunningServer;
+    return { server, time: statSync(file).mtimeMs };
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether there is a process with this id. */
@@ -62,8 +72,4 @@ export function isRunning(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-function isLoopback(address: string): boolean {
-  return ['localhost', '127.0.0.1', '[::1]'].includes(URL.parse(address)?.hostname ?? '');
 }

@@ -12,7 +12,7 @@ import { isLocalMedplum } from '../config/local-medplum.ts';
 import { UserError } from '../terminal/user-error.ts';
 import type { Desired } from './desired.ts';
 import { readResources } from './read-resources.ts';
-import { searchAll } from './search.ts';
+import { searchAll, UNKNOWN_TYPE } from './search.ts';
 import { expectResource, RequestError } from './server.ts';
 import type { Server } from './server.ts';
 import type { Stored } from './stored.ts';
@@ -31,8 +31,10 @@ export interface Actual {
   subscriptions: Stored<Subscription>[];
   /** Undefined if the credentials may not read them. */
   policies: Stored<AccessPolicy>[] | undefined;
-  /** Undefined if the server has no such resources: they came with Medplum 5.2. */
+  /** Undefined if the server has no such resources, or if the credentials may not read them. */
   crons: Stored<Cron>[] | undefined;
+  /** Whether the server has Cron resources: they came with Medplum 5.2. */
+  hasCrons: boolean;
   /** What belongs to the files of resources/. */
   resources: Stored[];
 }
@@ -69,8 +71,10 @@ export async function readActual(
       ),
     ]);
   if (!bots || !subscriptions) {
+    const missing = [...(bots ? [] : ['Bot']), ...(subscriptions ? [] : ['Subscription'])];
     throw new UserError(
-      'These credentials may not read bots or subscriptions. Allow both in their access policy.',
+      'These credentials may not read bots or subscriptions: ' +
+        `allow ${missing.join(' and ')} in their access policy.`,
     );
   }
   return {
@@ -81,7 +85,8 @@ export async function readActual(
     memberships: project && (memberships as Stored<ProjectMembership>[] | undefined),
     subscriptions: subscriptions as Stored<Subscription>[],
     policies: policies as Stored<AccessPolicy>[] | undefined,
-    crons: crons as Stored<Cron>[] | undefined,
+    crons: crons === UNKNOWN_TYPE ? undefined : (crons as Stored<Cron>[] | undefined),
+    hasCrons: crons !== UNKNOWN_TYPE,
     resources,
   };
 }

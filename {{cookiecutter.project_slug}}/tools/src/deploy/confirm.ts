@@ -1,8 +1,8 @@
 // Asks before something is written to a server that is not on this machine.
 import { createInterface } from 'node:readline/promises';
+import { isLocal } from '../config/address.ts';
 import { bold } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
-import { isLocal } from './server.ts';
 import type { Server } from './server.ts';
 
 export interface ConfirmOptions {

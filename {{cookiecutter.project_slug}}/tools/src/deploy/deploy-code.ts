@@ -8,6 +8,7 @@ import type { Code } from './bundle-code.ts';
 import { withTags } from './identity.ts';
 import { RequestError } from './server.ts';
 import type { Server } from './server.ts';
+import { isOutcome } from './shapes.ts';
 import type { Fields, Stored } from './stored.ts';
 import { ConflictError, patch } from './write.ts';
 
@@ -47,7 +48,7 @@ export async function uploadCode(
   const contentType = 'text/javascript';
   const headers = { 'Content-Type': contentType };
   const binary = await server.send<Partial<Binary> | null>('POST', 'Binary', text, headers);
-  if (binary?.resourceType !== 'Binary' || !binary.id) {
+  if (binary?.resourceType !== 'Binary' || typeof binary.id !== 'string' || binary.id === '') {
     throw new UserError('POST Binary was answered without a Binary and its id: it is not stored');
   }
   const systems = CODE_TAGS.map((name) => `${system}/${name}`);
@@ -121,8 +122,9 @@ function isUpdateInProgress({ status, reason }: RequestError): boolean {
 
 /** @throws UserError unless the outcome has issues, all of which are informational */
 function checkDeployOutcome(outcome: Partial<OperationOutcome> | null): void {
-  const issues = outcome?.resourceType === 'OperationOutcome' ? outcome.issue : undefined;
-  if (!issues || issues.length === 0) {
+  const isComplete = outcome?.resourceType === 'OperationOutcome' && isOutcome(outcome);
+  const issues = (isComplete && outcome.issue) || [];
+  if (issues.length === 0) {
     throw new UserError('$deploy was answered without an outcome, so it may not have happened');
   }
   const bad = issues.filter(({ severity }) => severity !== 'information');

@@ -1,17 +1,28 @@
 // What a deployment asks of git. A repository without git can be deployed, too: each answer may be
 // undefined.
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync, realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+
+/** How much git may print: `status` names each file that it does not know. */
+const MAX_OUTPUT = 256 * 1024 * 1024;
 
 function git(root: string, ...args: string[]): string | undefined {
-  if (!isInRepository(root)) {
-    return undefined;
-  }
+  return isInRepository(root) ? tryGit(root, ...args).output : undefined;
+}
+
+/** @returns its output if it succeeded; its exit code if it ended at all */
+function tryGit(root: string, ...args: string[]): { output?: string; code?: number | undefined } {
   try {
-    return execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim();
-  } catch {
-    return undefined;
+    const output = execFileSync('git', args, {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: 'pipe',
+      maxBuffer: MAX_OUTPUT,
+    });
+    return { output: output.trim(), code: 0 };
+  } catch (error) {
+    return { code: (error as { status?: number | null }).status ?? undefined };
   }
 }
 
@@ -47,7 +58,22 @@ export function commitSubject(root: string, commit: string): string | undefined 
     : undefined;
 }
 
-/** Whether git keeps versions of this file. */
-export function isTracked(file: string): boolean {
-  return git(process.cwd(), 'ls-files', '--error-unmatch', '--', file) !== undefined;
+/** Of `git ls-files --error-unmatch`, for a file that git does not keep. Other errors have others. */
+const NOT_TRACKED = 1;
+
+/**
+ * Whether git keeps versions of this file, or of the one that it links to, in whatever repository.
+ *
+ * @returns undefined if git cannot say it: it is not installed, or does not trust the folder
+ */
+export function isTracked(file: string): boolean | undefined {
+  const answers = [resolve(file), realpathSync(file)].map((path) => {
+    const folder = dirname(path);
+    if (!isInRepository(folder)) {
+      return false;
+    }
+    const { code } = tryGit(folder, 'ls-files', '--error-unmatch', '--', basename(path));
+    return code === 0 || (code === NOT_TRACKED ? false : undefined);
+  });
+  return answers.includes(true) || (answers.includes(undefined) ? undefined : false);
 }

@@ -1,7 +1,9 @@
 // The stored versions of a resource, for rollback and logs.
 import type { Bundle, Resource } from '@medplum/fhirtypes';
 import { UserError } from '../terminal/user-error.ts';
+import { expectResource } from './server.ts';
 import type { Server } from './server.ts';
+import { isBundle } from './shapes.ts';
 import type { Stored } from './stored.ts';
 
 /**
@@ -21,9 +23,11 @@ export async function readHistory<T extends Resource>(
     undefined,
     headers,
   );
-  const { resourceType, entry = [] } = bundle ?? {};
-  if (resourceType !== 'Bundle' || !Array.isArray(entry)) {
+  if (!isBundle(bundle)) {
     throw new UserError(`GET ${path} was answered without a Bundle of versions`);
   }
-  return entry.flatMap(({ resource }) => (resource ? [resource as Stored<T>] : []));
+  const [resourceType = ''] = reference.split('/');
+  return (bundle?.entry ?? []).flatMap(({ resource }) =>
+    resource ? [expectResource<T>(resource, resourceType as T['resourceType'], `GET ${path}`)] : [],
+  );
 }

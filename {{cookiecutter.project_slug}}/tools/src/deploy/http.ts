@@ -1,6 +1,7 @@
 // One HTTP request, repeated as long as its failure can pass, within limits.
 import type * as http from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isLocal } from '../config/address.ts';
 import { UserError } from '../terminal/user-error.ts';
 import type { Limits } from './limits.ts';
 
@@ -21,17 +22,20 @@ const PASSING_STATUS = [409, 429, 502, 503, 504];
 /** Of these, those that say that the server did nothing. */
 const REFUSED_STATUS = [429];
 
-/**
- * The longest that a server can make us wait, in seconds: Medplum's quota is renewed after a
- * minute.
- */
+/** The longest that a server can make us wait at a time, in seconds. */
 const MAX_WAIT = 65;
+
+/** The wait, in seconds, from which on a person is told of it. */
+const NOTED_WAIT = 5;
 
 /**
  * All requests wait if one is told to: each request that comes in the meantime lets Medplum start
  * the time again (5.1.26).
  */
 let pause: Promise<unknown> = Promise.resolve();
+
+/** When the pause ends, in milliseconds: what a person was told. */
+let notedEnd = 0;
 
 /** The answer is larger than the limit, so it is not read any further. */
 class TooLargeError extends Error {}
@@ -61,15 +65,15 @@ export async function exchange(
   const options = { method, headers: { 'Content-Type': contentType(method, body), ...headers } };
   const passing = isRepeatable ? PASSING_STATUS : REFUSED_STATUS;
   let remaining = limits.milliseconds;
+  let secondsWaited = 0;
   for (let tries = 1; ; tries++) {
     for (let waited: unknown; waited !== pause; await waited) {
       waited = pause;
     }
     const start = Date.now();
-    const answer = await sendOnce(url, options, payload, {
-      ...limits,
-      milliseconds: remaining,
-    }).catch((error: Error) => error);
+    const answer = await sendOnce(url, options, payload, limits, remaining).catch(
+      (error: Error) => error,
+    );
     remaining -= Date.now() - start;
     if (answer instanceof Error) {
       throwIfFinal(answer, url, isRepeatable ? tries : MAX_TRIES);
@@ -81,13 +85,34 @@ export async function exchange(
       const milliseconds = 0.1 * 2 ** tries * (0.5 + Math.random()) * 1000;
       await sleep(milliseconds);
       remaining -= milliseconds;
-    } else {
+    } else if (secondsWaited + seconds <= limits.wait) {
+      secondsWaited += seconds;
+      noteWait(url, seconds);
       pause = Promise.all([pause, sleep(seconds * 1000)]);
+    } else {
+      return answerOrThrow(answer, url);
     }
-    if (remaining <= 0 && answer instanceof Error) {
-      throw unreachable(url, answer);
+    if (remaining <= 0) {
+      return answerOrThrow(answer, url);
     }
   }
+}
+
+function answerOrThrow(answer: Answer | Error, url: string): Answer {
+  if (answer instanceof Error) {
+    throw unreachable(url, answer);
+  }
+  return answer;
+}
+
+/** Says that nothing happens for a while. Requests that wait at the same time say it once. */
+function noteWait(url: string, seconds: number): void {
+  const end = Date.now() + seconds * 1000;
+  if (seconds < NOTED_WAIT || end < notedEnd + NOTED_WAIT * 1000) {
+    return;
+  }
+  notedEnd = end;
+  console.error(`${new URL(url).origin} asks to wait for ${Math.ceil(seconds)} seconds.`);
 }
 
 function throwIfFinal(error: Error, url: string, tries: number): void {
@@ -111,15 +136,20 @@ function nodeHttp(): typeof http {
   return process.getBuiltinModule('node:http');
 }
 
-/** By node:http: `fetch` takes twice the time and more memory. */
+/**
+ * By node:http: `fetch` takes twice the time and more memory.
+ *
+ * @param milliseconds - what is left of the time for this request
+ */
 function sendOnce(
   url: string,
   options: http.RequestOptions,
   payload: string | undefined,
   limits: Limits,
+  milliseconds: number,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const isSecure = url.startsWith('https:');
+    const isSecure = new URL(url).protocol === 'https:';
     const { request } = isSecure ? process.getBuiltinModule('node:https') : nodeHttp();
     const sent = request(url, options, (response) => {
       const chunks: Buffer[] = [];
@@ -142,7 +172,7 @@ function sendOnce(
     const timer = setTimeout(() => {
       const seconds = Math.ceil(limits.milliseconds / 1000);
       sent.destroy(new TooSlowError(`gave no complete answer within ${seconds} seconds`));
-    }, limits.milliseconds);
+    }, milliseconds);
     sent.on('error', reject).on('close', () => clearTimeout(timer));
     sent.end(payload);
   });
@@ -212,12 +242,4 @@ function hintFor(url: string, error: Error): string {
   return isLocal(url)
     ? 'Start the local server: npm run local'
     : 'Check the address and the network.';
-}
-
-/**
- * Whether an address is on this machine: no confirmation is needed to write there, and http is
- * safe.
- */
-export function isLocal(url: string): boolean {
-  return ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
 }

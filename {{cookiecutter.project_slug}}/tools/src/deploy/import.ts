@@ -1,6 +1,7 @@
 // Adopts a bot that exists on the server: its entry in medplum.config.json, and this repository's
 // identifier on the Bot.
 import type { Bot, ProjectMembershipAccess, Subscription } from '@medplum/fhirtypes';
+import { isLocal } from '../config/address.ts';
 import { CONFIG_FILE } from '../config/config.ts';
 import { UserError } from '../terminal/user-error.ts';
 import type { Actual } from './actual.ts';
@@ -161,15 +162,21 @@ export type StoredSource =
   | { type: 'source'; text: string }
   /** Only what Medplum gives a new bot. It is not the source of the code that runs. */
   | { type: 'placeholder' }
+  /** Its address is not on this machine and begins with http: it could be changed on the way. */
+  | { type: 'unencrypted' }
   | { type: 'missing' };
 
 /** Reads the source that Medplum's editor and command line store beside the code. */
 export async function readStoredSource(server: Server, { sourceCode }: Bot): Promise<StoredSource> {
-  if (!sourceCode?.url?.startsWith('http')) {
+  const address = URL.parse(sourceCode?.url ?? '');
+  if (!address || !['http:', 'https:'].includes(address.protocol)) {
     return { type: 'missing' };
   }
+  if (address.protocol === 'http:' && !isLocal(address.href)) {
+    return { type: 'unencrypted' };
+  }
   // The address carries its own signature: credentials are not sent with it.
-  const answer = await exchange('GET', sourceCode.url, undefined, {}, server.limits);
+  const answer = await exchange('GET', address.href, undefined, {}, server.limits);
   if (answer.status !== 200 || answer.text.trim() === '') {
     return { type: 'missing' };
   }

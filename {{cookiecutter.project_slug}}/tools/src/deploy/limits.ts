@@ -6,6 +6,8 @@ export interface Limits {
    * For one request with all its repetitions, without the time that the server asked us to wait.
    */
   milliseconds: number;
+  /** How many seconds a server can make one request wait, in all. */
+  wait: number;
   /** Of one answer. */
   bytes: number;
   /** Of one search. */
@@ -15,6 +17,8 @@ export interface Limits {
 export const LIMITS: Limits = {
   // `$deploy` waits for AWS, and gateways usually end a request after 60 seconds.
   milliseconds: 110_000,
+  // Medplum's quota is renewed after a minute: the second time, it is there.
+  wait: 120,
   bytes: 32 * 1024 * 1024,
   // Of 1,000 resources each.
   pages: 50,

@@ -1,15 +1,19 @@
 // Searches: several in one request, and each page of them until the last.
-import type { Bundle, BundleEntry, Resource } from '@medplum/fhirtypes';
+import type { Bundle, BundleEntry } from '@medplum/fhirtypes';
 import { UserError } from '../terminal/user-error.ts';
+import { expectResource } from './server.ts';
 import type { Server } from './server.ts';
+import { isBatchResponse, isBundle } from './shapes.ts';
 import type { Stored } from './stored.ts';
+
+/** What is left of a search that was refused: the server does not know the resource type. */
+export const UNKNOWN_TYPE = 'unknown-type';
 
 /**
  * Runs several searches as one request, and one more for each further page.
  *
  * @param searches - such as `Bot?_count=1000`
- * @param isOptional - whether a search may be refused with 400: the server does not know the
- *   resource type
+ * @param isOptional - whether a search may be refused with 400: then it is UNKNOWN_TYPE
  * @returns for each search what it found; undefined if these credentials may not search that type
  * @throws UserError if a search fails, or does not end
  */
@@ -17,16 +21,22 @@ export async function searchAll(
   server: Server,
   searches: readonly string[],
   isOptional: (search: string) => boolean = () => false,
-): Promise<(Stored[] | undefined)[]> {
+): Promise<(Stored[] | typeof UNKNOWN_TYPE | undefined)[]> {
   const entry = searches.map((url): BundleEntry => ({ request: { method: 'GET', url } }));
   const bundle = { resourceType: 'Bundle', type: 'batch', entry };
   const batch = await server.send<Bundle | null>('POST', '', bundle);
+  if (!isBatchResponse(batch)) {
+    throw new UserError('POST batch was answered without a Bundle of answers');
+  }
   return Promise.all(
     searches.map(async (search, index) => {
       const { response, resource } = batch?.entry?.[index] ?? {};
       const status = response?.status ?? '';
-      if (status === '403' || (status === '400' && isOptional(search))) {
+      if (status.startsWith('403')) {
         return undefined;
+      }
+      if (status.startsWith('400') && isOptional(search)) {
+        return UNKNOWN_TYPE;
       }
       // A batch does not repeat what was refused for now, such as too many requests; a request of
       // its own does.
@@ -66,9 +76,12 @@ async function readPages(
     for (const resource of resourcesOf(bundle, resourceType)) {
       found.set(resource.id, resource);
     }
-    const next = nextPath(bundle);
+    const next = nextPath(bundle, resourceType);
     if (next === undefined || found.size >= limit) {
       return [...found.values()];
+    }
+    if (seen.has(next)) {
+      throw new UserError(`GET ${resourceType} does not end: a page names itself as the next one.`);
     }
     seen.add(next);
     if (seen.size >= server.limits.pages) {
@@ -77,23 +90,18 @@ async function readPages(
       );
     }
     page = await server.send('GET', next);
-    if (seen.has(nextPath(page as Bundle) ?? '')) {
-      throw new UserError(`GET ${resourceType} does not end: a page names itself as the next one.`);
-    }
   }
 }
 
 function expectSearchset(value: unknown, resourceType: string): Bundle {
-  const bundle = value as Partial<Bundle> | null | undefined;
-  const hasEntries = bundle?.entry === undefined || Array.isArray(bundle.entry);
-  if (bundle?.resourceType !== 'Bundle' || !hasEntries) {
+  if (!isBundle(value)) {
     throw new UserError(`GET ${resourceType} was answered without a Bundle of search results`);
   }
-  return bundle as Bundle;
+  return value as Bundle;
 }
 
 function resourcesOf({ entry = [] }: Bundle, resourceType: string): Stored[] {
-  return entry.flatMap(({ resource }: { resource?: Resource }) => {
+  return entry.flatMap(({ resource }) => {
     if (!resource) {
       return [];
     }
@@ -105,12 +113,27 @@ function resourcesOf({ entry = [] }: Bundle, resourceType: string): Stored[] {
           `${resource.resourceType ?? 'something'} among its results`,
       );
     }
-    return [resource as Stored];
+    return [expectResource(resource, resource.resourceType, `GET ${resourceType}`)];
   });
 }
 
-/** The path of the next page below `fhir/R4/`. */
-function nextPath(bundle: Bundle | undefined): string | undefined {
-  const link = bundle?.link?.find(({ relation }) => relation === 'next');
-  return link?.url?.split('/fhir/R4/')[1];
+/**
+ * The path of the next page below `fhir/R4/`. Only the path of its address counts: the request, and
+ * the credentials with it, go to the server that was asked.
+ *
+ * @throws UserError if there is a next page that cannot be asked for
+ */
+function nextPath({ link = [] }: Bundle, resourceType: string): string | undefined {
+  const next = link.find(({ relation }) => relation === 'next');
+  if (!next) {
+    return undefined;
+  }
+  const path = next.url?.split('/fhir/R4/')[1];
+  if (!path) {
+    throw new UserError(
+      `GET ${resourceType} has a next page that is not below /fhir/R4/, ` +
+        'so not all results can be read.',
+    );
+  }
+  return path;
 }

@@ -1,8 +1,8 @@
 // The secrets of the Medplum project: written one by one, never printed.
 import type { Project, ProjectSetting } from '@medplum/fhirtypes';
-import { readFileSync } from 'node:fs';
 import type { BotConfig } from '../config/config.ts';
 import type { Environment } from '../config/environment.ts';
+import { readText } from '../config/text-file.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { readProject } from './actual.ts';
 import { isTracked } from './git.ts';
@@ -28,11 +28,18 @@ const MAX_ATTEMPTS = 5;
 export function readSecretsFile(file: string): Map<string, string> {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
-  } catch {
+    text = readText(file);
+  } catch (error) {
+    if (error instanceof UserError) {
+      throw error;
+    }
     throw new UserError(`${file} cannot be read. Write one NAME=value a line into it.`);
   }
-  if (isTracked(file)) {
+  const tracked = isTracked(file);
+  if (tracked === undefined) {
+    throw new UserError(`git cannot say whether it tracks ${file}. See why: git ls-files ${file}`);
+  }
+  if (tracked) {
     throw new UserError(
       `${file} is tracked by git, so its secrets are in the history. ` +
         `Remove it (git rm --cached ${file}), replace the secrets, ` +

@@ -2,15 +2,15 @@
 // reads into batches and repeat by rules of its own; a deployment has to know what was sent, and
 // what of it arrived.
 import type { ClientApplication, OperationOutcome, Resource } from '@medplum/fhirtypes';
+import { refuseUnencrypted } from '../config/address.ts';
 import type { Environment } from '../config/environment.ts';
 import { UserError } from '../terminal/user-error.ts';
-import { exchange, isLocal, meaningOf } from './http.ts';
+import { exchange, meaningOf } from './http.ts';
 import type { Answer } from './http.ts';
 import { LIMITS } from './limits.ts';
 import type { Limits } from './limits.ts';
+import { isOutcome, isTokenResponse, wrongMember } from './shapes.ts';
 import type { Stored } from './stored.ts';
-
-export { isLocal };
 
 export interface Server {
   environment: Environment;
@@ -66,7 +66,7 @@ export class RequestError extends UserError {
 export async function connect(environment: Environment, limits: Limits = LIMITS): Promise<Server> {
   const { baseUrl } = environment;
   const place = `${baseUrl} (.env.${environment.name})`;
-  refuseUnencrypted(environment);
+  refuseUnencrypted(baseUrl, `.env.${environment.name}`);
   let token = await signIn(environment, limits);
   const request = async (
     method: string,
@@ -112,17 +112,6 @@ export async function connect(environment: Environment, limits: Limits = LIMITS)
   return { environment, limits, send, execute, createClient };
 }
 
-/** @throws UserError if the client secret would cross a network that others can read */
-function refuseUnencrypted({ baseUrl, name }: Environment): void {
-  if (baseUrl.startsWith('http:') && !isLocal(baseUrl)) {
-    throw new UserError(
-      `MEDPLUM_BASE_URL (.env.${name}) is ${baseUrl}: ` +
-        'over http the client secret could be read on the way. ' +
-        'Use https, or a tunnel to localhost.',
-    );
-  }
-}
-
 async function signIn(environment: Environment, limits: Limits): Promise<string> {
   const { baseUrl, clientId, clientSecret, projectId, name } = environment;
   const file = `.env.${name}`;
@@ -130,8 +119,9 @@ async function signIn(environment: Environment, limits: Limits): Promise<string>
   const form = new URLSearchParams({ grant_type: 'client_credentials', ...client });
   const { status, text } = await exchange('POST', `${baseUrl}oauth2/token`, form, {}, limits);
   if (status === 400 || status === 401) {
-    const refusal = parse<{ error_description?: string } | null>(text, baseUrl);
-    const reason = refusal?.error_description ?? 'no reason given';
+    const refusal = parse<{ error_description?: unknown } | null>(text, baseUrl);
+    const description = refusal?.error_description;
+    const reason = typeof description === 'string' ? oneLine(description) : 'no reason given';
     throw new UserError(
       `${baseUrl} refused MEDPLUM_CLIENT_ID and MEDPLUM_CLIENT_SECRET (${reason}). Check ${file}.`,
     );
@@ -142,12 +132,12 @@ async function signIn(environment: Environment, limits: Limits): Promise<string>
       `${baseUrl}oauth2/token answered with ${status} (${meaning}). Check ${file}.`,
     );
   }
-  const granted = parse<{ access_token?: string; project?: { reference?: string } } | null>(
+  const granted = parse<{ access_token: string; project: { reference?: string } }>(
     text,
     `${baseUrl} (${file})`,
   );
-  const project = granted?.project?.reference?.split('/')[1];
-  if (!granted?.access_token || !project) {
+  const project = isTokenResponse(granted) ? granted.project.reference?.split('/')[1] : undefined;
+  if (!project || !granted.access_token) {
     throw new UserError(`${baseUrl} (${file}) does not answer as Medplum does.`);
   }
   if (project !== projectId) {
@@ -171,23 +161,28 @@ function parse<T>(text: string, place: string): T {
 /** What an OperationOutcome says, or what the status means. */
 function reasonOf(status: number, text: string): string {
   const meaning = meaningOf(status);
+  let outcome: Partial<OperationOutcome>;
   try {
-    const outcome = JSON.parse(text) as Partial<OperationOutcome> | null;
-    const issues = Array.isArray(outcome?.issue) ? outcome.issue : [];
-    const texts = issues.map(
-      ({ details, diagnostics, code }) => details?.text ?? diagnostics ?? code,
-    );
-    return texts.filter(Boolean).join('; ').replaceAll(/\s+/g, ' ') || meaning;
+    outcome = JSON.parse(text) as Partial<OperationOutcome>;
   } catch {
     return meaning;
   }
+  const issues = isOutcome(outcome) ? (outcome.issue ?? []) : [];
+  const texts = issues.map(
+    ({ details, diagnostics, code }) => details?.text ?? diagnostics ?? code,
+  );
+  return oneLine(texts.filter(Boolean).join('; ')) || meaning;
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').trim();
 }
 
 /**
  * @param value - what a request was answered with
  * @param resourceType - what it should be
  * @param request - for the message, such as `PATCH Bot`
- * @throws UserError if it is anything else, or has no id
+ * @throws UserError if it is anything else, has no id, or has members of another form
  */
 export function expectResource<T extends Resource>(
   value: unknown,
@@ -197,6 +192,13 @@ export function expectResource<T extends Resource>(
   const resource = value as Partial<Stored<T>> | null;
   if (resource?.resourceType !== resourceType || typeof resource.id !== 'string') {
     throw new UserError(`${request} was answered without a ${resourceType} and its id`);
+  }
+  const member = wrongMember(resource as Record<string, unknown>);
+  if (member !== undefined) {
+    throw new UserError(
+      `${request} was answered with ${resourceType}/${resource.id}, ` +
+        `whose "${member}" is not as FHIR defines it`,
+    );
   }
   return resource as Stored<T>;
 }
