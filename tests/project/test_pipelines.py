@@ -384,5 +384,9 @@ def test_gitlab_from_a_change_to_a_rollback(
         code, printed = run("drift-production", **variables)
         assert code == changes_found, "production is not at its newest tag"
         asked = {"ROLLBACK_BOT": "hapi-sync-bot", "ROLLBACK_FROM": "production"}
-        code, printed = run("rollback", **variables, **asked)
+        code, printed = run("rollback", **variables, **asked, ROLLBACK_REASON="two words")
         assert (code, "It is held there until" in printed) == (0, True), printed
+        code, printed = run("drift-production", **variables)
+        assert 'by a rollback ("two words")' in printed, printed
+        code, printed = run("rollback", **variables, **asked, ROLLBACK_RELEASE="true")
+        assert (code, "is no longer held" in printed) == (0, True), printed

@@ -1,6 +1,6 @@
 // `medplum-bots access`: what the two clients are given, and what the server then lets them do.
 import type { AccessPolicy, Bot } from '@medplum/fhirtypes';
-import { readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -10,6 +10,7 @@ import { connect } from '../../tools/src/deploy/server.ts';
 import type { Server } from '../../tools/src/deploy/server.ts';
 import {
   all,
+  DOCTOR,
   LOGS,
   PLAN,
   PROJECT,
@@ -85,6 +86,29 @@ it('keeps the credentials of a client that it created before', async () => {
   expect(readFileSync(file, 'utf8')).toBe(before);
 });
 
+it('gives later clients, and those that exist, the rights that new files and cron jobs need', async () => {
+  expect(await access('reader', '--create')).toMatchObject({ code: 0, stderr: '' });
+  const [before] = await all<AccessPolicy>(medplum, 'AccessPolicy');
+  rmSync(join(root, 'local-reader.env'));
+  const cronJobs = [{ name: 'night', cron: '0 3 * * *' }];
+  writeRepository([{ ...BOT, cronJobs }], root);
+  mkdirSync(join(root, 'resources'));
+  const form = { resourceType: 'Questionnaire', status: 'active', url: 'urn:test:q' };
+  writeFileSync(join(root, 'resources/q.json'), JSON.stringify(form));
+  const { code, stdout } = await access('reader', '--create');
+  expect(code).toBe(0);
+  expect(stdout).toContain(`AccessPolicy/${before!.id} has other rules now, for all its clients.`);
+  const [after, ...others] = await all<AccessPolicy>(medplum, 'AccessPolicy');
+  expect(others).toEqual([]);
+  expect(after!.resource).toEqual([
+    ...before!.resource!,
+    { resourceType: 'Cron', readonly: true },
+    { resourceType: 'Questionnaire', readonly: true },
+  ]);
+  rmSync(join(root, 'local-reader.env'));
+  expect((await access('reader', '--create')).stdout).not.toContain('has other rules now');
+});
+
 describe('the reader', () => {
   it('plans and reads logs, and cannot write', async () => {
     const server = await signInAs('reader');
@@ -111,6 +135,36 @@ describe('the reader', () => {
     }
     await expect(server.send('DELETE', `Bot/${bot!.id}`)).rejects.toEqual(refused);
     await expect(server.send('POST', `Bot/${bot!.id}/$deploy`, {})).rejects.toEqual(refused);
+  });
+});
+
+describe('doctor with a client that lacks rights', () => {
+  const NEEDS_POLICY = /^! Without an access policy, sync-bot/m;
+  const IS_RIGHT = /^✓ sync-bot is as it should be$/m;
+  const NO_FAILURE = /^✓ no run failed in the last 24 hours$/m;
+
+  it.each<[string[], RegExp, RegExp[]]>([
+    [['Bot'], /^x These credentials .* allow Bot in their access policy/m, [NEEDS_POLICY]],
+    [['Bot', 'Subscription'], /^x .* allow Bot and Subscription in their/m, [NEEDS_POLICY]],
+    [['AccessPolicy'], /^! these credentials may not read access/m, [IS_RIGHT, NO_FAILURE]],
+    [['AuditEvent'], /^! these credentials may not read AuditEvents/m, [IS_RIGHT]],
+    [['Questionnaire'], /^x GET Questionnaire was answered with 403/m, [IS_RIGHT, NO_FAILURE]],
+  ])('to read %s says so, and goes on', async (types, message, others) => {
+    mkdirSync(join(root, 'resources'));
+    const form = { resourceType: 'Questionnaire', status: 'active', url: 'urn:test:q' };
+    writeFileSync(join(root, 'resources/q.json'), JSON.stringify(form));
+    expect((await run(medplum, root)).failed).toEqual([]);
+    await signInAs('reader');
+    const [policy] = await all<AccessPolicy>(medplum, 'AccessPolicy');
+    const resource = policy!.resource!.filter((rule) => !types.includes(rule.resourceType));
+    await medplum.server.repository.updateResource<AccessPolicy>({ ...policy!, resource });
+    const { code, stdout, stderr } = await runCommand(root, DOCTOR);
+    expect(stderr).toBe('');
+    expect(code).toBe(/^x /m.test(stdout) ? 1 : 0);
+    expect(stdout).toMatch(message);
+    for (const other of others) {
+      expect(stdout).toMatch(other);
+    }
   });
 });
 

@@ -342,11 +342,27 @@ const CASES: Case[] = [
     ],
   },
   {
-    title: 'a bundle without a handler',
-    given: (root) => writeRepository([{ ...BOT, code: 'exports.run = 1;' }], root),
+    title: 'an answer that would clear the terminal',
+    given: (root) => {
+      change(root);
+      const text = '\u001B[2J\u0007all is fine';
+      answer('/$deploy', { status: 400, body: outcome('error', text) });
+    },
     says: [
-      'Error: dist/bots/sync-bot.js exports no handler. Correct src/bots/sync-bot.ts and run: ' +
-        'npm run build',
+      CHANGE,
+      '1 to change.',
+      'x sync-bot: POST Bot/ID/$deploy was answered with 400:  [2J all is fine',
+      'Error: sync-bot: POST Bot/ID/$deploy was answered with 400:  [2J all is fine.',
+    ],
+    left: ['~ sync-bot  code (its last deployment did not finish)', '1 to change.'],
+  },
+  {
+    title: 'a bundle without a handler, which the build refused',
+    given: (root) =>
+      writeRepository([{ ...BOT, buildErrors: ['src/bots/sync-bot.ts exports no handler'] }], root),
+    says: [
+      'Error: sync-bot could not be built: src/bots/sync-bot.ts exports no handler. ' +
+        'Run: npm run build',
     ],
   },
   {

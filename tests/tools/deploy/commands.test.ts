@@ -486,6 +486,19 @@ describe('npm run import', () => {
     expect(now.identifier).toEqual([{ system: 'urn:medplum-bots:test', value: 'local/twin' }]);
   });
 
+  it('does not read a source over http, where it could be changed on the way', async () => {
+    await medplum.server.repository.createResource<Bot>({
+      resourceType: 'Bot',
+      name: 'far',
+      sourceCode: { contentType: 'text/typescript', url: 'HTTP://192.0.2.1/index.ts' },
+    });
+    const root = writeRepository([]);
+    const { code, stdout } = await call(root, IMPORT, 'far');
+    expect(code).toBe(0);
+    expect(stdout).toContain('begins with http. It was not read');
+    expect(existsSync(join(root, 'src/bots/far.ts'))).toBe(false);
+  });
+
   it('asks for an id where a name stands twice, and refuses what it cannot find', async () => {
     for (const _ of [1, 2]) {
       await medplum.server.repository.createResource<Bot>({ resourceType: 'Bot', name: 'twin' });

@@ -53,6 +53,7 @@ describe('dist/manifest.json', () => {
     ['has a list of sources', manifest({ 'sync-bot': { ...BUILT, sources: [] } })],
     ['has null for its failures', manifest({ 'sync-bot': BUILT }, null)],
     ['has a number for a failure', manifest({ 'sync-bot': BUILT }, { 'sync-bot': 5 })],
+    ['has null for a reason', manifest({ 'sync-bot': BUILT }, { 'sync-bot': [null] })],
     ['is of an older version', JSON.stringify({ production: true, bots: { 'sync-bot': BUILT } })],
   ])('that %s stops the deployment', async (_, text) => {
     const root = writeRepository([{ name: 'sync-bot' }]);

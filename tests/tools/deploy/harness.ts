@@ -41,6 +41,8 @@ export interface TestBot {
   sourceText?: string;
   /** Texts of shared modules by path. */
   shared?: Record<string, string>;
+  /** Why the build refused it. */
+  buildErrors?: string[];
   [member: string]: unknown;
 }
 
@@ -69,8 +71,12 @@ export function writeRepository(bots: TestBot[], root = newFolder(), system = SY
   }
   const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
   const built: Record<string, object> = {};
-  const entries = bots.map(({ code, sourceText, shared = {}, ...members }) => {
+  const failed: Record<string, string[]> = {};
+  const entries = bots.map(({ code, sourceText, shared = {}, buildErrors, ...members }) => {
     const { name } = members;
+    if (buildErrors) {
+      failed[name] = buildErrors;
+    }
     const text = code ?? `exports.handler = async () => ({ by: '${name}' });\n`;
     const sourceFile = `src/bots/${name}.ts`;
     const written = sourceText ?? `// ${name}\n`;
@@ -92,7 +98,7 @@ export function writeRepository(bots: TestBot[], root = newFolder(), system = SY
   });
   writeFileSync(
     join(root, 'dist/manifest.json'),
-    JSON.stringify({ production: true, bots: built, failed: {} }),
+    JSON.stringify({ production: true, bots: built, failed }),
   );
   writeFileSync(
     join(root, 'medplum.config.json'),

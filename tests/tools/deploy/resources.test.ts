@@ -1,6 +1,6 @@
 // The files of resources/: planned, deployed, rolled back and removed with the promises of bots.
 import type { OperationDefinition, Organization, Questionnaire } from '@medplum/fhirtypes';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadResources } from '../../tools/src/deploy/desired-resources.ts';
@@ -99,6 +99,55 @@ describe('a file of resources/', () => {
     expect((await run(medplum, root)).writes).toEqual([]);
   });
 
+  describe('that refers to a bot', () => {
+    const refersTo = (name: string): void =>
+      write('resources/intake.json', intake({ subjectType: [`Bot/${name}`] }));
+    const reference = async (): Promise<unknown> => (await questionnaire()).subjectType;
+
+    it('is not written without the bot, as when --only leaves the bot out', async () => {
+      refersTo('note-bot');
+      const { failed, writes } = await run(medplum, root, { only: 'resources/*' });
+      expect(failed).toEqual([
+        {
+          name: 'resources/intake.json',
+          message: 'it refers to Bot/note-bot, which is not deployed yet',
+        },
+      ]);
+      expect(writes).toEqual([]);
+    });
+
+    it('is not written if the bot cannot be created; the next run writes both', async () => {
+      refersTo('note-bot');
+      medplum.rule = ({ method, path }) =>
+        method === 'POST' && path === 'Bot' ? { status: 500, text: '' } : undefined;
+      const { failed } = await run(medplum, root);
+      expect(failed).toEqual([
+        { name: 'note-bot', message: 'POST Bot was answered with 500: Internal Server Error' },
+        {
+          name: 'resources/intake.json',
+          message: 'it refers to Bot/note-bot, which is not deployed yet',
+        },
+      ]);
+      expect(await all(medplum, 'Questionnaire')).toEqual([]);
+      medplum.rule = () => undefined;
+      expect((await run(medplum, root)).failed).toEqual([]);
+      const [bot] = await all(medplum, 'Bot');
+      expect(await reference()).toEqual([`Bot/${bot?.id}`]);
+    });
+
+    it('follows the bot to another name in the same run', async () => {
+      refersTo('note-bot');
+      expect((await run(medplum, root)).failed).toEqual([]);
+      const before = await reference();
+      writeRepository([{ name: 'memo-bot', previousNames: ['note-bot'] }], root);
+      refersTo('memo-bot');
+      const { failed, changed } = await run(medplum, root);
+      expect(failed).toEqual([]);
+      expect(changed).toEqual(['memo-bot']);
+      expect(await reference()).toEqual(before);
+    });
+  });
+
   it('stops that file alone if it refers to a bot that is not there', async () => {
     write('resources/intake.json', intake({ subjectType: ['Bot/no-bot'] }));
     const { failed, changed } = await run(medplum, root);
@@ -142,6 +191,8 @@ describe('a file of resources/', () => {
       runCommand(root, ROLLBACK, 'resources/intake.json', ...args);
     expect((await call('--list')).stdout.trim().split('\n')).toHaveLength(3);
     expect(await call('--message', 'typing error')).toMatchObject({ code: 0, stderr: '' });
+    const otherPath = await runCommand(root, ROLLBACK, './resources/intake.json');
+    expect(otherPath.stdout).toContain('resources/intake.json is held at');
     expect((await questionnaire()).title).toBe('Intake');
     const held = await run(medplum, root);
     expect(held.lines.join('\n')).toContain('by a rollback ("typing error")');
@@ -167,6 +218,51 @@ describe('a file that cannot be deployed', () => {
     writeFileSync(join(root, 'resources/x.json'), text);
     expect(() => loadResources(root, 'resources')).toThrow(`resources/x.json`);
     expect(() => loadResources(root, 'resources')).toThrow(message);
+  });
+
+  const identifiedBy = (identifier: unknown): object => ({
+    resourceType: 'Organization',
+    identifier,
+  });
+
+  it.each<[string, object | string, string]>([
+    ['JSON that breaks off', '{\n  "url": 5,\n', 'x.json is not valid JSON: '],
+    ['UTF-16', Buffer.from('{"a":1}', 'utf16le'), 'x.json is not UTF-8. Save it'],
+    ['Latin-1', Buffer.from('{"a":"für"}', 'latin1'), 'x.json is not UTF-8. Save it'],
+    ['a number for its address', intake({ url: 5 }), 'x.json needs "url"'],
+    ['an empty address', intake({ url: '' }), 'x.json needs "url"'],
+    ['a text for its identifier', identifiedBy('x'), 'x.json needs "url"'],
+    ['null for its identifier', identifiedBy([null]), 'x.json needs "url"'],
+    ['numbers in it', identifiedBy([{ system: 1, value: 2 }]), 'x.json needs "url"'],
+    ['a text for meta', intake({ meta: 'x' }), 'x.json: "meta" is not as FHIR defines it.'],
+    ['null for a tag', intake({ meta: { tag: [null] } }), 'x.json: "meta" is not as FHIR'],
+  ])('is named in one line: %s', (_, content, message) => {
+    mkdirSync(join(root, 'resources'));
+    const isBytes = typeof content === 'string' || Buffer.isBuffer(content);
+    writeFileSync(join(root, 'resources/x.json'), isBytes ? content : JSON.stringify(content));
+    expect(() => loadResources(root, 'resources')).toThrow(message);
+    expect(() => loadResources(root, 'resources')).not.toThrow('\n');
+  });
+
+  it('is a link that leads nowhere; a folder with such a name is a folder', () => {
+    write('resources/forms.json/intake.json', intake());
+    expect(loadResources(root, 'resources').map(({ file }) => file)).toEqual([
+      'resources/forms.json/intake.json',
+    ]);
+    symlinkSync('nowhere', join(root, 'resources/x.json'));
+    expect(() => loadResources(root, 'resources')).toThrow(
+      'resources/x.json cannot be read (ENOENT).',
+    );
+  });
+
+  it('has an identifier and an empty url, and is found by the identifier', async () => {
+    const identifier = [{ system: 'urn:test', value: 'q' }];
+    write('resources/intake.json', intake({ url: undefined, identifier }));
+    expect((await run(medplum, root)).failed).toEqual([]);
+    write('resources/intake.json', intake({ url: '', identifier }));
+    const { lines } = await run(medplum, root);
+    expect(lines.join('\n')).toContain('~ resources/intake.json');
+    expect(await all(medplum, 'Questionnaire')).toHaveLength(1);
   });
 
   it('is the second one of a resource', () => {

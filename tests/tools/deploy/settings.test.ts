@@ -14,7 +14,16 @@ import type { Actual } from '../../tools/src/deploy/actual.ts';
 import { loadDesired } from '../../tools/src/deploy/desired.ts';
 import { plan } from '../../tools/src/deploy/plan.ts';
 import type { Stored } from '../../tools/src/deploy/stored.ts';
-import { PROJECT, SYSTEM, all, run, startProxiedMedplum, writeRepository } from './harness.ts';
+import {
+  NO_ADMIN,
+  PROJECT,
+  SYSTEM,
+  all,
+  run,
+  signIn,
+  startProxiedMedplum,
+  writeRepository,
+} from './harness.ts';
 import type { TestBot, ProxiedMedplum } from './harness.ts';
 
 let medplum: ProxiedMedplum;
@@ -43,6 +52,7 @@ const NOTHING: Actual = {
   subscriptions: [],
   policies: [],
   crons: [],
+  hasCrons: true,
   resources: [],
 };
 const OPTIONS = { force: false, prune: true, skipFailed: false, forAdmin: false };
@@ -134,6 +144,39 @@ describe('the subscriptions of a bot', () => {
       ['subscription-secret', 'topsecret'],
     ]);
     expect((await run(medplum, root)).writes).toEqual([]);
+  });
+
+  it('keep their signature if credentials that cannot read secrets deploy them', async () => {
+    const project = await medplum.server.repository.readResource<Project>('Project', PROJECT);
+    await medplum.server.repository.updateResource({
+      ...project,
+      secret: [{ name: 'SIGNATURE', valueString: 'topsecret' }],
+    });
+    const signed = { criteria: 'Patient', secret: 'SIGNATURE' };
+    const root = writeRepository([{ ...BOT, subscriptions: [signed] }]);
+    expect((await run(medplum, root)).failed).toEqual([]);
+    const before = await all<Subscription>(medplum, 'Subscription');
+    expect(JSON.stringify(before)).toContain('topsecret');
+
+    signIn(medplum, NO_ADMIN);
+    expect((await run(medplum, root)).writes, 'an unchanged one').toEqual([]);
+    const code = 'exports.handler = async () => 2;\n';
+    writeRepository([{ ...BOT, code, subscriptions: [signed] }], root);
+    expect((await run(medplum, root)).failed, 'new code').toEqual([]);
+    expect(await all<Subscription>(medplum, 'Subscription')).toEqual(before);
+
+    const added = { criteria: 'Task', secret: 'SIGNATURE' };
+    writeRepository([{ ...BOT, code, subscriptions: [signed, added] }], root);
+    const { failed, writes } = await run(medplum, root);
+    expect(failed).toEqual([
+      {
+        name: 'sync-bot',
+        message:
+          'a subscription is new or changed and signed with SIGNATURE, ' +
+          'and only a project admin can read secrets',
+      },
+    ]);
+    expect(writes).toEqual([]);
   });
 
   it('are switched on again, and the plan says why the server switched them off', async () => {
@@ -277,6 +320,49 @@ describe('the schedules of a bot', () => {
     expect(steps.at(-1)).toMatchObject({ type: 'remove', existing: { id: 'noon' } });
   });
 
+  const stored = {
+    bots: [
+      {
+        resourceType: 'Bot' as const,
+        id: 'b',
+        identifier: [{ system: SYSTEM, value: 'local/sync-bot' }],
+      },
+    ],
+    project: undefined,
+    memberships: undefined,
+  };
+  const night = { name: 'night', cron: '0 3 * * *' };
+  const planWithoutAdmin = (cronJobs: object[], actual: Partial<Actual>, forAdmin = false) => {
+    const desired = loadDesired(writeRepository([{ ...BOT, cronJobs }]), 'local');
+    const options = { ...OPTIONS, forAdmin };
+    return plan(desired, { ...NOTHING, ...stored, ...actual }, options).changes[0]!;
+  };
+
+  it('stay as they are for credentials that do not see the membership', () => {
+    const { steps } = planWithoutAdmin([night], { crons: [cron('night', {})] });
+    const types = steps.flatMap((step) => (step.type === 'write' ? step.resourceType : []));
+    expect(types).not.toContain('Cron');
+  });
+
+  it('are not created by credentials that do not see the membership', () => {
+    expect(planWithoutAdmin([night], {})).toMatchObject({
+      action: 'blocked',
+      reasons: [{ type: 'cron-needs-admin', jobs: ['night'] }],
+    });
+    expect(planWithoutAdmin([night], {}, true)).toMatchObject({
+      action: 'change',
+      reasons: expect.arrayContaining([expect.objectContaining({ type: 'cron-new' })]),
+    });
+    const given = { ...night, onBehalfOf: 'ProjectMembership/m' };
+    expect(planWithoutAdmin([given], {}).action).toBe('change');
+  });
+
+  it('block the bot if the credentials may not read them, with this reason', () => {
+    expect(planWithoutAdmin([night], { crons: undefined }).reasons).toEqual([
+      { type: 'cron-forbidden' },
+    ]);
+  });
+
   it('block the bot on a server that has no such resources', async () => {
     const { failed } = await run(medplum, writeRepository([{ ...BOT, cronJobs: jobs }]));
     expect(failed.map(({ message }) => message)).toEqual([
@@ -377,10 +463,12 @@ describe('with skipFailed', () => {
   it('deploys the other bots, and names the one that lacks a secret or a bundle', async () => {
     const root = writeRepository([
       { ...BOT, secrets: ['TOKEN'] },
-      { name: 'broken-bot', code: 'exports.run = 1;' },
+      { name: 'broken-bot', buildErrors: ['src/bots/broken-bot.ts exports no handler'] },
       { name: 'good-bot' },
     ]);
-    await expect(run(medplum, root)).rejects.toThrow('dist/bots/broken-bot.js exports no handler');
+    await expect(run(medplum, root)).rejects.toThrow(
+      'broken-bot could not be built: src/bots/broken-bot.ts exports no handler',
+    );
     const { changed, failed } = await run(medplum, root, { skipFailed: true });
     expect(changed).toEqual(['good-bot']);
     expect(failed.map(({ name }) => name)).toEqual(['sync-bot', 'broken-bot']);

@@ -3,6 +3,7 @@ import type { Command, Option } from 'commander';
 import { CommanderError } from 'commander';
 import { styleText } from 'node:util';
 import useCompileCache from '../bin/compile-cache.cjs';
+import { printable } from './terminal/output.ts';
 import { UserError } from './terminal/user-error.ts';
 
 /**
@@ -84,7 +85,7 @@ function reportError(error: unknown): number {
   if (error instanceof UserError) {
     // Several errors are several lines, each complete in itself.
     for (const line of message.split('\n')) {
-      console.error(`${errorLabel()} ${line}`);
+      console.error(`${errorLabel()} ${printable(line)}`);
     }
     return 1;
   }
@@ -94,7 +95,7 @@ function reportError(error: unknown): number {
     console.error(`${errorLabel()} ${path} could not be read or written: ${reason}.`);
     return 1;
   }
-  console.error(`${errorLabel()} ${message.split('\n')[0]}`);
+  console.error(`${errorLabel()} ${printable(message.split('\n')[0] ?? '')}`);
   console.error(
     process.env['DEBUG']
       ? error

@@ -8,12 +8,14 @@ import {
   accessName,
   accessRules,
   createAccess,
+  deployedTypes,
+  findAccessPolicy,
+  isOutdated,
   ROLE_DESCRIPTIONS,
   ROLES,
 } from '../deploy/access.ts';
 import type { CreatedAccess, Role } from '../deploy/access.ts';
 import { confirm } from '../deploy/confirm.ts';
-import { resourceTypesIn } from '../deploy/desired-resources.ts';
 import { connect } from '../deploy/server.ts';
 import { UserError } from '../terminal/user-error.ts';
 
@@ -47,8 +49,9 @@ export const command = new Command('access')
   .action(access);
 
 async function access(role: Role, options: Options): Promise<void> {
-  const { identifierSystem: system, resources } = loadConfig();
-  const resourceTypes = resourceTypesIn(process.cwd(), resources);
+  const config = loadConfig(process.cwd(), options.env ?? 'local');
+  const { identifierSystem: system } = config;
+  const resourceTypes = deployedTypes(process.cwd(), config);
   if (!options.create) {
     printPolicy(role, system, resourceTypes);
     return;
@@ -60,8 +63,17 @@ async function access(role: Role, options: Options): Promise<void> {
     throw new UserError(`${file} exists already: use that client, or remove the file.`);
   }
   const server = await connect(environment);
-  await confirm(options, server, `create the client "${accessName(role, system)}"`);
-  const created = await createAccess(server, system, role, resourceTypes);
+  const policy = await findAccessPolicy(server, system, role);
+  const change =
+    policy && isOutdated(policy, role, resourceTypes)
+      ? `, and change AccessPolicy/${policy.id}, also for the clients that have it already`
+      : '';
+  const what = `create the client "${accessName(role, system)}"${change}`;
+  await confirm(options, server, what);
+  const created = await createAccess(server, system, role, resourceTypes, policy);
+  if (change) {
+    console.log(`AccessPolicy/${created.policyId} has other rules now, for all its clients.`);
+  }
   writeCredentials(file, environment, created);
   console.log(`ClientApplication/${created.clientId} with AccessPolicy/${created.policyId}.`);
   const usedWith = commandFor(environment.name, role === 'reader' ? 'plan' : 'setup:bots');

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { existsSync } from 'node:fs';
 import type { Finding, Level } from '../deploy/doctor.ts';
-import { green, red, yellow } from '../terminal/output.ts';
+import { green, printable, red, yellow } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
 
 interface Options {
@@ -55,5 +55,5 @@ async function examineTarget(environment: string | undefined): Promise<Finding[]
 }
 
 function print({ level, text }: Finding): void {
-  console.log(`${SIGNS[level]} ${text}`);
+  console.log(`${SIGNS[level]} ${printable(text)}`);
 }

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { readLogs } from '../deploy/logs.ts';
 import type { LogEntry, LogOptions } from '../deploy/logs.ts';
 import { failureLines } from '../dev/show-failure.ts';
-import { dim, green, red } from '../terminal/output.ts';
+import { dim, green, printable, red } from '../terminal/output.ts';
 
 export const command = new Command('logs')
   .description('Show the last runs of the bots, with stack traces that point into the sources')
@@ -48,7 +48,7 @@ function printText(entry: LogEntry): void {
     failureLines(failure).forEach((line) => console.log(`  ${line}`));
   }
   if (log) {
-    log.split('\n').forEach((line) => console.log(`  ${line}`));
+    log.split('\n').forEach((line) => console.log(`  ${printable(line)}`));
   }
   if (note) {
     console.log(dim(`  ${note}`));

@@ -7,7 +7,7 @@ import { findOwnBot } from '../deploy/find-own-bot.ts';
 import { chooseInputs, runAgain } from '../deploy/rerun.ts';
 import type { RerunOptions } from '../deploy/rerun.ts';
 import { connect } from '../deploy/server.ts';
-import { green, red } from '../terminal/output.ts';
+import { green, printable, red } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
 
 /** How many resources the plan names. */
@@ -58,7 +58,7 @@ async function rerun(name: string, options: Options): Promise<void> {
   await confirm(options, server, `run ${name} ${inputs.length} times`);
   const results = await runAgain(server, bot, inputs, ({ input, error }) => {
     const sign = error === undefined ? green('✓') : red('x');
-    console.log(`${sign} ${input}${error === undefined ? '' : `: ${error}`}`);
+    console.log(`${sign} ${input}${error === undefined ? '' : `: ${printable(error)}`}`);
   });
   const failed = results.filter(({ error }) => error !== undefined);
   if (failed.length > 0) {

@@ -1,6 +1,7 @@
 // `npm run rollback -- <bot>`: puts an earlier version of a bot back, and holds it there until it
 // is released.
 import { Command } from 'commander';
+import { relative } from 'node:path';
 import { loadConfig } from '../config/config.ts';
 import { commandFor, readEnvironment } from '../config/environment.ts';
 import { confirm } from '../deploy/confirm.ts';
@@ -25,7 +26,7 @@ import type { Version } from '../deploy/rollback.ts';
 import { connect } from '../deploy/server.ts';
 import type { Server } from '../deploy/server.ts';
 import type { Stored } from '../deploy/stored.ts';
-import { table } from '../terminal/output.ts';
+import { printable, table } from '../terminal/output.ts';
 
 interface RollbackOptions {
   env?: string;
@@ -61,7 +62,8 @@ interface Target {
 async function rollback(name: string, options: RollbackOptions): Promise<void> {
   const { identifierSystem: system, resources } = loadConfig();
   const server = await connect(readEnvironment(options.env));
-  const file = loadResources(process.cwd(), resources).find((resource) => resource.file === name);
+  const path = relative(process.cwd(), name).replaceAll('\\', '/');
+  const file = loadResources(process.cwd(), resources).find((resource) => resource.file === path);
   const target = file
     ? await resourceTarget(server, system, file)
     : await botTarget(server, system, name);
@@ -155,9 +157,9 @@ function versionTable(versions: readonly Version[], isHeld: boolean): string {
     return [
       shortVersion(version.version),
       version.time,
-      version.author ?? '',
+      printable(version.author ?? ''),
       version.commit?.replace(/^(.{12})[0-9a-f]*/, '$1') ?? '',
-      version.subject ?? '',
+      printable(version.subject ?? ''),
       older ? otherModules(version, older).join(' ') : '',
       version.isCurrent ? `now${isHeld ? ', held' : ''}` : '',
     ];

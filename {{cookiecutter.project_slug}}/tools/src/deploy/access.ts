@@ -1,12 +1,17 @@
 // Clients that may do less than a project admin: one that only reads, for plans of merge requests,
 // and one that deploys existing bots.
 import type { AccessPolicy, AccessPolicyResource, ClientApplication } from '@medplum/fhirtypes';
+import { isDeepStrictEqual } from 'node:util';
+import type { Config } from '../config/config.ts';
 import { UserError } from '../terminal/user-error.ts';
+import { resourceTypesIn } from './desired-resources.ts';
 import { token } from './links.ts';
+import { search } from './search.ts';
 import { RequestError } from './server.ts';
 import type { Server } from './server.ts';
+import { differences } from './stored.ts';
 import type { Stored } from './stored.ts';
-import { create } from './write.ts';
+import { create, patch } from './write.ts';
 
 export const ROLES = ['reader', 'deployer'] as const;
 export type Role = (typeof ROLES)[number];
@@ -16,8 +21,14 @@ export const ROLE_DESCRIPTIONS: Record<Role, string> = {
   deployer: 'deploys the code, settings and subscriptions of bots that exist, and other resources',
 };
 
+/** The types that are deployed beside bots: those of resources/, and Cron if a bot has cron jobs. */
+export function deployedTypes(root: string, { resources, bots }: Config): string[] {
+  const hasCrons = bots.some(({ cronJobs }) => cronJobs.length > 0);
+  return [...(hasCrons ? ['Cron'] : []), ...resourceTypesIn(root, resources)];
+}
+
 /**
- * @param resourceTypes - of resources/, which are deployed, too
+ * @param resourceTypes - see deployedTypes
  * @returns the rules of the client's AccessPolicy
  */
 export function accessRules(role: Role, resourceTypes: readonly string[]): AccessPolicyResource[] {
@@ -46,6 +57,29 @@ export function accessName(role: Role, system: string): string {
   return `Deployment (${role}) of ${system}`;
 }
 
+/** @returns the policy of the role, if it was created before */
+export async function findAccessPolicy(
+  server: Server,
+  system: string,
+  role: Role,
+): Promise<Stored<AccessPolicy> | undefined> {
+  const found = await search(server, `AccessPolicy?${policyQuery(system, role)}`);
+  return found[0] as Stored<AccessPolicy> | undefined;
+}
+
+/** Whether a policy gives other rights than the role needs: the repository has changed since. */
+export function isOutdated(
+  policy: AccessPolicy,
+  role: Role,
+  resourceTypes: readonly string[],
+): boolean {
+  return !isDeepStrictEqual(policy.resource, accessRules(role, resourceTypes));
+}
+
+function policyQuery(system: string, role: Role): string {
+  return `_tag=${token(`${system}/access`, role)}`;
+}
+
 export interface CreatedAccess {
   clientId: string;
   clientSecret: string;
@@ -53,8 +87,9 @@ export interface CreatedAccess {
 }
 
 /**
- * Creates the policy, if it does not exist, and a new client with it.
+ * Creates the policy, or brings the existing one up to date, and creates a new client with it.
  *
+ * @param existing - see findAccessPolicy
  * @throws UserError without the rights of a project admin
  */
 export async function createAccess(
@@ -62,13 +97,16 @@ export async function createAccess(
   system: string,
   role: Role,
   resourceTypes: readonly string[],
+  existing: Stored<AccessPolicy> | undefined,
 ): Promise<CreatedAccess> {
   const name = accessName(role, system);
   const tag = { system: `${system}/access`, code: role };
-  const fields = { name, resource: accessRules(role, resourceTypes), 'meta.tag': [tag] };
+  const resource = accessRules(role, resourceTypes);
+  const fields = { name, resource, 'meta.tag': [tag] };
   try {
-    const query = `_tag=${token(tag.system, tag.code)}`;
-    const policy = (await create(server, 'AccessPolicy', fields, query)) as Stored<AccessPolicy>;
+    const policy = existing
+      ? await patch(server, existing, differences(existing, { resource }))
+      : await create(server, 'AccessPolicy', fields, policyQuery(system, role));
     const client = await server.createClient({
       name,
       accessPolicy: { reference: `AccessPolicy/${policy.id}` },
@@ -88,7 +126,7 @@ function credentialsOf({ id, secret }: Partial<ClientApplication>): {
   clientId: string;
   clientSecret: string;
 } {
-  if (!id || !secret) {
+  if (typeof id !== 'string' || typeof secret !== 'string' || !id || !secret) {
     throw new UserError('Medplum created the client without an id and a secret');
   }
   return { clientId: id, clientSecret: secret };

@@ -62,8 +62,12 @@ function isManifest(value: unknown): value is Manifest {
   }
   return (
     Object.values(value['bots']).every(isBuiltBot) &&
-    Object.values(value['failed']).every((reasons) => Array.isArray(reasons))
+    Object.values(value['failed']).every(isListOfTexts)
   );
+}
+
+function isListOfTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
 function isBuiltBot(value: unknown): boolean {
@@ -101,8 +105,14 @@ export class SourceHashes {
 }
 
 function hashOfFile(file: string): string | undefined {
+  const content = readIfThere(file);
+  return content === undefined ? undefined : sha256Of(content);
+}
+
+/** @returns undefined if there is no such file */
+function readIfThere(file: string): Buffer | undefined {
   try {
-    return sha256Of(readFileSync(file));
+    return readFileSync(file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
       return undefined;
@@ -112,8 +122,8 @@ function hashOfFile(file: string): string | undefined {
 }
 
 /**
- * Checks that a bundle is there, is the one that the build made and checked, is made of the sources
- * as they are now, and has a handler.
+ * Checks that a bundle is there, is the one that the build made and checked, and is made of the
+ * sources as they are now.
  *
  * @param sources - shared by all bots
  * @throws UserError that says what is wrong with it
@@ -130,13 +140,11 @@ export function loadCode(
   if (failure !== undefined) {
     throw new UserError(`${name} could not be built: ${failure}. Run: npm run build`);
   }
-  let text: string;
-  try {
-    text = readFileSync(join(root, dist), 'utf8');
-  } catch {
+  const content = readIfThere(join(root, dist));
+  if (content === undefined) {
     throw new UserError(`${dist} is missing, so ${name} cannot be deployed. Run: npm run build`);
   }
-  const sha256 = sha256Of(text);
+  const sha256 = sha256Of(content);
   if (built?.sha256 !== sha256) {
     throw new UserError(
       `${dist} is not the bundle that ${MANIFEST_FILE} describes. Run: npm run build`,
@@ -150,9 +158,6 @@ export function loadCode(
       `dist/ is older than src/: ${edited.join(', ')} changed after the build. ` +
         'Run: npm run build -- --production',
     );
-  }
-  if (!/\bhandler\b/.test(text)) {
-    throw new UserError(`${dist} exports no handler. Correct ${source} and run: npm run build`);
   }
   const shared = Object.entries(built.shared).map(
     ([path, module]) => [path, moduleVersion(path, module.sha256)] as const,
@@ -173,11 +178,11 @@ function sourceVersion(source: string, sha256: string | undefined): Map<string, 
 
 /** @throws UserError if the bundle is no longer the one that was planned */
 export function readBundle({ file, dist, sha256 }: Code): string {
-  const text = readFileSync(file, 'utf8');
-  if (sha256Of(text) !== sha256) {
+  const content = readIfThere(file);
+  if (content === undefined || sha256Of(content) !== sha256) {
     throw new UserError(`${dist} was built again after the plan was made. Run it again`);
   }
-  return text;
+  return content.toString('utf8');
 }
 
 /** `src/shared/http-helpers.ts` -> `http-helpers@1a2b3c4d5e6f` */

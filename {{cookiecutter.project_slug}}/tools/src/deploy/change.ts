@@ -44,6 +44,8 @@ export interface Change {
   existing?: Stored | undefined;
   /** Of a bot. */
   desired?: DesiredBot | undefined;
+  /** Of a file: the names of bots that it refers to, and that have to be created first. */
+  waitsFor?: string[];
 }
 
 export interface Plan {

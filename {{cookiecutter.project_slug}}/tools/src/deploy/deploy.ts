@@ -2,14 +2,20 @@
 // -> apply -> verify.
 import { readEnvironment } from '../config/environment.ts';
 import type { Environment } from '../config/environment.ts';
-import { green, red } from '../terminal/output.ts';
+import { green, printable, red } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { readActual } from './actual.ts';
 import { applyChange } from './apply.ts';
 import { isWrite } from './change.ts';
 import type { Change, Plan } from './change.ts';
 import { confirm } from './confirm.ts';
-import { describeChange, describeProblem, describeReason, planLines } from './describe-plan.ts';
+import {
+  describeChange,
+  describeProblem,
+  describeReason,
+  describeReasons,
+  planLines,
+} from './describe-plan.ts';
 import { loadDesired } from './desired.ts';
 import type { Desired } from './desired.ts';
 import { gitCommit } from './git.ts';
@@ -125,12 +131,7 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
 /** @returns messages by name */
 function blockedBots({ changes }: Plan, environment: string): Map<string, string> {
   const blocked = changes.filter(({ action }) => action === 'blocked');
-  return new Map(
-    blocked.map(({ name, reasons }) => {
-      const texts = reasons.map((reason) => describeReason(reason, environment));
-      return [name, texts.join(', ')];
-    }),
-  );
+  return new Map(blocked.map((change) => [change.name, describeReasons(change, environment)]));
 }
 
 /** Reads the server again. @returns what is still to be written */
@@ -164,10 +165,16 @@ async function applyInOrder(
   if (resources.length === 0) {
     return failed;
   }
-  const hasNewBots = bots.some(({ action }) => action === 'new');
-  const current = hasNewBots ? await verify(options, server, desired) : resources;
+  const hasToWait = resources.some(({ waitsFor = [] }) => waitsFor.length > 0);
+  const current = hasToWait ? await verify(options, server, desired) : resources;
   const left = current.filter(({ name }) => files.has(name));
-  return new Map([...failed, ...(await applyAll(left, options, server, desired))]);
+  const ready = left.filter(({ waitsFor = [] }) => waitsFor.length === 0);
+  // A bot that could not be created.
+  for (const { name, waitsFor = [] } of left.filter((change) => !ready.includes(change))) {
+    const reason = { type: 'resource-bot-missing', bots: waitsFor } as const;
+    failed.set(name, describeReason(reason, desired.environment));
+  }
+  return new Map([...failed, ...(await applyAll(ready, options, server, desired))]);
 }
 
 /**
@@ -193,7 +200,7 @@ async function applyAll(
       } catch (error) {
         const { message } = error as Error;
         failures.set(change.name, message);
-        log(`${red('x')} ${change.name}: ${message}`);
+        log(`${red('x')} ${change.name}: ${printable(message)}`);
       }
     }
   };

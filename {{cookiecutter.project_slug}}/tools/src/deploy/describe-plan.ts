@@ -2,7 +2,7 @@
 // (reasons.ts).
 import { commandFor } from '../config/environment.ts';
 import { noPolicyMessage } from '../config/warnings.ts';
-import { bold, dim, green, red, yellow } from '../terminal/output.ts';
+import { bold, dim, green, printable, red, yellow } from '../terminal/output.ts';
 import type { Action, Change, Plan } from './change.ts';
 import type {
   AnyReason,
@@ -49,14 +49,14 @@ export function planLines({ changes, warnings }: Plan, { environment }: Server):
   );
   const lines = shown.map((change) => {
     const { sign } = ACTIONS[change.action];
-    const text = describeChange(change, environment.name);
+    const text = printable(describeChange(change, environment.name));
     const styled = change.action === 'unchanged' ? dim(text) : text;
     return `${sign} ${change.name.padEnd(width)}  ${styled}`;
   });
   return [
     `${bold(environment.name)}: ${environment.baseUrl}`,
     ...lines,
-    ...warnings.map((warning) => `${yellow('Warning:')} ${describeWarning(warning)}`),
+    ...warnings.map((warning) => `${yellow('Warning:')} ${printable(describeWarning(warning))}`),
     `${describeSum(changes)}.`,
   ];
 }
@@ -77,9 +77,17 @@ export function planToJson(plan: Plan, { environment }: Server): object {
 }
 
 /** `code (src/shared/retry.ts changed), settings (timeout: 10 -> 20)` */
-export function describeChange({ action, reasons }: Change, environment: string): string {
-  const texts = reasons.map((reason) => describeReason(reason, environment));
-  return (NAMED_ACTIONS.includes(action) ? [action, ...texts] : texts).join(', ');
+export function describeChange(change: Change, environment: string): string {
+  const { action } = change;
+  const reasons = describeReasons(change, environment);
+  return (NAMED_ACTIONS.includes(action) ? [action, reasons] : [reasons])
+    .filter(Boolean)
+    .join(', ');
+}
+
+/** The same without the action. */
+export function describeReasons({ reasons }: Change, environment: string): string {
+  return reasons.map((reason) => describeReason(reason, environment)).join(', ');
 }
 
 function describeSum(changes: readonly Change[]): string {
@@ -148,6 +156,18 @@ export function describeReason(reason: AnyReason, environment: string): string {
       );
     case 'cron-unsupported':
       return 'this server has no Cron resources: "cronJobs" needs Medplum 5.2';
+    case 'cron-forbidden':
+      return 'these credentials may not read Cron resources: allow it in their access policy';
+    case 'cron-needs-admin':
+      return (
+        `the cron job ${reason.jobs.join(', ')} is new, ` +
+        "and only a project admin can see the bot's membership, which it runs as"
+      );
+    case 'signature-needs-admin':
+      return (
+        `a subscription is new or changed and signed with ${reason.secrets.join(', ')}, ` +
+        'and only a project admin can read secrets'
+      );
     case 'resource-changed':
       return `${reason.resourceType} (${reason.members.join(', ')} changed)`;
     case 'resource-not-in-repository':
@@ -161,6 +181,8 @@ export function describeReason(reason: AnyReason, environment: string): string {
       );
     case 'resource-bot-unknown':
       return `it refers to Bot/${reason.bots.join(', Bot/')}, which is not in medplum.config.json`;
+    case 'resource-bot-missing':
+      return `it refers to Bot/${reason.bots.join(', Bot/')}, which is not deployed yet`;
     case 'rollback-unfinished': {
       const version = reason.version.slice(0, SHORT);
       const command = commandFor(environment, 'rollback', reason.name, '--to', version);

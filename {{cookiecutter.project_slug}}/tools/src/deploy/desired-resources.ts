@@ -1,10 +1,12 @@
 // Other FHIR resources kept as code: each JSON file in resources/ is one resource, checked before
 // any request.
 import type { Resource } from '@medplum/fhirtypes';
-import { existsSync, globSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, globSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { RESOURCE_TYPES } from '../config/resource-types.ts';
+import { readText } from '../config/text-file.ts';
 import { UserError } from '../terminal/user-error.ts';
+import { wrongMember } from './shapes.ts';
 import type { Fields } from './stored.ts';
 
 /** What medplum.config.json deploys, and what cannot be deployed as a file. */
@@ -26,11 +28,15 @@ const EXCLUDED: Record<string, string> = {
 /** Members that belong to the server. */
 const SERVER_MEMBERS = ['id', 'meta'];
 
+/** What a resource is found by: its `url`, else its first identifier. */
+export type Identity = { url: string } | { system: string; value: string };
+
 export interface DesiredResource {
   /** Its path in the repository, such as `resources/intake.json`. */
   file: string;
   resourceType: Resource['resourceType'];
-  /** The search that finds it: by `url`, or by the first identifier. */
+  identity: Identity;
+  /** The search that finds it. */
   query: string;
   /** Its members without id and meta. References to bots are by name: `Bot/hapi-sync-bot`. */
   fields: Fields;
@@ -73,18 +79,15 @@ function resourceFiles(root: string, folder: string): string[] {
   if (!existsSync(join(root, folder))) {
     return [];
   }
-  const files = globSync(`${folder}/**/*.json`, { cwd: root });
-  return files.map((file) => file.replaceAll('\\', '/')).toSorted();
+  const entries = globSync(`${folder}/**/*.json`, { cwd: root, withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
+    .toSorted();
 }
 
 function loadResource(root: string, file: string): DesiredResource {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(join(root, file), 'utf8').replace(/^\uFEFF/, ''));
-  } catch (error) {
-    throw new UserError(`${file} is not valid JSON: ${(error as Error).message}`);
-  }
-  const resource = value as Record<string, unknown> | null;
+  const resource = readJson(root, file) as Record<string, unknown> | null;
   const resourceType = resource?.['resourceType'];
   if (typeof resourceType !== 'string' || !RESOURCE_TYPES.includes(resourceType)) {
     throw new UserError(`${file} is not a FHIR resource: "resourceType" has to be a known type.`);
@@ -93,12 +96,15 @@ function loadResource(root: string, file: string): DesiredResource {
   if (hint !== undefined) {
     throw new UserError(`${file}: a ${resourceType} is not deployed from a file: ${hint}.`);
   }
-  const query = identifyingQuery(resource ?? {});
-  if (query === undefined) {
+  const identity = identityOf(resource ?? {});
+  if (identity === undefined) {
     throw new UserError(
       `${file} needs "url", or an "identifier" with system and value: ` +
         'by that it is found on the server.',
     );
+  }
+  if (wrongMember({ ...resource, id: '' }) !== undefined) {
+    throw new UserError(`${file}: "meta" is not as FHIR defines it.`);
   }
   const members = Object.entries(resource ?? {}).filter(
     ([name]) => name !== 'resourceType' && !SERVER_MEMBERS.includes(name),
@@ -106,20 +112,48 @@ function loadResource(root: string, file: string): DesiredResource {
   return {
     file,
     resourceType: resourceType as Resource['resourceType'],
-    query,
+    identity,
+    query: queryFor(identity),
     fields: Object.fromEntries(members),
     meta: (resource?.['meta'] ?? {}) as DesiredResource['meta'],
   };
 }
 
-function identifyingQuery(resource: Record<string, unknown>): string | undefined {
-  if (typeof resource['url'] === 'string' && resource['url'] !== '') {
-    return `url=${escapeValue(resource['url'])}`;
+function readJson(root: string, file: string): unknown {
+  let text: string;
+  try {
+    text = readText(join(root, file), file);
+  } catch (error) {
+    if (error instanceof UserError) {
+      throw error;
+    }
+    throw new UserError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
   }
-  const [identifier] = [resource['identifier']].flat() as { system?: string; value?: string }[];
-  return identifier?.system && identifier.value
-    ? `identifier=${escapeValue(identifier.system)}|${escapeValue(identifier.value)}`
-    : undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const reason = (error as Error).message.replaceAll(/\s+/g, ' ');
+    throw new UserError(`${file} is not valid JSON: ${reason}`);
+  }
+}
+
+function identityOf({ url, identifier }: Record<string, unknown>): Identity | undefined {
+  if (isText(url)) {
+    return { url };
+  }
+  const [first] = [identifier].flat() as ({ system?: unknown; value?: unknown } | undefined)[];
+  const { system, value } = first ?? {};
+  return isText(system) && isText(value) ? { system, value } : undefined;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+function queryFor(identity: Identity): string {
+  return 'url' in identity
+    ? `url=${escapeValue(identity.url)}`
+    : `identifier=${escapeValue(identity.system)}|${escapeValue(identity.value)}`;
 }
 
 /** FHIR separates values by commas, and parts by bars: inside a value both are escaped. */

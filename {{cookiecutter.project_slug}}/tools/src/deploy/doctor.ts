@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
 import { commandFor, readEnvironment } from '../config/environment.ts';
+import type { Environment } from '../config/environment.ts';
 import { RESOURCE_TYPES } from '../config/resource-types.ts';
 import { botsWithoutPolicy, noPolicyMessage } from '../config/warnings.ts';
 import { isNewer, newestVersion, readManifest } from '../template/status.ts';
@@ -17,7 +18,7 @@ import { readActual } from './actual.ts';
 import type { Actual } from './actual.ts';
 import type { Change } from './change.ts';
 import { MAX_ACTIVE_SUBSCRIPTIONS } from './checks.ts';
-import { describeChange, describeProblem, describeWarning } from './describe-plan.ts';
+import { describeProblem, describeReasons, describeWarning } from './describe-plan.ts';
 import { loadDesired } from './desired.ts';
 import type { Desired } from './desired.ts';
 import { exchange } from './http.ts';
@@ -68,21 +69,25 @@ const DAY = 24 * 60 * 60 * 1000;
 export async function examine(environmentName: string | undefined): Promise<Finding[]> {
   const config = loadConfig(process.cwd(), environmentName ?? 'local');
   const environment = readEnvironment(environmentName);
-  const findings: Finding[] = [checkNode(process.versions.node)];
-  const desired = tryToLoad(environment.name, findings);
+  const loaded = tryToLoad(environment.name);
   const server = await connect(environment);
-  findings.push({
-    level: 'ok',
-    check: 'connection',
-    text:
-      `${environment.baseUrl} accepts the credentials, ` +
-      `and their project is ${environment.projectId}`,
-  });
   const { headers, version } = await readHealth(server);
-  findings.push(...checkClock(headers.date), ...checkVersion(version, config.bots));
-  const actual = await tryToRead(server, desired, findings);
+  const { actual, planned, missingRights } = await tryToRead(server, loaded.desired);
+  const findings: Finding[] = [
+    checkNode(process.versions.node),
+    ...loaded.findings,
+    connected(environment),
+    ...checkClock(headers.date),
+    ...checkVersion(version, config.bots),
+    ...missingRights,
+  ];
   if (!actual) {
-    return findings;
+    return [
+      ...findings,
+      ...checkEnvironmentNames(config.bots, environment.name),
+      ...checkPolicies(config.bots),
+      ...checkTemplate(process.cwd()),
+    ];
   }
   const own = ownBots(actual.bots, config.identifierSystem, environment.name);
   return [
@@ -93,7 +98,7 @@ export async function examine(environmentName: string | undefined): Promise<Find
     ...checkMemberships(actual, environment.name),
     ...checkForeignBots(actual, config.identifierSystem, environment.name),
     ...checkSubscriptions(actual, environment.name),
-    ...(desired ? checkPlan(desired, actual) : checkPolicies(config.bots)),
+    ...(planned ? checkPlan(planned, actual) : checkPolicies(config.bots)),
     ...(await checkRuns(server, own)),
     ...checkTemplate(process.cwd()),
   ];
@@ -113,38 +118,50 @@ export function checkNode(version: string): Finding {
       };
 }
 
-function tryToLoad(environment: string, findings: Finding[]): Desired | undefined {
+function tryToLoad(environment: string): { desired?: Desired; findings: Finding[] } {
   try {
-    return loadDesired(process.cwd(), environment);
+    return { desired: loadDesired(process.cwd(), environment), findings: [] };
   } catch (error) {
     if (!(error instanceof UserError)) {
       throw error;
     }
     const lines = error.message.split('\n');
-    findings.push(...lines.map((text): Finding => ({ level: 'error', check: 'build', text })));
-    return undefined;
+    return { findings: lines.map((text) => ({ level: 'error', check: 'build', text })) };
   }
 }
 
+function connected({ baseUrl, projectId }: Environment): Finding {
+  const text = `${baseUrl} accepts the credentials, and their project is ${projectId}`;
+  return { level: 'ok', check: 'connection', text };
+}
+
+interface ReadServer {
+  /** Undefined if not even the bots can be read. */
+  actual: Actual | undefined;
+  /** What can be compared with it; undefined without a usable build. */
+  planned: Desired | undefined;
+  missingRights: Finding[];
+}
+
 /** Goes on without what these credentials may not read. */
-async function tryToRead(
-  server: Server,
-  desired: Desired | undefined,
-  findings: Finding[],
-): Promise<Actual | undefined> {
+async function tryToRead(server: Server, desired: Desired | undefined): Promise<ReadServer> {
   try {
     const actual = await readActual(server, desired);
-    if (!actual.policies) {
-      const text = 'these credentials may not read access policies: they were not checked';
-      findings.push({ level: 'warning', check: 'rights', text });
-    }
-    return actual;
+    const text = 'these credentials may not read access policies: they were not checked';
+    const finding: Finding = { level: 'warning', check: 'rights', text };
+    return { actual, planned: desired, missingRights: actual.policies ? [] : [finding] };
   } catch (error) {
     if (!(error instanceof UserError)) {
       throw error;
     }
-    findings.push({ level: 'error', check: 'rights', text: error.message });
-    return undefined;
+    const finding: Finding = { level: 'error', check: 'rights', text: error.message };
+    if (!desired?.hasResources) {
+      return { actual: undefined, planned: desired, missingRights: [finding] };
+    }
+    // Perhaps only the types of resources/ are what these credentials may not read.
+    const bots = { ...desired, resources: [], hasResources: false };
+    const rest = await tryToRead(server, bots);
+    return rest.actual ? { ...rest, missingRights: [finding, ...rest.missingRights] } : rest;
   }
 }
 
@@ -283,7 +300,7 @@ function checkForeignBots({ bots }: Actual, system: string, environment: string)
   if (foreign.length === 0) {
     return [];
   }
-  const names = foreign.map(({ name, id }) => `${name} (${id})`);
+  const names = foreign.map(({ name = 'without a name', id }) => `${name} (${id})`);
   const adopt = commandFor(environment, 'import', '<id>');
   const text = `bots from elsewhere: ${listNames(names, MAX_NAMED)}; to adopt one: ${adopt}`;
   return [{ level: 'ok', check: 'foreign-bots', text }];
@@ -336,7 +353,7 @@ function checkSubscription(
   } else if (endpoint.startsWith('Bot/') && !bot) {
     add('warning', `starts ${endpoint}, which is gone: ${remove}`);
   }
-  const resourceType = criteria.split('?')[0] ?? '';
+  const [resourceType = ''] = criteria.split('?');
   if (!RESOURCE_TYPES.includes(resourceType)) {
     add('error', `never fires, as "${resourceType}" is not a resource type: ${remove}`);
   }
@@ -367,7 +384,7 @@ const DEAD_REASONS = ['membership-missing', 'code-unfinished'];
 function findingOf(change: Change, environment: string): Finding {
   const { name, action, reasons } = change;
   const setup = commandFor(environment, 'setup:bots');
-  const why = describeChange(change, environment).replace(/^(unchanged|held|blocked|new), /, '');
+  const why = describeReasons(change, environment);
   switch (action) {
     case 'unchanged': {
       const note = reasons.length > 0 ? `, but: ${why}` : '';

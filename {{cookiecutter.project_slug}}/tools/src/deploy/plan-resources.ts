@@ -19,30 +19,62 @@ export function resourceTag(system: string): string {
   return `${system}/resource`;
 }
 
-/** @returns one change for each file, and one for each resource whose file is gone */
-export function planResources(desired: Desired, actual: Actual, options: PlanOptions): Change[] {
-  const links = linksToBots(desired, actual);
-  const changes = desired.resources.map((wanted) => planResource(wanted, desired, actual, links));
+/**
+ * @param botChanges - what is planned for the bots
+ * @returns one change for each file, and one for each resource whose file is gone
+ */
+export function planResources(
+  desired: Desired,
+  actual: Actual,
+  botChanges: readonly Change[],
+  options: PlanOptions,
+): Change[] {
+  const bots: BotReferences = {
+    links: linksToBots(desired, actual, botChanges),
+    isCreated: (name) =>
+      botChanges.some((change) => change.name === name && change.action === 'new'),
+  };
+  const changes = desired.resources.map((wanted) => planResource(wanted, desired, actual, bots));
   const orphans = desired.only === undefined ? planOrphans(desired, actual, options) : [];
   return [...changes, ...orphans];
 }
 
-/** `Bot/hapi-sync-bot` -> `Bot/<id>`, for the bots that exist. */
-function linksToBots({ system, environment }: Desired, { bots }: Actual): Links {
+/** What references to bots by name become. */
+interface BotReferences {
+  /** `Bot/hapi-sync-bot` -> `Bot/<id>`, for the bots that exist. */
+  links: Links;
+  /** Whether this run creates the bot. */
+  isCreated(name: string): boolean;
+}
+
+function linksToBots(
+  { system, environment }: Desired,
+  { bots }: Actual,
+  botChanges: readonly Change[],
+): Links {
   const own = ownBots(bots, system, environment);
-  return new Map(own.map(({ name, bot }) => [linkTo('Bot', name), `Bot/${bot.id}`]));
+  const links = new Map(own.map(({ name, bot }) => [linkTo('Bot', name), `Bot/${bot.id}`]));
+  // A bot that is about to be renamed has its old name on the server.
+  for (const { name, existing } of botChanges) {
+    if (existing) {
+      links.set(linkTo('Bot', name), `Bot/${existing.id}`);
+    }
+  }
+  return links;
 }
 
 function planResource(
   wanted: DesiredResource,
   desired: Desired,
   actual: Actual,
-  links: Links,
+  bots: BotReferences,
 ): Change {
   const { file, resourceType } = wanted;
   const { system, environment } = desired;
   const candidates = (actual.resources ?? []).filter((resource) => isSame(resource, wanted));
-  const obstacle = findObstacle(wanted, candidates, desired, links);
+  const missing = botsNamedIn(wanted.fields).filter((name) => !bots.links.has(linkTo('Bot', name)));
+  const obstacle =
+    findObstacle(candidates, desired) ?? findMissingBots(wanted, missing, desired, bots);
   const [existing] = candidates;
   if (obstacle) {
     return { name: file, action: 'blocked', reasons: [obstacle], steps: [], existing };
@@ -54,7 +86,7 @@ function planResource(
     return { name: file, action: 'held', reasons: [reason], steps: [], existing };
   }
   const tag = { system: resourceTag(system), code: keyOf(environment, file) };
-  const fields = differences(existing, wantedFields(wanted, existing, tag, links));
+  const fields = differences(existing, wantedFields(wanted, existing, tag, bots.links));
   const members = Object.keys(fields).toSorted();
   const step: Step = {
     type: 'write',
@@ -67,7 +99,7 @@ function planResource(
     marksCommit: true,
   };
   if (!existing) {
-    return { name: file, action: 'new', reasons: [], steps: [step] };
+    return { name: file, action: 'new', reasons: [], steps: [step], waitsFor: missing };
   }
   return members.length > 0
     ? {
@@ -76,30 +108,28 @@ function planResource(
         reasons: [{ type: 'resource-changed', resourceType, members }],
         steps: [step],
         existing,
+        waitsFor: missing,
       }
     : { name: file, action: 'unchanged', reasons: [], steps: [], existing };
 }
 
-function isSame(stored: Stored, wanted: DesiredResource): boolean {
-  if (stored.resourceType !== wanted.resourceType) {
+function isSame(stored: Stored, { resourceType, identity }: DesiredResource): boolean {
+  if (stored.resourceType !== resourceType) {
     return false;
   }
   const { url, identifier } = stored as unknown as Fields;
-  if (wanted.fields['url'] !== undefined) {
-    return url === wanted.fields['url'];
+  if ('url' in identity) {
+    return url === identity.url;
   }
-  const [own] = [wanted.fields['identifier']].flat() as { system?: string; value?: string }[];
   const identifiers = [identifier].flat() as ({ system?: string; value?: string } | undefined)[];
   return identifiers.some(
-    (candidate) => candidate?.system === own?.system && candidate?.value === own?.value,
+    (candidate) => candidate?.system === identity.system && candidate.value === identity.value,
   );
 }
 
 function findObstacle(
-  { file, fields }: DesiredResource,
   candidates: readonly Stored[],
-  { system, environment, names }: Desired,
-  links: Links,
+  { system, environment }: Desired,
 ): Obstacle | undefined {
   if (candidates.length > 1) {
     const references = candidates.map(({ resourceType, id }) => `${resourceType}/${id}`);
@@ -110,9 +140,22 @@ function findObstacle(
   if (isForeign) {
     return { type: 'resource-of-other', owner: `${owner.system}|${owner.code}` };
   }
-  const missing = botsNamedIn(fields).filter((name) => !links.has(linkTo('Bot', name)));
+  return undefined;
+}
+
+/** A reference that leads nowhere is never written. */
+function findMissingBots(
+  { file }: DesiredResource,
+  missing: readonly string[],
+  { names }: Desired,
+  { isCreated }: BotReferences,
+): Obstacle | undefined {
   const unknown = missing.filter((name) => !names.includes(name));
-  return unknown.length > 0 ? { type: 'resource-bot-unknown', file, bots: unknown } : undefined;
+  if (unknown.length > 0) {
+    return { type: 'resource-bot-unknown', file, bots: unknown };
+  }
+  const absent = missing.filter((name) => !isCreated(name));
+  return absent.length > 0 ? { type: 'resource-bot-missing', bots: absent } : undefined;
 }
 
 function isOwnTag(tag: Coding, system: string, environment: string): boolean {

@@ -9,7 +9,6 @@ import { findProblems, findWarnings, missingSecrets } from './checks.ts';
 import type { Desired } from './desired.ts';
 import type { DesiredBot } from './desired-bot.ts';
 import { keyOf, ownBots, tagOf } from './identity.ts';
-import { policiesNamed } from './kinds/access-policy.ts';
 import { KINDS } from './kinds/index.ts';
 import { DEPLOY_ORDER, REMOVE_ORDER } from './kinds/kind.ts';
 import type { Kind, Pair, PlanOptions, Subject } from './kinds/kind.ts';
@@ -35,7 +34,7 @@ export function plan(desired: Desired, actual: Actual, options: PlanOptions): Pl
   const changes = [...planned.map(({ change }) => change), ...unbuilt];
   // Of bots that --only leaves out, nothing is known.
   const orphans = desired.only === undefined ? planOrphans(desired, actual, changes, options) : [];
-  const all = [...changes, ...orphans, ...planResources(desired, actual, options)];
+  const all = [...changes, ...orphans, ...planResources(desired, actual, changes, options)];
   return {
     changes: all,
     problems: findProblems(desired, actual, all.filter(isWrite), options),
@@ -123,37 +122,30 @@ function planBot(
       warnings: [],
     };
   }
-  const obstacle = findObstacle(bot, existing, actual, options);
-  if (obstacle) {
-    return blocked(bot, existing, obstacle);
-  }
   const keys = [bot.key, ...previousKeys];
-  return planKinds({ bot, existing, keys, system, actual, index, options }, environment);
+  const subject: Subject = { bot, existing, keys, system, actual, index, options };
+  const obstacle = findObstacle(subject);
+  return obstacle ? blocked(bot, existing, obstacle) : planKinds(subject, environment);
 }
 
 /** What this server or these credentials cannot do for the bot. */
-function findObstacle(
-  bot: DesiredBot,
-  existing: Stored<Bot> | undefined,
-  { memberships, policies, crons, project }: Actual,
-  { skipFailed, forAdmin }: PlanOptions,
-): Obstacle | undefined {
-  const { policy, cronJobs } = bot;
-  if (!existing && !memberships && !forAdmin) {
+function findObstacle(subject: Subject): Obstacle | undefined {
+  const { bot, existing, actual, options } = subject;
+  const { memberships, project } = actual;
+  if (!existing && !memberships && !options.forAdmin) {
     return { type: 'needs-admin' };
   }
-  if (policy?.type === 'existing' && policies && memberships) {
-    const count = policiesNamed(policies, policy.name).length;
-    if (count !== 1) {
-      const type = count === 0 ? 'policy-unknown' : 'policy-ambiguous';
-      return { type, policy: policy.name };
-    }
-  }
-  const secrets = project && skipFailed ? missingSecrets(bot, project) : [];
+  const secrets = project && options.skipFailed ? missingSecrets(bot, project) : [];
   if (secrets.length > 0) {
     return { type: 'secrets-missing', secrets };
   }
-  return cronJobs.length > 0 && !crons ? { type: 'cron-unsupported' } : undefined;
+  for (const kind of KINDS) {
+    const obstacle = kind.obstacle?.(subject);
+    if (obstacle) {
+      return obstacle;
+    }
+  }
+  return undefined;
 }
 
 function blocked(

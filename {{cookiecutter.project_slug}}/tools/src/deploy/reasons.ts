@@ -78,12 +78,19 @@ export type Obstacle =
   | { type: 'policy-unknown' | 'policy-ambiguous'; policy: string }
   /** The server is older than Medplum 5.2. */
   | { type: 'cron-unsupported' }
+  | { type: 'cron-forbidden' }
+  /** Only a project admin sees the membership that a new cron job runs as. */
+  | { type: 'cron-needs-admin'; jobs: string[] }
+  /** Only a project admin can read the secrets that new or changed subscriptions are signed with. */
+  | { type: 'signature-needs-admin'; secrets: string[] }
   /** Several resources have the url or identifier of a file. */
   | { type: 'resource-ambiguous'; references: string[] }
   /** Another repository or environment deploys this resource. */
   | { type: 'resource-of-other'; owner: string }
   /** The file refers to bots that medplum.config.json does not have. */
-  | { type: 'resource-bot-unknown'; file: string; bots: string[] };
+  | { type: 'resource-bot-unknown'; file: string; bots: string[] }
+  /** The file refers to bots that are not on the server, and are not created in this run. */
+  | { type: 'resource-bot-missing'; bots: string[] };
 
 /** What keeps an orphan, a bot that is only on the server, from being removed. */
 export type Removal =

@@ -1,5 +1,5 @@
 // What a terminal shows of a run that failed.
-import { dim, red } from '../terminal/output.ts';
+import { dim, printable, red } from '../terminal/output.ts';
 import type { FailureExplanation } from '../runtime/explain-failure.ts';
 
 /**
@@ -8,7 +8,7 @@ import type { FailureExplanation } from '../runtime/explain-failure.ts';
  */
 export function failureLines(explanation: FailureExplanation): string[] {
   const { summary, place, sourceLine, hint } = explanation;
-  const lines = [red(summary)];
+  const lines = summary.split('\n').map((line) => red(printable(line)));
   if (place) {
     lines.push(`at ${place.file}:${place.line}:${place.column}`);
   }

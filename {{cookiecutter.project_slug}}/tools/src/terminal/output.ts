@@ -8,6 +8,14 @@ export const green = (text: string): string => styleText('green', text);
 export const red = (text: string): string => styleText('red', text);
 export const yellow = (text: string): string => styleText('yellow', text);
 
+/**
+ * A text of a server, or of a bot's log, without the characters that control a terminal: they could
+ * clear it, or write over lines.
+ */
+export function printable(text: string): string {
+  return text.replaceAll(/(?!\t)\p{Cc}/gu, ' ');
+}
+
 type Cell = string | number;
 
 /**

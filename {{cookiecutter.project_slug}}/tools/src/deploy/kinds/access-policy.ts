@@ -12,6 +12,18 @@ export const accessPolicyKind: Kind<AccessPolicy> = {
   order: 1,
   needsDeploy: [],
 
+  obstacle({ bot, actual }) {
+    if (bot.policy?.type !== 'existing' || !actual.policies || !actual.memberships) {
+      return undefined;
+    }
+    const { name } = bot.policy;
+    const count = policiesNamed(actual.policies, name).length;
+    if (count === 1) {
+      return undefined;
+    }
+    return { type: count === 0 ? 'policy-unknown' : 'policy-ambiguous', policy: name };
+  },
+
   desired({ bot }) {
     return bot.policy?.type === 'own' ? [{ name: bot.key, ...bot.policy.fields }] : [];
   },

@@ -15,15 +15,39 @@ export const cronKind: Kind<Cron> = {
   order: 6,
   needsDeploy: [],
 
+  obstacle(subject) {
+    const { bot, actual, index, keys, options } = subject;
+    if (bot.cronJobs.length === 0) {
+      return undefined;
+    }
+    if (!actual.crons) {
+      return { type: actual.hasCrons ? 'cron-forbidden' : 'cron-unsupported' };
+    }
+    if (options.forAdmin || actual.memberships) {
+      return undefined;
+    }
+    const stored = ownedBy(index.crons, keys).map(jobName);
+    const jobs = bot.cronJobs
+      .filter(({ name, onBehalfOf }) => onBehalfOf === undefined && !stored.includes(name))
+      .map(({ name }) => name);
+    return jobs.length > 0 ? { type: 'cron-needs-admin', jobs } : undefined;
+  },
+
   desired(subject) {
     const { bot, existing, system } = subject;
     const targetReference = { reference: existing ? `Bot/${existing.id}` : linkTo('Bot', bot.key) };
-    return bot.cronJobs.map((job) => ({
-      ...job.fields,
-      onBehalfOf: { reference: job.onBehalfOf ?? ownMembership(subject) },
-      targetReference,
-      'meta.tag': [{ system: cronTag(system), code: `${bot.key}/${job.name}` }],
-    }));
+    return bot.cronJobs.map((job) => {
+      const fields: Fields = {
+        ...job.fields,
+        targetReference,
+        'meta.tag': [{ system: cronTag(system), code: `${bot.key}/${job.name}` }],
+      };
+      const reference = job.onBehalfOf ?? ownMembership(subject);
+      if (reference !== undefined) {
+        fields['onBehalfOf'] = { reference };
+      }
+      return fields;
+    });
   },
 
   find({ actual, index, keys }) {
@@ -68,9 +92,16 @@ function jobName({ meta }: Partial<Cron>): string {
   return tag?.code?.split('/')[2] ?? '';
 }
 
-/** The bot's own ProjectMembership: the schedule runs with the bot's rights. */
-function ownMembership(subject: Subject): string {
-  const membership = projectMembershipKind.find(subject)?.[0];
+/**
+ * The bot's own ProjectMembership: the schedule runs with the bot's rights. Undefined for
+ * credentials that do not see memberships: a stored job keeps the one that it has.
+ */
+function ownMembership(subject: Subject): string | undefined {
+  const memberships = projectMembershipKind.find(subject);
+  if (!memberships) {
+    return undefined;
+  }
+  const [membership] = memberships;
   return membership
     ? `ProjectMembership/${membership.id}`
     : linkTo('ProjectMembership', subject.bot.key);

@@ -3,7 +3,7 @@ import type { Bot, Resource } from '@medplum/fhirtypes';
 import type { Actual } from '../actual.ts';
 import type { DesiredBot } from '../desired-bot.ts';
 import type { OwnerIndex } from '../owner-index.ts';
-import type { Reason, Warning } from '../reasons.ts';
+import type { Obstacle, Reason, Warning } from '../reasons.ts';
 import type { Fields, Stored } from '../stored.ts';
 
 export interface PlanOptions {
@@ -62,6 +62,9 @@ export interface Kind<T extends Resource = Resource> {
 
   /** Members that reach an AWS Lambda only through `$deploy`. */
   readonly needsDeploy: readonly string[];
+
+  /** Why the bot cannot be deployed; undefined if nothing speaks against it. */
+  obstacle?(subject: Subject): Obstacle | undefined;
 
   /** The members of each resource that the bot should have. */
   desired(subject: Subject): Fields[];

@@ -3,8 +3,8 @@
 // place, so that the old criteria never stay behind.
 import type { Bot, Extension, Subscription } from '@medplum/fhirtypes';
 import { isDeepStrictEqual } from 'node:util';
-import type { Actual } from '../actual.ts';
 import { SUBSCRIPTION_SECRET } from '../desired-bot.ts';
+import type { DesiredSubscription } from '../desired-bot.ts';
 import { tagOf, withTags } from '../identity.ts';
 import { linkTo, token } from '../links.ts';
 import { ownedBy } from '../owner-index.ts';
@@ -18,14 +18,29 @@ export const subscriptionKind: Kind<Subscription> = {
   order: 5,
   needsDeploy: [],
 
-  desired({ bot, existing, actual }) {
+  obstacle(subject) {
+    const { bot, actual, options } = subject;
+    if (options.forAdmin || actual.project) {
+      return undefined;
+    }
+    const secrets = bot.subscriptions
+      .filter((wanted) => wanted.secret !== undefined && !signatureOf(wanted, subject))
+      .map(({ secret }) => secret ?? '');
+    return secrets.length > 0
+      ? { type: 'signature-needs-admin', secrets: [...new Set(secrets)] }
+      : undefined;
+  },
+
+  desired(subject) {
+    const { bot, existing } = subject;
     const endpoint = existing ? `Bot/${existing.id}` : linkTo('Bot', bot.key);
-    return bot.subscriptions.map(({ resource, secret }) => {
-      const { resourceType: _, ...members } = resource;
+    return bot.subscriptions.map((subscription) => {
+      const { resourceType: _, ...members } = subscription.resource;
+      const signature = signatureOf(subscription, subject);
       return {
         end: undefined,
         ...members,
-        extension: withSecret(members.extension, secret, actual),
+        extension: signature ? [...(members.extension ?? []), signature] : members.extension,
         channel: { ...members.channel, endpoint },
       };
     });
@@ -88,16 +103,28 @@ export const subscriptionKind: Kind<Subscription> = {
   },
 };
 
-/** Adds the value of a project secret. Without the rights of an admin it cannot be read. */
-function withSecret(
-  extension: Extension[] | undefined,
-  secret: string | undefined,
-  { project }: Actual,
-): Extension[] | undefined {
-  const value = project?.secret?.find(({ name }) => name === secret)?.valueString;
-  return secret === undefined || value === undefined
-    ? extension
-    : [...(extension ?? []), { url: SUBSCRIPTION_SECRET, valueString: value }];
+/**
+ * The value of a project secret, as a Subscription holds it to sign its requests. Without the
+ * rights of an admin the secret cannot be read: then a subscription that is stored already keeps
+ * what it has.
+ */
+function signatureOf(
+  { resource, secret }: DesiredSubscription,
+  { actual, index, keys }: Subject,
+): Extension | undefined {
+  if (secret === undefined) {
+    return undefined;
+  }
+  if (actual.project) {
+    const valueString = actual.project.secret?.find(({ name }) => name === secret)?.valueString;
+    return valueString === undefined ? undefined : { url: SUBSCRIPTION_SECRET, valueString };
+  }
+  const isSignature = ({ url }: Extension): boolean => url === SUBSCRIPTION_SECRET;
+  const stored = ownedBy(index.subscriptions, keys).find(({ criteria, extension = [] }) => {
+    const others = extension.filter((candidate) => !isSignature(candidate));
+    return criteria === resource.criteria && isDeepStrictEqual(others, resource.extension ?? []);
+  });
+  return stored?.extension?.find(isSignature);
 }
 
 /** The system of the tag that says whose subscription it is. */
