@@ -25,7 +25,7 @@ from template_extensions import VERSION
 settings.register_profile("fast", max_examples=10)
 
 # Repositories with their packages, for the tests that run what was generated, and a HAPI server.
-pytest_plugins = ["tests.support.projects", "tests.support.shared_hapi"]
+pytest_plugins = ["tests.support.one_worker", "tests.support.projects", "tests.support.shared_hapi"]
 
 GIT_CONFIG = """[user]
     name = Tester

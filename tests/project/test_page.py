@@ -74,7 +74,7 @@ def page(new_project: Callable[..., Path]) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def own(new_project: Callable[..., Path]) -> Iterator[Page]:
+def own_page(new_project: Callable[..., Path]) -> Iterator[Page]:
     """The page of a repository without the sync examples, with bots of the team's own."""
     project = new_project(example_bots="none")
     config_file = project / "medplum.config.json"
@@ -178,94 +178,94 @@ def test_bots_are_described(page: Page) -> None:
     page.shows("Succeeded hapi-reconcile-bot cron")
 
 
-def test_a_failed_run_names_its_line_and_is_sent_again_with_another_event(own: Page) -> None:
-    own.dev.send("breaks", {"resourceType": "Patient"})
-    own.open("runs?status=failed&bot=breaks")
-    own.press("breaks")
-    shown = own.shows(r"Error tell is not a function src/bots/breaks\.ts:4:3")
+def test_a_failed_run_names_its_line_and_is_sent_again_with_another_event(own_page: Page) -> None:
+    own_page.dev.send("breaks", {"resourceType": "Patient"})
+    own_page.open("runs?status=failed&bot=breaks")
+    own_page.press("breaks")
+    shown = own_page.shows(r"Error tell is not a function src/bots/breaks\.ts:4:3")
     assert re.search(r"4 tell\(\);", shown), "the line itself is shown"
-    own.press("Edit and send")
-    own.fill("Event", json.dumps({"input": {"number": 5}}))
-    own.press("Send event", "dialog")
-    own.shows(r'"number": 5')
-    own.press("Run again")
-    own.shows("3 runs")
+    own_page.press("Edit and send")
+    own_page.fill("Event", json.dumps({"input": {"number": 5}}))
+    own_page.press("Send event", "dialog")
+    own_page.shows(r'"number": 5')
+    own_page.press("Run again")
+    own_page.shows("3 runs")
 
 
-def test_a_refused_request_stands_out_in_the_timeline(own: Page) -> None:
-    run = own.dev.send("forbidden", {})
-    own.open(f"runs/{run}")
-    own.shows(r"Medplum POST Task medplum\.createResource src/bots/forbidden\.ts:3:\d+ 403")
+def test_a_refused_request_stands_out_in_the_timeline(own_page: Page) -> None:
+    run = own_page.dev.send("forbidden", {})
+    own_page.open(f"runs/{run}")
+    own_page.shows(r"Medplum POST Task medplum\.createResource src/bots/forbidden\.ts:3:\d+ 403")
 
 
-def test_a_running_bot_is_visible_while_it_runs(own: Page) -> None:
-    own.open("runs?bot=slow")
-    own.dev.send("slow", {})
-    own.shows("Running slow execute")
-    own.press("slow")
-    own.shows(r"slow Running .*The log appears when the run ends")
-    own.shows(r"slow Succeeded .*slow but sure")
+def test_a_running_bot_is_visible_while_it_runs(own_page: Page) -> None:
+    own_page.open("runs?bot=slow")
+    own_page.dev.send("slow", {})
+    own_page.shows("Running slow execute")
+    own_page.press("slow")
+    own_page.shows(r"slow Running .*The log appears when the run ends")
+    own_page.shows(r"slow Succeeded .*slow but sure")
 
 
-def test_an_event_is_saved_as_a_sample(own: Page) -> None:
-    run = own.dev.send("chatty", {"resourceType": "Patient", "id": "1"})
-    own.open(f"runs/{run}")
-    own.press("Save as sample event")
-    own.fill("Name", "from-the-page")
-    own.press("Save", "dialog")
-    file = own.dev.project / "tests" / "events" / "from-the-page.json"
+def test_an_event_is_saved_as_a_sample(own_page: Page) -> None:
+    run = own_page.dev.send("chatty", {"resourceType": "Patient", "id": "1"})
+    own_page.open(f"runs/{run}")
+    own_page.press("Save as sample event")
+    own_page.fill("Name", "from-the-page")
+    own_page.press("Save", "dialog")
+    file = own_page.dev.project / "tests" / "events" / "from-the-page.json"
     saved = "return document.querySelector('.notices').textContent"
-    assert "Saved tests/events/from-the-page.json" in own.browser.wait_for(saved)
+    assert "Saved tests/events/from-the-page.json" in own_page.browser.wait_for(saved)
     assert json.loads(file.read_text(encoding="utf-8"))["input"] == {
         "resourceType": "Patient",
         "id": "1",
     }
-    own.press("Save as sample event")
-    own.fill("Name", "from-the-page")
-    own.press("Save", "dialog")
-    own.press("Replace it", "dialog")
-    own.open("bots")
-    own.press("Send an event to chatty")
-    own.fill("Start from a sample event", "tests/events/from-the-page.json")
+    own_page.press("Save as sample event")
+    own_page.fill("Name", "from-the-page")
+    own_page.press("Save", "dialog")
+    own_page.press("Replace it", "dialog")
+    own_page.open("bots")
+    own_page.press("Send an event to chatty")
+    own_page.fill("Start from a sample event", "tests/events/from-the-page.json")
     value = "return document.querySelector('dialog textarea').value"
-    assert '"id": "1"' in own.browser.wait_for(value, lambda text: '"id": "1"' in text)
+    assert '"id": "1"' in own_page.browser.wait_for(value, lambda text: '"id": "1"' in text)
 
 
-def test_a_thousand_runs_with_20_mb_of_log(own: Page) -> None:
-    bots = {entry["name"]: entry["id"] for entry in own.dev.call("GET", "bots")["bots"]}
+def test_a_thousand_runs_with_20_mb_of_log(own_page: Page) -> None:
+    bots = {entry["name"]: entry["id"] for entry in own_page.dev.call("GET", "bots")["bots"]}
     for number in range(1000):
-        own.dev.call("POST", f"bots/{bots['chatty']}/send", {"input": {"number": number}})
-    own.open("runs?bot=chatty")
+        own_page.dev.call("POST", f"bots/{bots['chatty']}/send", {"input": {"number": number}})
+    own_page.open("runs?bot=chatty")
     total = "return document.getElementById('runs-total').textContent"
-    assert own.browser.wait_for(total, lambda text: text != "0 runs").endswith(" runs")
+    assert own_page.browser.wait_for(total, lambda text: text != "0 runs").endswith(" runs")
     rows = "return document.querySelectorAll('.runs tbody tr').length"
-    assert own.browser.wait_for(rows, (50).__eq__) == 50
-    own.press("Show more runs")
-    assert own.browser.wait_for(rows, (100).__eq__) == 100
-    own.press("chatty")
-    own.shows(r"Log first line all work .* last line")
-    elements = own.browser.run("return document.querySelectorAll('*').length")
+    assert own_page.browser.wait_for(rows, (50).__eq__) == 50
+    own_page.press("Show more runs")
+    assert own_page.browser.wait_for(rows, (100).__eq__) == 100
+    own_page.press("chatty")
+    own_page.shows(r"Log first line all work .* last line")
+    elements = own_page.browser.run("return document.querySelectorAll('*').length")
     assert elements < 3000, "the page stays small"
 
 
-def test_the_page_goes_on_after_a_restart_of_the_server(own: Page) -> None:
-    own.dev.send("chatty", {})
-    own.open("runs")
-    own.shows("chatty")
-    own.dev.stop()
-    own.wait_for_state("Not connected")
-    own.dev.start()
-    own.wait_for_state("Live")
-    own.shows("No bot has run yet")
+def test_the_page_goes_on_after_a_restart_of_the_server(own_page: Page) -> None:
+    own_page.dev.send("chatty", {})
+    own_page.open("runs")
+    own_page.shows("chatty")
+    own_page.dev.stop()
+    own_page.wait_for_state("Not connected")
+    own_page.dev.start()
+    own_page.wait_for_state("Live")
+    own_page.shows("No bot has run yet")
     banner = "return document.querySelector('.banner')?.textContent ?? ''"
-    assert "started again" in own.browser.wait_for(banner)
-    own.dev.send("chatty", {})
-    own.shows("Succeeded chatty")
+    assert "started again" in own_page.browser.wait_for(banner)
+    own_page.dev.send("chatty", {})
+    own_page.shows("Succeeded chatty")
 
 
-def test_without_an_external_server_there_is_nothing_to_compare(own: Page) -> None:
-    own.open("runs")
-    assert own.browser.run("return document.querySelector('nav').innerText.split(/\\s+/)") == [
+def test_without_an_external_server_there_is_nothing_to_compare(own_page: Page) -> None:
+    own_page.open("runs")
+    assert own_page.browser.run("return document.querySelector('nav').innerText.split(/\\s+/)") == [
         "Runs",
         "Bots",
         "Resources",

@@ -11,14 +11,6 @@ from tests.support import hapi_server
 from tests.support.hapi_server import HapiServer
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests of the server on one worker (`--dist loadgroup`): they share its data."""
-    for item in items:
-        if "hapi" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("hapi"))
-
-
 @pytest.fixture(scope="session")
 def hapi(pytestconfig: pytest.Config) -> Iterator[HapiServer]:
     """A running HAPI FHIR JPA server, with the data of earlier tests: see `HapiServer.empty`."""
