@@ -27,6 +27,7 @@ settings.register_profile("fast", max_examples=10)
 # Repositories with their packages, for the tests that run what was generated, and a HAPI server.
 pytest_plugins = ["tests.support.one_worker", "tests.support.projects", "tests.support.shared_hapi"]
 
+# Without what only takes time: compression, writing through to the disk, collecting garbage.
 GIT_CONFIG = """[user]
     name = Tester
     email = tester@example.invalid
@@ -34,6 +35,11 @@ GIT_CONFIG = """[user]
     defaultBranch = main
 [protocol "file"]
     allow = always
+[core]
+    compression = 0
+    fsync = none
+[maintenance]
+    auto = false
 """
 
 

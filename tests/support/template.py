@@ -84,6 +84,9 @@ COOKIECUTTER: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text
 QUESTIONS: dict[str, Any] = {
     name: value for name, value in COOKIECUTTER.items() if not name.startswith("_")
 }
+UNNEEDED = {"benchmarks", "docs", "maintenance", "tests"}
+"""Folders of the template from which nothing is generated."""
+
 QUIET = {"init_git": False, "install_dependencies": False}
 
 
@@ -176,7 +179,13 @@ def template_files() -> list[str]:
 
 
 def copy_template(to: Path) -> Path:
-    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns("__pycache__"))
+    """Copy what repositories are generated from, which is less than half of all files."""
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        unneeded = UNNEEDED if Path(folder) == ROOT else set()
+        return {"__pycache__", *unneeded} & set(names)
+
+    shutil.copytree(ROOT, to, ignore=left_out)
     return to
 
 

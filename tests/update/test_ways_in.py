@@ -86,9 +86,8 @@ def test_from_a_tag_and_a_branch(
 
 
 def test_from_a_zip(baked: Baked, place: Path, tmp_path: Path) -> None:
-    shutil.make_archive(
-        str(tmp_path / "medplum-bots"), "zip", template.ROOT.parent, template.ROOT.name
-    )
+    template.copy_template(tmp_path / "zipped" / "medplum-bots")
+    shutil.make_archive(str(tmp_path / "medplum-bots"), "zip", tmp_path / "zipped", "medplum-bots")
     in_process.cookiecutter(
         *DEFAULTS, tmp_path / "medplum-bots.zip", *QUIET, cwd=place, env=at_home(tmp_path)
     )
