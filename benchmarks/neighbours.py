@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 
 from benchmarks.measure import Row, Size, execute
-from benchmarks.projects import BASELINE, generate, installed, scratch
+from benchmarks.projects import BASELINE, generate, scratch
+from tests.support.packages import installed
 
 WORKERS = 20
 """Medplum runs the bots of all projects with so many workers (5.1)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -10,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.measure import execute
-from tests.support.template import REPOSITORY, ROOT, command
+from tests.support.packages import installed
+from tests.support.template import bake
 
 BASELINE = Path(__file__).with_name("baseline")
-CACHE = REPOSITORY / "build" / "bench"
 
 BOT = """// Sends each new patient's id to a registry: a small bot, as teams have many.
 import type {{ BotEvent, MedplumClient }} from '@medplum/core';
@@ -65,32 +63,9 @@ def copy_manifests(repository: Path, to: Path) -> None:
         shutil.copy(repository / name, to / name)
 
 
-def installed(repository: Path) -> Path:
-    """The packages of a repository, installed once for each version of its lock file and kept."""
-    content = b"\0".join((repository / name).read_bytes() for name in manifests(repository))
-    kept = CACHE / f"packages-{hashlib.sha256(content).hexdigest()[:16]}"
-    if not kept.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix="unfinished-") as name:
-            folder = Path(name) / "packages"
-            copy_manifests(repository, folder)
-            execute("npm", "ci", cwd=folder)
-            if not kept.exists():  # another process may have been quicker
-                folder.rename(kept)
-    return kept / "node_modules"
-
-
 def generate(folder: Path, **answers: str) -> Path:
     """A new repository: all default answers but these, nothing installed."""
-    chosen = {"project_slug": "ours", "init_git": "no", "install_dependencies": "no", **answers}
-    line = ["--no-input", "--default-config", "--output-dir", str(folder), str(ROOT)]
-    execute(
-        command("cookiecutter"),
-        *line,
-        *(f"{name}={value}" for name, value in chosen.items()),
-        cwd=folder,
-    )
-    return folder / chosen["project_slug"]
+    return bake(folder, **answers)
 
 
 def generated(folder: Path, bots: int) -> Path:

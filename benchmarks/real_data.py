@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import CommandError, Row, Size, execute
-from benchmarks.projects import BASELINE, generate, installed, scratch
+from benchmarks.projects import BASELINE, generate, scratch
 from tests.support import hapi_server
 from tests.support.archives import unpack
 from tests.support.hapi_server import HapiServer
+from tests.support.packages import installed
 
 PACKAGE = "hl7.fhir.r4.examples@4.0.1"
 """HL7's own examples, fetched from the npm registry for each run."""

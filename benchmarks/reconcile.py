@@ -24,10 +24,11 @@ from benchmarks.measure import (
     in_turns,
     seconds,
 )
-from benchmarks.projects import BASELINE, generate, installed, scratch
+from benchmarks.projects import BASELINE, generate, scratch
 from benchmarks.servers import Servers
 from tests.support import hapi_server
 from tests.support.hapi_server import HapiServer
+from tests.support.packages import installed
 
 FULL = json.dumps({"input": {"mode": "full"}})
 MANY = 10_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 
 from benchmarks.measure import ROUNDS, Row, Size, execute, seconds
-from benchmarks.projects import generate, installed, scratch
+from benchmarks.projects import generate, scratch
+from tests.support.packages import installed
 from tests.support.template import REPOSITORY
 
 

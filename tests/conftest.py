@@ -15,6 +15,7 @@ from pytest_cookies.plugin import Cookies
 
 from tests.support import template
 from tests.support.faster_bakes import files_read_once
+from tests.support.memory import use_memory
 
 # Tests use a snapshot of the template, and its filters have to come from there too.
 sys.path.insert(0, str(template.ROOT))
@@ -44,8 +45,9 @@ GIT_CONFIG = """[user]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let pytest-cookies bake the snapshot of the template."""
+    """Let pytest-cookies bake the snapshot of the template, into memory where there is enough."""
     config.option.template = str(template.ROOT)
+    use_memory()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -21,7 +21,7 @@ from tests.support import template
 from tests.support.browser import Browser
 from tests.support.local_page import Dev, Page
 from tests.support.node import make_bin
-from tests.support.projects import installed
+from tests.support.packages import installed
 
 HERE = Path(__file__).parent
 COLUMNS = 110
@@ -122,9 +122,7 @@ def main() -> None:
         here = Path(folder)
         os.environ["PATH"] = f"{make_bin(here / 'bin')}{os.pathsep}{os.environ['PATH']}"
         project = template.bake(here)
-        (project / "node_modules").symlink_to(
-            installed(project, template.run("node", "--version", cwd=here).stdout)
-        )
+        (project / "node_modules").symlink_to(installed(project))
         template.run("npm", "run", "build", cwd=project)
         draw("demo", "npm run demo", session("npm", "run", "--silent", "demo", cwd=project))
         show_page(project)

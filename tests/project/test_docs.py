@@ -29,6 +29,7 @@ import pytest
 
 from tests.support import template
 from tests.support.local_servers import servers
+from tests.support.packages import share_compiled_code
 
 NewProject = Callable[..., Path]
 
@@ -209,7 +210,7 @@ HIGH_PRESSURE: dict[str, object] = {
 }
 
 
-def test_a_newcomers_path(new_project: NewProject) -> None:
+def test_a_newcomers_path(new_project: NewProject, compiled: Path) -> None:
     """From the README, and the two pages it leads to, with nothing else typed.
 
     A bot with a shared function, tested, deployed and run; a bot that creates a Task for a high
@@ -218,18 +219,20 @@ def test_a_newcomers_path(new_project: NewProject) -> None:
     change.
     """
     project = new_project(example_bots="none")
-    follow_the_readme(project)
+    follow_the_readme(project, compiled)
     with ExitStack() as started:
         for _ in follow(project, "docs/testing.md", started):
             pass
     follow_the_tutorial(project)
 
 
-def follow_the_readme(project: Path) -> None:
+def follow_the_readme(project: Path, compiled: Path) -> None:
     printed: dict[str, str] = {}
     with ExitStack() as started:
         for command, said, variables in follow(project, "README.md", started):
             printed[command] = said
+            if command.startswith("npm ci"):  # it installed everything again
+                share_compiled_code(project, compiled)
             if command == "npm run setup:bots":  # then press "Create"
                 page = Page(variables)
                 page.create({"resourceType": "Patient"})

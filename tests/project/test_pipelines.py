@@ -21,7 +21,6 @@ import yaml
 
 from tests.support import template
 from tests.support.local_servers import servers
-from tests.support.projects import add_packages
 
 Baked = Callable[..., Path]
 VARIABLES = {
@@ -161,7 +160,7 @@ class GitHub:
     """As much of GitHub as runs a workflow's jobs."""
 
     repository: Path
-    packages: Path
+    install: Callable[[Path], None]
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
     artifacts: dict[str, Path] = field(default_factory=dict)
@@ -190,7 +189,7 @@ class GitHub:
             if "uses" in step:
                 self.use(step["uses"].split("@")[0], step.get("with", {}), here)
             elif step["run"] == "npm ci":
-                add_packages(self.packages, here)
+                self.install(here)
             else:
                 env["GITHUB_STEP_SUMMARY"] = str(summary)
                 done = template.run("bash", "-e", "-c", step["run"], cwd=here, env=env, check=False)
@@ -211,7 +210,7 @@ class GitHub:
 
 
 @pytest.fixture(scope="module")
-def bench(new_project: Callable[..., Path], node_modules: tuple[Path, Path]) -> Callable[..., Path]:
+def bench(new_project: Callable[..., Path]) -> Callable[..., Path]:
     """Make a git repository with one commit for a pipeline to run on.
 
     Of its tests it has the one of the bundles: what matters here is that a pipeline runs tests.
@@ -251,12 +250,12 @@ def without_medplum() -> dict[str, str]:
 
 
 def test_github_from_a_pull_request_to_a_rollback(
-    bench: Callable[..., Path], node_modules: tuple[Path, Path], tmp_path: Path
+    bench: Callable[..., Path], install: Callable[[Path], None], tmp_path: Path
 ) -> None:
     project = bench("github")
     before = template.git("rev-parse", "HEAD", cwd=project).strip()
     with servers(project) as address:
-        github = GitHub(project, node_modules[0], tmp_path, variables={**VARIABLES, **address})
+        github = GitHub(project, install, tmp_path, variables={**VARIABLES, **address})
         push = {"github": {"event_name": "push"}}
         code, printed, _ = github.run("ci.yml", "test", **push)
         assert code == 0, printed
@@ -315,11 +314,11 @@ def test_github_from_a_pull_request_to_a_rollback(
 
 
 def test_github_without_a_server(
-    bench: Callable[..., Path], node_modules: tuple[Path, Path], tmp_path: Path
+    bench: Callable[..., Path], install: Callable[[Path], None], tmp_path: Path
 ) -> None:
     """Staging may wait to be set up; a release that reaches nothing must not look like one."""
     project = bench("github")
-    github = GitHub(project, node_modules[0], tmp_path, artifacts={"dist": tmp_path / "dist"})
+    github = GitHub(project, install, tmp_path, artifacts={"dist": tmp_path / "dist"})
     (tmp_path / "dist").mkdir()
     head = template.git("rev-parse", "HEAD", cwd=project)
     (tmp_path / "dist" / "commit.txt").write_text(head, encoding="utf-8")
@@ -330,7 +329,7 @@ def test_github_without_a_server(
 
 
 def test_gitlab_from_a_change_to_a_rollback(
-    bench: Callable[..., Path], node_modules: tuple[Path, Path], tmp_path: Path
+    bench: Callable[..., Path], install: Callable[[Path], None], tmp_path: Path
 ) -> None:
     project = bench("gitlab")
     before = template.git("rev-parse", "HEAD", cwd=project).strip()
@@ -341,7 +340,7 @@ def test_gitlab_from_a_change_to_a_rollback(
         pipeline = load(project / ".gitlab-ci.yml")
         here = tmp_path / f"{job_name}-{len(list(tmp_path.iterdir()))}"
         template.git("clone", "--quiet", project, here, cwd=tmp_path)
-        add_packages(node_modules[0], here)
+        install(here)
         assert pipeline["default"]["before_script"] == ["npm ci --cache .npm --prefer-offline"]
         if dist.exists():
             shutil.copytree(dist, here / "dist")

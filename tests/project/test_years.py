@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from template_extensions import VERSION
 from tests.support import template
-from tests.support.projects import add_packages
 from tests.support.updates import BASE, FollowedTemplate, write
 
 OVERLAYS = f"{BASE}/.overlays"
@@ -67,7 +67,7 @@ def followed(tmp_path: Path) -> FollowedTemplate:
 
 
 def test_three_later_versions_arrive_and_everything_is_green(
-    followed: FollowedTemplate, node_modules: tuple[Path, Path]
+    followed: FollowedTemplate, install: Callable[[Path], None]
 ) -> None:
     project = followed.project
 
@@ -101,7 +101,7 @@ def test_three_later_versions_arrive_and_everything_is_green(
     assert bots["hapi-sync-bot"]["timeout"] == 45
     # cruft skips a renamed file; the status names it.
     assert "Version 2" not in followed.text(RENAMED)
-    add_packages(node_modules[0], project)
+    install(project)
     status = template.run("npm", "run", "template", "--", "status", cwd=project).stdout
     assert f"src/bots/hapi-sync-simple-bot.ts -> {RENAMED}" in status
     template.commit_all_tracked(project, "Version 2")

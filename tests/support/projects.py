@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -13,13 +11,15 @@ from typing import Any
 import pytest
 
 from tests.support import template
+from tests.support.faster_bakes import hooks_in_this_process
 from tests.support.node import make_bin
-
-# Kept between runs, by the hash of what it was installed from.
-CACHE = template.REPOSITORY / "build" / "cache"
-
-# What a run of a repository's commands keeps in node_modules; every repository has its own.
-CACHES = (".cache", ".vite", ".vite-temp", ".vitest-cache")
+from tests.support.packages import (
+    add_packages,
+    installed,
+    link_or_copy,
+    on_the_disk_of,
+    share_compiled_code,
+)
 
 
 @pytest.fixture(scope="session")
@@ -37,69 +37,54 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def installed(source: Path, node_version: str) -> Path:
-    """Run `npm ci` for this folder's lock file once, for all answers and test runs."""
-    lock = (source / "package-lock.json").read_bytes()
-    place = CACHE / hashlib.sha256(lock + node_version.encode()).hexdigest()[:16]
-    if not place.exists():
-        fresh = place.with_name(f"{place.name}.{os.getpid()}")
-        shutil.copytree(source, fresh)
-        template.run("npm", "ci", cwd=fresh)
-        try:
-            fresh.rename(place)
-        except OSError:  # another worker was first
-            shutil.rmtree(fresh)
-    return place / "node_modules"
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder of all workers of this test run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
-def node_modules(node: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def node_modules(node: Path, baked: Callable[..., Path], shared_folder: Path) -> tuple[Path, Path]:
     """The packages of a generated repository, and those that only its tooling's tests need."""
-    version = template.run("node", "--version", cwd=node).stdout
-    project = template.bake(tmp_path_factory.mktemp("installed"))
-    return installed(project, version), installed(template.ROOT / "tests" / "project", version)
+    of_project = installed(baked())
+    of_tests = installed(template.ROOT / "tests" / "project")
+    return on_the_disk_of(shared_folder, of_project), on_the_disk_of(shared_folder, of_tests)
 
 
-def add_packages(modules: Path, project: Path) -> None:
-    """Give a repository its packages, and the links of its lock file to its own folders.
-
-    Copied links would be wrong on Windows: npm makes junctions, which have absolute paths.
-    """
-    packages = json.loads((project / "package-lock.json").read_text(encoding="utf-8"))["packages"]
-    links = {path: package["resolved"] for path, package in packages.items() if package.get("link")}
-    linked = {modules.parent / path for path in links}
-
-    def left_out(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if Path(folder, name) in linked or name in CACHES]
-
-    shutil.copytree(
-        modules,
-        project / "node_modules",
-        symlinks=True,
-        copy_function=link_or_copy,
-        ignore=left_out,
+@pytest.fixture(scope="session")
+def compiled(node: Path, shared_folder: Path) -> Path:
+    """Where all repositories keep what Node compiled, a folder that is named by Node's version."""
+    os.environ["NODE_COMPILE_CACHE_PORTABLE"] = "1"
+    folder = shared_folder / "compiled"
+    script = (
+        "const module = require('node:module'); module.enableCompileCache(process.argv[1]); "
+        "console.log(module.getCompileCacheDir())"
     )
-    for path, target in links.items():
-        place = project / path
-        place.symlink_to(os.path.relpath(project / target, place.parent), target_is_directory=True)
+    return Path(template.run("node", "-e", script, folder, cwd=shared_folder).stdout.strip())
 
 
-def link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another disk
-        shutil.copy2(source, target)
+@pytest.fixture(scope="session")
+def install(node_modules: tuple[Path, Path], compiled: Path) -> Callable[[Path], None]:
+    """Do what `npm ci` does in a repository, without the time that it takes."""
+
+    def add(project: Path) -> None:
+        add_packages(node_modules[0], project)
+        share_compiled_code(project, compiled)
+
+    return add
 
 
 @pytest.fixture(scope="session")
 def new_project(
-    node_modules: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+    install: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
     """Bake a repository with these answers, with its packages, to do with as the test likes."""
 
     def new(**answers: Any) -> Path:
-        project = template.bake(tmp_path_factory.mktemp("project"), **answers)
-        add_packages(node_modules[0], project)
+        with hooks_in_this_process():
+            project = template.bake(tmp_path_factory.mktemp("project"), **answers)
+        install(project)
         return project
 
     return new

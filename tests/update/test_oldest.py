@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import template
 from tests.support.archives import unpack
-from tests.support.projects import CACHE
+from tests.support.packages import CACHE
 
 REQUIREMENTS = template.ROOT / "tests" / "update" / "oldest-requirements.txt"
 OLDEST_NODE = "24.2.0"
