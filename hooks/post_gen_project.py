@@ -245,11 +245,11 @@ class Result:
 def run(*command: str, limit_s: float | None = None) -> Result:
     """Run a command in this folder, without input."""
     # A git hook that started this program sets GIT_DIR and others, which name another repository.
-    ours = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG")
+    kept = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG")
     env = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name.startswith(ours)
+        if not name.startswith("GIT_") or name.startswith(kept)
     }
     try:
         done = subprocess.run(

@@ -63,7 +63,7 @@ FAULTS = [
     Fault(
         "GIT_DIR of a hook is obeyed",
         POST_HOOK,
-        'if not name.startswith("GIT_") or name.startswith(ours)',
+        'if not name.startswith("GIT_") or name.startswith(kept)',
         "if name",
         POST_HOOK_TESTS,
     ),

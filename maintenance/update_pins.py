@@ -232,10 +232,10 @@ def lock_generated(before: datetime) -> dict[str, Any]:
         made = Path(folder) / "my-medplum-bots"
         packages = lock(made, before)
         head = re.compile(r'^.*?"workspaces"', re.DOTALL)
-        ours = head.match((SOURCE / "package-lock.json").read_text(encoding="utf-8"))
-        assert ours
+        kept = head.match((SOURCE / "package-lock.json").read_text(encoding="utf-8"))
+        assert kept
         text = (made / "package-lock.json").read_text(encoding="utf-8")
-        text = head.sub(lambda _: ours[0], text, count=1)
+        text = head.sub(lambda _: kept[0], text, count=1)
         (SOURCE / "package-lock.json").write_text(text, encoding="utf-8", newline="\n")
     return packages
 

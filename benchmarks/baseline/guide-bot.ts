@@ -21,6 +21,8 @@ export async function handler(_medplum: MedplumClient, event: BotEvent): Promise
       }),
     }),
   });
-  if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+  if (!answer.ok) {
+    throw new Error(`HTTP ${answer.status}`);
+  }
   return true;
 }

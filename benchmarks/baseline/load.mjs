@@ -73,7 +73,9 @@ if (action === 'write') {
   for (const query of lines) {
     const before = performance.now();
     const { entry = [] } = JSON.parse(await send('GET', query));
-    if (entry.length !== 1) throw new Error(`${query} found ${entry.length}`);
+    if (entry.length !== 1) {
+      throw new Error(`${query} found ${entry.length}`);
+    }
     times.push(performance.now() - before);
   }
   console.log(JSON.stringify(times.sort((a, b) => a - b)[times.length >> 1]));

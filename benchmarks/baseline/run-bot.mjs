@@ -32,7 +32,9 @@ const watch =
   }, 100);
 do {
   done = await runInSandbox(code, { runtime: 'vmcontext', medplum, event });
-  if (done.error) throw new Error(`${done.error.stack}\n${done.log.join('')}`);
+  if (done.error) {
+    throw new Error(`${done.error.stack}\n${done.log.join('')}`);
+  }
 } while (done.result?.complete === false);
 clearInterval(watch);
 console.log(JSON.stringify({ ...done.result, megabytes }));

@@ -46,16 +46,18 @@ def session(*line: str, cwd: Path) -> str:
         "CI": "",
     }
     env.pop("NO_COLOR", None)
-    ours, its = pty.openpty()
-    process = subprocess.Popen(line, cwd=cwd, stdin=its, stdout=its, stderr=its, env=env)
-    os.close(its)
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        line, cwd=cwd, stdin=terminal, stdout=terminal, stderr=terminal, env=env
+    )
+    os.close(terminal)
     shown = b""
     try:
-        while part := os.read(ours, 65536):
+        while part := os.read(controller, 65536):
             shown += part
     except OSError:  # Linux says so when the other end is closed
         pass
-    os.close(ours)
+    os.close(controller)
     if process.wait() != 0:
         raise SystemExit(
             f"Error: {' '.join(line)} left with {process.returncode}\n{shown.decode()}"

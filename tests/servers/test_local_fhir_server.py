@@ -83,13 +83,13 @@ class Client:
 
     def send(self, method: str, path: str, body: Any = None, keep: str = "", **headers: str) -> Any:
         url = urlsplit(self.base)
-        data = None if body is None else body if isinstance(body, str) else json.dumps(body)
+        if body is not None and not isinstance(body, str):
+            body = json.dumps(body)
+        data = None if body is None else body.encode()
         sent = {"Content-Type": "application/fhir+json", "Cache-Control": "no-cache"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         with closing(http.client.HTTPConnection(url.netloc, timeout=60)) as connection:
-            connection.request(
-                method, url.path + "/" * bool(path) + path, data and data.encode(), sent
-            )
+            connection.request(method, f"{url.path}/{path}" if path else url.path, data, sent)
             response = connection.getresponse()
             text = response.read().decode()
         answer = json.loads(text) if text.startswith("{") else {}
@@ -102,7 +102,7 @@ class Client:
         }
         self.answers.append(
             (
-                f"{method} {path} {data or ''}"[:160],
+                f"{method} {path} {body or ''}"[:160],
                 [response.status, shown, self._shape(answer, text)],
             )
         )

@@ -126,8 +126,8 @@ def _terminology(package: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         for name in ("valuesets", "v3-codesystems", "v2-tables")
         for resource in _resources(package, name)
     ]
-    code_systems = {one["url"]: one for one in resources if one["resourceType"] == "CodeSystem"}
-    value_sets = {one["url"]: one for one in resources if one["resourceType"] == "ValueSet"}
+    code_systems = {each["url"]: each for each in resources if each["resourceType"] == "CodeSystem"}
+    value_sets = {each["url"]: each for each in resources if each["resourceType"] == "ValueSet"}
     return code_systems, value_sets
 
 
@@ -182,7 +182,7 @@ def _json_member(name: str, codes: list[str]) -> str:
         return line
     return (
         f"  {json.dumps(name)}: [\n"
-        + ",\n".join(f"    {json.dumps(one)}" for one in codes)
+        + ",\n".join(f"    {json.dumps(code)}" for code in codes)
         + "\n  ]"
     )
 

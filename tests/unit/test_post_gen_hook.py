@@ -573,12 +573,12 @@ def test_headings_are_bold_at_a_terminal_only(project: Path, tmp_path: Path) -> 
     shown = {}
     for name, extra in (("terminal", {}), ("no color", {"NO_COLOR": "1"})):
         write_overlay(project, "a", chosen_by={"license": ["MIT"]}, title="greets", bots=bots)
-        ours, theirs = pty.openpty()
+        controller, terminal = pty.openpty()
         env = {**os.environ, **extra}
-        subprocess.run([sys.executable, hook], cwd=project, stdout=theirs, env=env, check=True)
-        os.close(theirs)
-        shown[name] = os.read(ours, 100_000).decode().replace("\r\n", "\n")
-        os.close(ours)
+        subprocess.run([sys.executable, hook], cwd=project, stdout=terminal, env=env, check=True)
+        os.close(terminal)
+        shown[name] = os.read(controller, 100_000).decode().replace("\r\n", "\n")
+        os.close(controller)
     assert "\x1b[1mCreated bots\x1b[0m\n" not in shown["no color"]
     assert "\x1b" not in shown["no color"]
     assert shown["terminal"].startswith("\x1b[1m\nCreated bots\x1b[0m\n  a-bot")
