@@ -14,7 +14,6 @@ export default defineConfig({
     include: ['{src,tests}/**/*.{test,spec}.?(c|m)ts'],
     // One more than the processor has cores, as a test often waits for a server that it started.
     maxWorkers: availableParallelism() + 1,
-    restoreMocks: true,
     // A local Medplum bundles the bots first, which may take a while on a busy machine.
     testTimeout: 30_000,
     hookTimeout: 60_000,

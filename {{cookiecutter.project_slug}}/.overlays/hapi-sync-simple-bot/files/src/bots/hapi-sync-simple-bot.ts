@@ -82,22 +82,15 @@ async function findPatients(
 
 /** False also for a record that was merged there, with the identifiers of two patients. */
 function carriesOnly(id: string, patient: Patient | undefined): patient is Patient {
-  const ours = patient?.identifier?.filter(({ system }) => system === SYSTEM) ?? [];
+  const identifiers = patient?.identifier?.filter(({ system }) => system === SYSTEM) ?? [];
   const isPatient = patient?.resourceType === 'Patient' && patient.id !== undefined;
-  return isPatient && ours.length > 0 && ours.every(({ value }) => value === id);
+  return isPatient && identifiers.length > 0 && identifiers.every(({ value }) => value === id);
 }
 
-function copyOf({ id, identifier = [], ...patient }: Patient): Patient {
+/** The elements that are copied, with the identifier that ties the two patients together. */
+function copyOf(patient: Patient): Patient {
   const { active, name, telecom, gender, birthDate, address } = patient;
-  const others = identifier.filter(({ system }) => system !== SYSTEM);
-  return {
-    resourceType: 'Patient',
-    identifier: [...others, { system: SYSTEM, value: id }],
-    active,
-    name,
-    telecom,
-    gender,
-    birthDate,
-    address,
-  };
+  const others = patient.identifier?.filter(({ system }) => system !== SYSTEM) ?? [];
+  const identifier = [...others, { system: SYSTEM, value: patient.id }];
+  return { resourceType: 'Patient', identifier, active, name, telecom, gender, birthDate, address };
 }
