@@ -69,7 +69,7 @@ export function summary({ bots, failed }) {
 }
 
 if (import.meta.main) {
-  const command = new Command('esbuild-script')
+  const command = new Command('node esbuild-script.mjs')
     .description('Bundle every bot into one file in dist/bots, without checking the code')
     .option('--production', 'minify, as for a deployment')
     .action(async (options) => console.log(summary(await bundle(options))));

@@ -23,7 +23,7 @@ BEGINNINGS = re.compile(
 ELSEWHERE = {
     "tools/src/bundling/check-bundle.ts": [
         "does not exist on vmcontext",
-        "which vmcontext does not have: the bot fails where it gets there",
+        "which vmcontext does not have: the bot fails if it reaches that code",
         "the files of a package are not next to a bundle",
     ],
     "tools/src/bundling/esbuild-messages.ts": [
@@ -52,9 +52,9 @@ ELSEWHERE = {
         "does not exist: write it, or remove ",
         "exports a handler and is not in medplum.config.json",
     ],
-    "tools/src/bundling/vmcontext-globals.ts": [
+    "tools/src/runtime/vmcontext-globals.ts": [
         "a bundle has no folder: import the file, and it becomes part of the bundle",
-        "use console.log: before Medplum 5.1.28 vmcontext has nothing else of console",
+        "use console.log: before Medplum 5.1.28 vmcontext has no other method of console",
         'compare error.name, or test "message" in error',
     ],
     "tools/src/config/warnings.ts": [
@@ -98,7 +98,7 @@ ELSEWHERE = {
         "Task timed out after",
         "Script execution timed out after",
     ],
-    "tools/src/runtime/sandbox.ts": ["The bundle gave a function where a result was due"],
+    "tools/src/runtime/sandbox.ts": ["The bundle returned a function instead of a result"],
     "tools/src/commands/analyze.ts": ["in no bundle"],
     "tools/src/deploy/doctor.ts": ["the newest never fire. Remove some"],
     ".overlays/hapi-sync-bot/files/src/shared/sync/source.ts": [" from Medplum"],

@@ -17,7 +17,7 @@ interface Options {
   concurrency: string;
 }
 
-const command = new Command('setup:bots')
+const command = new Command('npm run setup:bots --')
   .description('Deploy the bots of dist/ and their subscriptions; writes only what differs')
   .option('--build', 'build them first, as npm run setup:bots does')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { bundle } from '../esbuild-script.mjs';
 import { BuildError } from '../tools/src/bundling/bundle-bots.ts';
 import type { BuiltBots } from '../tools/src/bundling/bundle-bots.ts';
-import { runtimesOf } from '../tools/src/bundling/runtimes.ts';
+import { runtimesOf } from '../tools/src/config/runtimes.ts';
 import { carriedExports } from '../tools/src/bundling/carried-exports.ts';
 import { sharedExports } from '../tools/src/bundling/shared-exports.ts';
 import { loadConfig } from '../tools/src/config/config.ts';

@@ -1,5 +1,5 @@
-// The built bots against a real HAPI FHIR JPA server: every row of its facts that a sync can meet,
-// races, held writes.
+// The built bots against a real HAPI FHIR JPA server: what HAPI does that a sync can meet, races,
+// and writes that arrive late.
 import { randomUUID } from 'node:crypto';
 import type { Patient } from '@medplum/fhirtypes';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';

@@ -8,7 +8,7 @@ import type { Bundle, Patient, Resource } from '@medplum/fhirtypes';
 import { memorySource } from '../tests/sync/memory-source.ts';
 import type { MemorySource } from '../tests/sync/memory-source.ts';
 import { runInSandbox } from '../tools/src/runtime/sandbox.ts';
-import type { SandboxResult } from '../tools/src/runtime/sandbox.ts';
+import type { SandboxResult } from '../tools/src/runtime/sandbox-types.ts';
 import { answerHeaders, forwardRequest, readBody } from './forward-request.ts'; // of tests/tools
 
 export const HAPI = process.env['HAPI_BASE_URL'] ?? '';

@@ -7,7 +7,7 @@ import { bundle } from '../../esbuild-script.mjs';
 import { BuildError } from '../../tools/src/bundling/bundle-bots.ts';
 import type { BuiltBots } from '../../tools/src/bundling/bundle-bots.ts';
 import { describe as describeFinding } from '../../tools/src/bundling/finding.ts';
-import { NODE_GLOBALS } from '../../tools/src/bundling/vmcontext-globals.ts';
+import { NODE_GLOBALS } from '../../tools/src/runtime/vmcontext-globals.ts';
 import { runInSandbox } from '../../tools/src/runtime/sandbox.ts';
 import { projectForTest } from '../project.ts';
 import type { Project } from '../project.ts';
@@ -157,7 +157,7 @@ describe('packages', () => {
       built: ['a'],
       findings: [
         'warning packages/node_modules/encoder/index.js:1:23: encoder 1.2.3 uses Buffer, ' +
-          'which vmcontext does not have: the bot fails where it gets there. ' +
+          'which vmcontext does not have: the bot fails if it reaches that code. ' +
           'Import src/shared/node-globals.ts before it, which provides them, ' +
           'or run the bot on awslambda',
       ],
@@ -286,7 +286,7 @@ export async function handler(_: unknown, event: { input: string[] }): Promise<u
     expect((await build(project)).findings).toEqual([
       expect.stringContaining(
         'form 1.0.0 uses Buffer, FormData, which vmcontext does not have: ' +
-          'the bot fails where it gets there. Import src/shared/node-globals.ts before it, ' +
+          'the bot fails if it reaches that code. Import src/shared/node-globals.ts before it, ' +
           'which provides all but FormData, or run the bot on awslambda',
       ),
     ]);

@@ -409,7 +409,8 @@ export const handler = () => ({ big });
   test('a flag that does not exist', async () => {
     const project = projectForTest({ 'src/bots/a.ts': BOT });
     expect((await build(project, '--prodution')).stderr).toBe(
-      "Error: unknown option '--prodution' (Did you mean --production?)\n",
+      "Error: unknown option '--prodution' (Did you mean --production?). " +
+        'See: node esbuild-script.mjs --help\n',
     );
   });
 });

@@ -105,10 +105,10 @@ describe('flags', () => {
   });
 
   test.each([
-    [['--yess'], "unknown option '--yess' (Did you mean --yes?)"],
-    [['--frobnicate'], "unknown option '--frobnicate'. See: npx medplum-bots --help"],
-    [['-y'], "unknown option '-y'. See: npx medplum-bots --help"],
-    [['--env'], "option '--env <name>' argument missing. See: npx medplum-bots --help"],
+    [['--yess'], "unknown option '--yess' (Did you mean --yes?). See: test --help"],
+    [['--frobnicate'], "unknown option '--frobnicate'. See: test --help"],
+    [['-y'], "unknown option '-y'. See: test --help"],
+    [['--env'], "option '--env <name>' argument missing. See: test --help"],
   ])('%j is refused', async (args, text) => {
     expect(await outcomeOf(FLAGS, args)).toEqual({
       code: 1,
@@ -124,7 +124,7 @@ describe('flags', () => {
       stdout: '',
       stderr:
         'Error: too many arguments. Expected 0 arguments but got 1: sync-bot. ' +
-        'See: npx medplum-bots --help\n',
+        'See: test --help\n',
     });
   });
 
@@ -204,7 +204,17 @@ describe('medplum-bots', () => {
     expect(await medplumBots('pln')).toEqual({
       code: 1,
       stdout: '',
-      stderr: "Error: unknown command 'pln' (Did you mean plan?)\n",
+      stderr: "Error: unknown command 'pln' (Did you mean plan?). See: npx medplum-bots --help\n",
+    });
+  });
+
+  test('says in one line what is wrong with a command below another one', async () => {
+    expect(await medplumBots('secrets', 'push', '--yess')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        "Error: unknown option '--yess' (Did you mean --yes?). " +
+        'See: npx medplum-bots secrets push --help\n',
     });
   });
 

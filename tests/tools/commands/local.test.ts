@@ -205,7 +205,11 @@ describe('npm run local', () => {
       ['--port', 'x'],
       'Error: --port x is not a port: give a number from 0 to 65535 (0 takes a free one).\n',
     ],
-    [['--prot', '1'], "Error: unknown option '--prot' (Did you mean --port?)\n"],
+    [
+      ['--prot', '1'],
+      "Error: unknown option '--prot' (Did you mean --port?). " +
+        'See: npx medplum-bots local --help\n',
+    ],
     [['--fault', 'flood'], 'Error: "flood" is an unknown fault; use one of'],
   ])('refuses %j', async (args, told) => {
     const local = start(GENERATED, 'local', ...args);

@@ -444,7 +444,9 @@ const CASES: Case[] = [
     title: 'a flag that does not exist',
     given: () => undefined,
     args: ['--prun'],
-    says: ["Error: unknown option '--prun' (Did you mean --prune?)"],
+    says: [
+      "Error: unknown option '--prun' (Did you mean --prune?). See: npm run setup:bots -- --help",
+    ],
   },
   {
     title: 'a pattern that is empty, as of a variable that is not set',

@@ -1,5 +1,5 @@
-// Ways to work that the defaults are not made for: no CI service, several repositories in a
-// project, more than 1,000 bots.
+// Other ways to work than the default: no CI service, several repositories in a project, more than
+// 1,000 bots.
 import type { Bot } from '@medplum/fhirtypes';
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, writeFileSync } from 'node:fs';

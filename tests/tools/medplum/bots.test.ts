@@ -133,10 +133,12 @@ describe('a run', () => {
       resource: [entry],
     });
     const code = handler(`
-      const tries = [() => medplum.searchResources('Patient'), () => medplum.createResource({ resourceType: 'Patient' })];
-      const results = [];
-      for (const one of tries) results.push(await one().then(() => 'ok', (error) => error.outcome.id));
-      return { results, key: event.secrets.KEY.valueString };`);
+      const tried = [
+        medplum.searchResources('Patient'),
+        medplum.createResource({ resourceType: 'Patient' }),
+      ];
+      const outcomes = tried.map((one) => one.then(() => 'ok', (error) => error.outcome.id));
+      return { results: await Promise.all(outcomes), key: event.secrets.KEY.valueString };`);
     const id = await medplum.bot(code, {
       accessPolicy: { reference: `AccessPolicy/${policy.body.id}` },
     });

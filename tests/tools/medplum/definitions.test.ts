@@ -1,5 +1,5 @@
-// What was cut out of FHIR's definitions is missed by no test or bot: @medplum/core builds the same
-// schema of the whole package.
+// FHIR's definitions in tools/definitions are a part of the whole package: @medplum/core builds the
+// same schema from both.
 import * as core from '@medplum/core';
 import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';

@@ -2,7 +2,7 @@
 import type { Bot } from '@medplum/fhirtypes';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LogPart, RunDetails, RunList, RunSummary } from '../../tools/src/page/api-types.ts';
-import type { ExecuteRequest } from '../../tools/src/medplum/bot-execution.ts';
+import type { ExecuteRequest } from '../../tools/src/medplum/execute-bot.ts';
 import { eventually } from '../medplum/support.ts';
 import { openPage } from './support.ts';
 import type { PageServer } from './support.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { runBot } from '../../tools/src/runtime/bot-run.ts';
 import type { BotRunResult } from '../../tools/src/runtime/bot-run.ts';
-import type { BotRuntime } from '../../tools/src/runtime/sandbox.ts';
+import type { BotRuntime } from '../../tools/src/runtime/sandbox-types.ts';
 
 /** The interface of pdfmake 0.2 that Medplum uses. Its "PDF" is what it was given, as JSON. */
 const PDFMAKE = `

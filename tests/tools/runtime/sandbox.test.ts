@@ -7,8 +7,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { logOfBot } from '../../tools/src/runtime/bot-log.ts';
 import { runInSandbox } from '../../tools/src/runtime/sandbox.ts';
-import type { BotEvent, SandboxOptions, SandboxResult } from '../../tools/src/runtime/sandbox.ts';
+import type {
+  BotEvent,
+  SandboxOptions,
+  SandboxResult,
+} from '../../tools/src/runtime/sandbox-types.ts';
 
 const event: BotEvent = {
   bot: { reference: 'Bot/1' },
@@ -28,6 +33,17 @@ function run(
 
 const handler = (body: string): string =>
   `exports.handler = async function (medplum, event) { ${body} };`;
+
+it.each(['vmcontext', 'awslambda'] as const)(
+  'on %s, what the bot logged is told apart from what the runtime logs of its error',
+  async (runtime) => {
+    const lines = ['Error 1 of 2', 'Unhandled error: none'];
+    const code = `console.log('${lines[0]}'); console.log('${lines[1]}'); throw new Error('boom');`;
+    const { log, error } = await run(runtime, handler(code));
+    expect(log.length).toBeGreaterThan(lines.length);
+    expect(logOfBot(log.join('\n'), error!)).toBe(lines.join('\n'));
+  },
+);
 
 describe('vmcontext', () => {
   it('has the globals of the real server and no others', async () => {

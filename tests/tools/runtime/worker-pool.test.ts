@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { BotJob, BotRunResult } from '../../tools/src/runtime/bot-run.ts';
-import type { BotRuntime } from '../../tools/src/runtime/sandbox.ts';
+import type { BotRuntime } from '../../tools/src/runtime/sandbox-types.ts';
 import { WorkerPool } from '../../tools/src/runtime/worker-pool.ts';
 import type { WorkerPoolOptions } from '../../tools/src/runtime/worker-pool.ts';
 

@@ -19,15 +19,10 @@ export function identifierQuery(system: string, value: string): string {
 }
 
 /**
- * The same as a search value, not encoded: for a reference such as `Patient?identifier=…` inside a
- * resource.
- *
- * @param system - The identifier's system.
- * @param value - Its value.
  * @returns `system|value` with `\`, `,`, `|` and `$` escaped: a bare comma would mean OR.
  * @throws Error when system or value is missing.
  */
-export function identifierToken(system: string, value: string): string {
+function identifierToken(system: string, value: string): string {
   for (const part of [system, value]) {
     if (typeof part !== 'string' || NOT_A_VALUE.has(part.trim())) {
       throw new Error('Refused: an identifier query needs a system and a value');
@@ -46,6 +41,7 @@ export function identifierToken(system: string, value: string): string {
  * @param query - URL query syntax, with or without `?`.
  * @returns System and value, decoded and without escapes.
  * @throws Error that says what is wrong, without the value.
+ * @example parseIdentifierQuery('identifier=urn%3Amrn%7C42') // { system: 'urn:mrn', value: '42' }
  */
 export function parseIdentifierQuery(query: string): { system: string; value: string } {
   const [parameter = '', ...more] = query.replace(/^\?/, '').split('&');

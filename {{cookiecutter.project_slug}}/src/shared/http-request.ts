@@ -131,7 +131,7 @@ export async function sendRequest<T = unknown>(
   timeoutMs: number,
 ): Promise<ExternalResponse<T>> {
   const target = checkedUrl(url);
-  const request = { method, resourceType: resourceTypeOf(target) };
+  const sent: SentRequest = { method, resourceType: resourceTypeOf(target) };
   return withTimeout(timeoutMs, async (signal) => {
     try {
       const response = await fetch(target.href, {
@@ -146,27 +146,7 @@ export async function sendRequest<T = unknown>(
         redirect: 'manual',
         signal,
       });
-      const text = await readText(response);
-      const parsed = parseJson(text);
-      const location =
-        response.headers.get('content-location') ?? response.headers.get('location') ?? undefined;
-      if (response.ok) {
-        return {
-          status: response.status,
-          body: parsed as T,
-          isEmpty: text === '',
-          version: versionOf(response.headers.get('etag')),
-          location,
-        };
-      }
-      throw new RequestFailure({
-        ...request,
-        status: response.status,
-        codes: serverCodes(parsed),
-        retryAfter: response.headers.get('retry-after'),
-        isFhir: isOperationOutcome(parsed),
-        location,
-      });
+      return await readAnswer<T>(response, sent);
     } catch (error) {
       if (isRequestFailure(error)) {
         throw error;
@@ -174,7 +154,7 @@ export async function sendRequest<T = unknown>(
       // No answer, or half of one: it is unknown what the server did.
       const codes = signal.aborted ? ['timeout'] : networkCodes(error);
       throw new RequestFailure({
-        ...request,
+        ...sent,
         status: 0,
         codes,
         retryAfter: null,
@@ -183,6 +163,28 @@ export async function sendRequest<T = unknown>(
       });
     }
   });
+}
+
+type SentRequest = Pick<FailureDetails, 'method' | 'resourceType'>;
+
+/** @throws RequestFailure for a status that is not 2xx */
+async function readAnswer<T>(response: Response, sent: SentRequest): Promise<ExternalResponse<T>> {
+  const { status, headers } = response;
+  const text = await readText(response);
+  const body = parseJson(text);
+  const location = headers.get('content-location') ?? headers.get('location') ?? undefined;
+  if (!response.ok) {
+    throw new RequestFailure({
+      ...sent,
+      status,
+      codes: serverCodes(body),
+      retryAfter: headers.get('retry-after'),
+      isFhir: isOperationOutcome(body),
+      location,
+    });
+  }
+  const version = versionOf(headers.get('etag'));
+  return { status, body: body as T, isEmpty: text === '', version, location };
 }
 
 function textOf(body: unknown): string | undefined {

@@ -3,7 +3,7 @@ import type { Command, Option } from 'commander';
 import { CommanderError } from 'commander';
 import { styleText } from 'node:util';
 import useCompileCache from '../bin/compile-cache.cjs';
-import { printable } from './terminal/output.ts';
+import { oneLine, printable } from './terminal/output.ts';
 import { UserError } from './terminal/user-error.ts';
 
 /**
@@ -20,16 +20,14 @@ export async function runCommandLine(create: () => Command | Promise<Command>): 
   });
   try {
     const program = await create();
-    for (const command of [program, ...program.commands]) {
-      setConventions(command);
-    }
+    setConventions(program);
     await program.parseAsync();
   } catch (error) {
     process.exitCode = reportError(error);
   }
 }
 
-/** What all commands have in common. */
+/** What all commands have in common, also those below another one, such as `secrets push`. */
 function setConventions(command: Command): void {
   command
     .helpOption('-h, --help', 'Show this help')
@@ -44,27 +42,22 @@ function setConventions(command: Command): void {
       refuseFlagsKeptByNpm(action);
       refuseRepeatedFlags(action);
     });
+  command.commands.forEach(setConventions);
 }
 
 /** Commander's `error: unknown option '--x'\n(Did you mean --y?)` as one line with a hint. */
 function usageError(text: string, command: Command): string {
-  const message = text
-    .trim()
-    .replace(/^error: /, '')
-    .replaceAll('\n', ' ');
-  if (message.endsWith('?)')) {
-    return message;
-  }
-  return `${message.replace(/\.$/, '')}. See: npx medplum-bots ${helpOf(command)}`;
+  const message = oneLine(text.replace(/^error: /, '')).replace(/\.$/, '');
+  return `${message}. See: ${fullNameOf(command)} --help`;
 }
 
-/** `plan --help`; for the program itself `--help`. */
-function helpOf(command: Command): string {
+/** `npx medplum-bots secrets push` */
+function fullNameOf(command: Command): string {
   const names = [];
-  for (let current: Command | null = command; current?.parent; current = current.parent) {
+  for (let current: Command | null = command; current; current = current.parent) {
     names.unshift(current.name());
   }
-  return [...names, '--help'].join(' ');
+  return names.join(' ');
 }
 
 /** Errors of the file system that a user can fix. */

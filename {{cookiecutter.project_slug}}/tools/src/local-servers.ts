@@ -152,7 +152,7 @@ export interface ServerOptions extends TypedMedplumOptions {
  */
 export function addServerOptions(command: Command): Command {
   command
-    .option('--port <port>', 'of the local Medplum; 0 takes a free one', '8103')
+    .option('--port <port>', 'the port of the local Medplum; 0 takes a free one', '8103')
     .option(
       '--seed <file>',
       'start with the resources of a JSON file: a resource, a list or a bundle (may be repeated)',
@@ -165,7 +165,7 @@ export function addServerOptions(command: Command): Command {
     );
   if (hasFhirServer()) {
     command
-      .option('--fhir-port <port>', 'of the local FHIR server; 0 takes a free one', '8080')
+      .option('--fhir-port <port>', 'the port of the local FHIR server; 0 takes a free one', '8080')
       .option(
         '--fault <fault>',
         'let the FHIR server fail, such as 503:times=2 (may be repeated)',

@@ -25,13 +25,14 @@ async function loadCommand(name: string): Promise<Command> {
  */
 export async function createProgram(wanted: string | undefined): Promise<Command> {
   const names = commandNames();
-  const program = new Command('medplum-bots')
+  const program = new Command('npx medplum-bots')
     .description('Builds, tests, tries and deploys the Medplum bots of this repository.')
     .addHelpText(
       'after',
       [
         '',
-        'Each command is an npm script too: npm run build, npm run dev, npm run plan -- --env …',
+        'Most commands are npm scripts too: npm run build, npm run plan -- --env staging, …',
+        'access, adopt and schema are not: npx medplum-bots access --help',
         '',
         'Exit codes: 0 it worked, 1 it failed, 2 "plan" found something to change.',
       ].join('\n'),

@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { basename, dirname, join } from 'node:path';
 import { RUNTIMES } from '../config/bot.ts';
 import type { BotConfig, Config, RuntimeVersion } from '../config/config.ts';
-import { configWarnings } from '../config/warnings.ts';
+import { DEFAULT_RUNTIME, runtimesOf } from '../config/runtimes.ts';
+import { botsWithoutPolicy, noPolicyMessage } from '../config/warnings.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { checkBundle } from './check-bundle.ts';
 import { errorFinding, warningFinding } from './esbuild-messages.ts';
@@ -14,7 +15,6 @@ import type { Finding } from './finding.ts';
 import { checkContents, describeBundle } from './inspect-bundle.ts';
 import type { Inputs, SourceHashes } from './inspect-bundle.ts';
 import type { BundleInfo, Manifest } from './manifest.ts';
-import { DEFAULT_RUNTIME, runtimesOf } from './runtimes.ts';
 import { checkSourceFiles } from './source-files.ts';
 
 type Result = BuildResult<{ metafile: true }>;
@@ -64,7 +64,7 @@ export async function bundleBots(
   { outdir, production, checkSize = true }: BundleOptions,
   buildBots: BuildBots,
 ): Promise<BuiltBots> {
-  const findings = [...configWarnings(config.bots), ...checkSourceFiles(config.bots)];
+  const findings = [...checkPolicies(config.bots), ...checkSourceFiles(config.bots)];
   const missing = new Set(
     findings.filter(({ kind }) => kind === 'missing-source').flatMap(({ bots }) => bots),
   );
@@ -96,6 +96,16 @@ export async function bundleBots(
     sources: new Map(config.bots.map((bot) => [bot.name, Object.keys(inputs.get(bot.name) ?? {})])),
   };
   return settle(built, outdir);
+}
+
+/** @returns a warning if there are bots that may do anything in the project */
+function checkPolicies(bots: readonly BotConfig[]): Finding[] {
+  const names = botsWithoutPolicy(bots).map(({ name }) => name);
+  if (names.length === 0) {
+    return [];
+  }
+  const message = noPolicyMessage(names);
+  return [{ severity: 'warning', kind: 'no-access-policy', message, bots: names }];
 }
 
 /**

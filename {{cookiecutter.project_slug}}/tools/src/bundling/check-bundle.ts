@@ -3,12 +3,6 @@
 import type { RuntimeVersion } from '../config/config.ts';
 import { sourceFinder } from '../runtime/source-maps.ts';
 import type { SourcePlace } from '../runtime/source-maps.ts';
-import type { Finding } from './finding.ts';
-import { markFreeNames, namesIn } from './free-names.ts';
-import { KnownValues } from './known-values.ts';
-import { findNameUses } from './name-uses.ts';
-import type { NameUse } from './name-uses.ts';
-import { packageOf } from './npm-packages.ts';
 import {
   CONSOLE_HINT,
   CONSOLE_METHODS,
@@ -18,7 +12,13 @@ import {
   NODE_GLOBALS_MODULE,
   OTHER_PLATFORMS,
   VMCONTEXT_LACKS,
-} from './vmcontext-globals.ts';
+} from '../runtime/vmcontext-globals.ts';
+import type { Finding } from './finding.ts';
+import { markFreeNames, namesIn } from './free-names.ts';
+import { KnownValues } from './known-values.ts';
+import { findNameUses } from './name-uses.ts';
+import type { NameUse } from './name-uses.ts';
+import { packageOf } from './npm-packages.ts';
 
 export interface Bundle {
   bot: string;
@@ -123,7 +123,7 @@ function packageFindings(uses: readonly PlacedUse[], bundle: Bundle): Finding[] 
     const names = [...new Set(group.map(({ name }) => name))].toSorted();
     const message = bundle.runtimes.includes('vmcontext')
       ? `${label} uses ${names.join(', ')}, which vmcontext does not have: ` +
-        `the bot fails where it gets there. ${hintFor(names)}`
+        `the bot fails if it reaches that code. ${hintFor(names)}`
       : `${label} uses ${names.join(', ')}: the files of a package are not next to a bundle. ` +
         'If it reads one, the bot fails there';
     return {

@@ -2,8 +2,9 @@
 import type { Message } from 'esbuild';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { packageNameIn } from '../runtime/package-name.ts';
 import type { Finding, Severity } from './finding.ts';
-import { packageNameIn, packageOf } from './npm-packages.ts';
+import { packageOf } from './npm-packages.ts';
 
 /** Warnings of esbuild about code that fails when it runs, by their id. */
 const FAILS_AT_RUN_TIME = new Set([

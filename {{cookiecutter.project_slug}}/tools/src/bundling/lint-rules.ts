@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { OxlintOverride } from 'oxlint';
 import type { BotConfig, Config } from '../config/config.ts';
-import { runtimesOf } from './runtimes.ts';
-import { CONSOLE_HINT, CONSOLE_METHODS, VMCONTEXT_LACKS } from './vmcontext-globals.ts';
+import { runtimesOf } from '../config/runtimes.ts';
+import { CONSOLE_HINT, CONSOLE_METHODS, VMCONTEXT_LACKS } from '../runtime/vmcontext-globals.ts';
 
 const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*['"](\.{1,2}\/[^'"]+)['"]/g;
 const ENDINGS = ['', '.ts', '.mts', '.cts', '/index.ts'];

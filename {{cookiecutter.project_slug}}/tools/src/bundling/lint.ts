@@ -2,9 +2,9 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { packageNameIn } from '../runtime/package-name.ts';
 import { MODULE_NOT_FOUND } from './finding.ts';
 import type { Finding } from './finding.ts';
-import { packageNameIn } from './npm-packages.ts';
 
 /** One entry of `diagnostics` in oxlint's JSON output. */
 interface Diagnostic {

@@ -1,4 +1,4 @@
-// Which npm package a file of a bundle, or an import, belongs to.
+// Which npm package a file of a bundle belongs to.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -40,12 +40,4 @@ function readVersion(folder: string): string {
   } catch {
     return 'unknown';
   }
-}
-
-/**
- * @param specifier - what is imported: `pdfmake/interfaces.js`, `@aws-sdk/client-s3`
- * @returns the name of the package in it: `pdfmake`, `@aws-sdk/client-s3`
- */
-export function packageNameIn(specifier: string): string {
-  return /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
 }

@@ -15,7 +15,7 @@ const HANDLER =
  * @param root - the repository's folder
  * @returns paths from there, with slashes, sorted
  */
-export function botFiles(root: string = process.cwd()): string[] {
+function botFiles(root: string = process.cwd()): string[] {
   const folder = join(root, 'src/bots');
   // Quicker than a glob, whose code Node has to load first.
   const files = existsSync(folder)

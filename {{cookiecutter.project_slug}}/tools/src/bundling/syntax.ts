@@ -9,7 +9,7 @@ export interface Syntax {
   [member: string]: unknown;
 }
 
-export function isSyntax(value: unknown): value is Syntax {
+function isSyntax(value: unknown): value is Syntax {
   return typeof (value as Partial<Syntax> | null)?.type === 'string';
 }
 

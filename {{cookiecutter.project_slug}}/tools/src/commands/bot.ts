@@ -10,6 +10,7 @@ import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
 import { failureLines } from '../dev/show-failure.ts';
 import { withSourceLine } from '../dev/source-line.ts';
+import { logOfBot } from '../runtime/bot-log.ts';
 import { runBot } from '../runtime/bot-run.ts';
 import type { BotJob, BotRunResult } from '../runtime/bot-run.ts';
 import { settingsOf } from '../runtime/bot-settings.ts';
@@ -47,7 +48,7 @@ export const command = new Command('bot')
     'a sample event, a resource, or the input (.json, .hl7, .txt, .form, .csv)',
   )
   .option('--input <file>', 'the input, as the body of a request to $execute')
-  .option('--content-type <type>', 'of --input; otherwise the ending of the file tells it')
+  .option('--content-type <type>', 'of --input (default: by the ending of the file)')
   .option('--from <run>', 'the event of a run on the local Medplum, by its id')
   .option('--watch', 'run again when a source or the event is saved')
   .option('--inspect-brk', 'wait for a debugger to attach')
@@ -197,9 +198,9 @@ function show({ log, requests, error, result }: BotRunResult, bot: BotConfig, ti
   const mapFile = `${bot.dist}.map`;
   const map = existsSync(mapFile) ? readFileSync(mapFile, 'utf8') : undefined;
   const readable = (text: string): string => (map === undefined ? text : mapStack(text, map));
-  // What the runtime adds to the log of a bot that throws is shown below.
-  const own = error ? log.filter((line) => !/^(Unhandled error: |Error )/.test(line)) : log;
-  console.log(`${bold('log')}\n${readable(own.join('\n')) || dim('(nothing)')}\n`);
+  const logged = log.join('\n');
+  const shown = error ? logOfBot(logged, error) : logged;
+  console.log(`${bold('log')}\n${readable(shown) || dim('(nothing)')}\n`);
   if (requests.length > 0) {
     console.log(`${table(['request', 'where', 'status', 'ms'], requests.map(requestRow))}\n`);
   }

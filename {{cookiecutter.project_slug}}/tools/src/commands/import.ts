@@ -58,7 +58,7 @@ async function importBot(wanted: string, options: ImportOptions): Promise<void> 
     writeSource(file, await readStoredSource(server, bot));
   }
   const plan = commandFor(environment.name, 'plan');
-  console.log(`What it runs was not changed. Next: npm run build && ${plan}`);
+  console.log(`Its code was not changed. Next: npm run build && ${plan}`);
 }
 
 async function writeFormatted(path: string, text: string): Promise<void> {
@@ -87,7 +87,7 @@ function writeSource(file: string, source: StoredSource): void {
     case 'source':
       replaceFile(file, source.text);
       console.log(
-        `${file} is as it was stored on the server. Check that it is the source of what runs.`,
+        `${file} was copied from the server. Check that it is the source of the code that runs.`,
       );
   }
 }

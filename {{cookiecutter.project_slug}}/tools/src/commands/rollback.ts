@@ -26,7 +26,7 @@ import type { Version } from '../deploy/rollback.ts';
 import { connect } from '../deploy/server.ts';
 import type { Server } from '../deploy/server.ts';
 import type { Stored } from '../deploy/stored.ts';
-import { printable, table } from '../terminal/output.ts';
+import { oneLine, printable, table } from '../terminal/output.ts';
 
 interface RollbackOptions {
   env?: string;
@@ -138,17 +138,14 @@ async function rollBackTo(
   const chosen = chooseVersion(versions, name, environment, options.to ?? held);
   const version = shortVersion(chosen.version);
   await confirm(options, server, `put ${name} back to ${version}`);
-  await target.putBack(chosen, oneLine(options.message));
+  const message = options.message === undefined ? undefined : oneLine(options.message);
+  await target.putBack(chosen, message);
   const current = versions.find(({ isCurrent }) => isCurrent);
   const changed = otherModules(chosen, current);
   const modules = changed.length > 0 ? `, with ${changed.join(' ')}` : '';
   const end = commandFor(environment, 'rollback', name, '--release');
   const what = target.stored.resourceType === 'Bot' ? 'runs' : 'is';
   console.log(`${name} ${what} ${version} again${modules}. It is held there until: ${end}`);
-}
-
-function oneLine(text: string | undefined): string | undefined {
-  return text?.replaceAll(/\s+/g, ' ').trim();
 }
 
 function versionTable(versions: readonly Version[], isHeld: boolean): string {

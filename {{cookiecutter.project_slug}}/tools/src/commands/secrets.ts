@@ -47,10 +47,10 @@ command
 command
   .command('delete')
   .description('Delete one secret')
-  .argument('<name>', 'of the secret')
+  .argument('<name>', 'the name of the secret')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
   .option('--yes', 'do not ask before writing')
-  .option('--force', 'also if a bot of this repository needs it')
+  .option('--force', 'delete it even if a bot of this repository needs it')
   .addHelpText('after', '\nExample: npm run secrets -- delete OLD_TOKEN --env staging')
   .action(deleteOne);
 
@@ -121,5 +121,5 @@ async function deleteOne(name: string, options: Options): Promise<void> {
   }
   await confirm(options, server, `delete the secret ${name}`);
   await deleteSecret(server, name);
-  console.log(`${name} is deleted. Bots receive it no longer.`);
+  console.log(`${name} is deleted. Bots no longer receive it.`);
 }

@@ -117,7 +117,7 @@ const override = z
   })
   .meta({ description: 'Settings that are different in this environment; null removes one.' });
 
-export const environmentName = z
+const environmentName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]*$/, 'has to be lower-case letters, digits and dashes');
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 const REFERENCE_HINT = 'has to be a reference like "Organization/<id>"';
 
-export const reference = z.strictObject({
+const reference = z.strictObject({
   reference: z.string().regex(/^[A-Z][A-Za-z]+\/[^/\s]+$/, REFERENCE_HINT),
 });
 

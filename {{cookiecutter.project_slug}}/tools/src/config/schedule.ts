@@ -1,7 +1,7 @@
 // When a bot runs by the clock: Bot.cronString, Bot.cronTiming, and the Cron resources of Medplum
 // 5.2.
-import { Cron } from 'croner';
 import { z } from 'zod';
+import { isCronPattern } from './cron-pattern.ts';
 import { parameters } from './parameters.ts';
 
 const SCHEDULE_HINT =
@@ -14,7 +14,7 @@ const SCHEDULE_HINT =
 export const cronString = z
   .string()
   .meta({ description: 'When to run, as five numeric fields. Needs the project feature "cron".' })
-  .refine(isSchedule, SCHEDULE_HINT);
+  .refine(isCronPattern, SCHEDULE_HINT);
 
 /**
  * Bot.cronTiming. Medplum reads `period` (runs a day up to 24, more than that in minutes between
@@ -62,21 +62,3 @@ export const cronJob = z
       .meta({ description: 'Whose rights the run has: the bot itself, if left out.' }),
   })
   .meta({ id: 'CronJob' });
-
-/**
- * @param pattern - as in cron
- * @returns whether Medplum would run it: five numeric fields that name a time that exists
- */
-export function isSchedule(pattern: string): boolean {
-  const fields = pattern.split(' ');
-  const areNumeric = fields.every((field) => /^[\d*,/-]+$/.test(field));
-  const hasSunday7 = /7/.test(fields[4] ?? '');
-  if (fields.length !== 5 || !areNumeric || hasSunday7) {
-    return false;
-  }
-  try {
-    return new Cron(pattern, { paused: true }).nextRun() !== null;
-  } catch {
-    return false;
-  }
-}

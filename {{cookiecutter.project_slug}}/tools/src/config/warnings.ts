@@ -1,5 +1,4 @@
 // Warnings about settings in medplum.config.json that are allowed, but risky.
-import type { Finding } from '../bundling/finding.ts';
 import { listNames } from '../terminal/list-names.ts';
 import type { BotConfig } from './config.ts';
 
@@ -25,19 +24,4 @@ export function noPolicyMessage(names: readonly string[]): string {
     'may read, change and delete everything in the project, other bots included. ' +
     'Add "accessPolicy" in medplum.config.json'
   );
-}
-
-/** @returns warnings about the configuration */
-export function configWarnings(bots: readonly BotConfig[]): Finding[] {
-  const names = botsWithoutPolicy(bots).map(({ name }) => name);
-  return names.length === 0
-    ? []
-    : [
-        {
-          severity: 'warning',
-          kind: 'no-access-policy',
-          message: noPolicyMessage(names),
-          bots: names,
-        },
-      ];
 }

@@ -115,7 +115,7 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
     await confirm({ yes, isSilent: options.log !== undefined }, server, `write ${what}`);
     const failed = await applyInOrder(writes, options, server, desired);
     failed.forEach((message, name) => failures.set(name, message));
-    const left = await verify(options, server, desired);
+    const left = await changesLeft(options, server, desired);
     left
       .filter(({ name }) => !failures.has(name))
       .forEach((change) => failures.set(change.name, notVerified(change, desired.environment)));
@@ -134,8 +134,12 @@ function blockedBots({ changes }: Plan, environment: string): Map<string, string
   return new Map(blocked.map((change) => [change.name, describeReasons(change, environment)]));
 }
 
-/** Reads the server again. @returns what is still to be written */
-async function verify(options: DeployOptions, server: Server, desired: Desired): Promise<Change[]> {
+/** Reads the server again, and plans again. @returns what is still to be written */
+async function changesLeft(
+  options: DeployOptions,
+  server: Server,
+  desired: Desired,
+): Promise<Change[]> {
   const { prune = false, skipFailed = false } = options;
   const after = plan(desired, await readActual(server, desired), {
     force: false,
@@ -166,7 +170,7 @@ async function applyInOrder(
     return failed;
   }
   const hasToWait = resources.some(({ waitsFor = [] }) => waitsFor.length > 0);
-  const current = hasToWait ? await verify(options, server, desired) : resources;
+  const current = hasToWait ? await changesLeft(options, server, desired) : resources;
   const left = current.filter(({ name }) => files.has(name));
   const ready = left.filter(({ waitsFor = [] }) => waitsFor.length === 0);
   // A bot that could not be created.

@@ -2,7 +2,7 @@
 // (reasons.ts).
 import { commandFor } from '../config/environment.ts';
 import { noPolicyMessage } from '../config/warnings.ts';
-import { bold, dim, green, printable, red, yellow } from '../terminal/output.ts';
+import { bold, dim, green, oneLine, printable, red, yellow } from '../terminal/output.ts';
 import type { Action, Change, Plan } from './change.ts';
 import type {
   AnyReason,
@@ -292,10 +292,6 @@ function describeMember({ member, from, to }: MemberChange): string {
 
 function showValue(value: unknown): string {
   return typeof value === 'string' ? value : (JSON.stringify(value) ?? 'none');
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').trim();
 }
 
 /** One line with what to do. */

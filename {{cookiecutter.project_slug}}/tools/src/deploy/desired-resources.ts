@@ -100,7 +100,7 @@ function loadResource(root: string, file: string): DesiredResource {
   if (identity === undefined) {
     throw new UserError(
       `${file} needs "url", or an "identifier" with system and value: ` +
-        'by that it is found on the server.',
+        'the deployment finds it by that.',
     );
   }
   if (wrongMember({ ...resource, id: '' }) !== undefined) {

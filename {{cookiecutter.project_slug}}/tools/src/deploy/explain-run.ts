@@ -3,7 +3,7 @@
 import type { OperationOutcome } from '@medplum/fhirtypes';
 import { explainFailure, timeoutHint } from '../runtime/explain-failure.ts';
 import type { BotSettings, FailureExplanation } from '../runtime/explain-failure.ts';
-import type { SandboxError } from '../runtime/sandbox.ts';
+import type { SandboxError } from '../runtime/sandbox-types.ts';
 
 /** Before the error of a bot, in the log of both runtimes. */
 const UNHANDLED = 'Unhandled error: ';

@@ -29,8 +29,8 @@ const MAX_WAIT = 65;
 const NOTED_WAIT = 5;
 
 /**
- * All requests wait if one is told to: each request that comes in the meantime lets Medplum start
- * the time again (5.1.26).
+ * When Medplum asks one request to wait, all requests wait: each further request would make Medplum
+ * start the waiting time again (5.1.26).
  */
 let pause: Promise<unknown> = Promise.resolve();
 

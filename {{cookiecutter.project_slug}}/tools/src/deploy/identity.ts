@@ -35,6 +35,11 @@ export function ownBots(
   });
 }
 
+/** The system of the tag that names the file a resource is deployed from: `<environment>/<file>`. */
+export function resourceTag(system: string): string {
+  return `${system}/resource`;
+}
+
 /** The code of the tag with this system, if there is one. */
 export function tagOf(resource: Resource | undefined, system: string): string | undefined {
   return resource?.meta?.tag?.find((tag) => tag.system === system)?.code;

@@ -27,8 +27,12 @@ export function indexByOwner(actual: Actual, system: string): OwnerIndex {
     ownerKey(tagOf(resource, `${system}/${tag}`));
   return {
     policies: groupBy(actual.policies ?? [], (policy) => ownerOf(policy, 'policy')),
-    subscriptions: groupBy(actual.subscriptions, (one) => ownerOf(one, 'subscription')),
-    foreignSubscriptions: actual.subscriptions.filter((one) => !ownerOf(one, 'subscription')),
+    subscriptions: groupBy(actual.subscriptions, (subscription) =>
+      ownerOf(subscription, 'subscription'),
+    ),
+    foreignSubscriptions: actual.subscriptions.filter(
+      (subscription) => !ownerOf(subscription, 'subscription'),
+    ),
     crons: groupBy(actual.crons ?? [], (cron) => ownerOf(cron, 'cron')),
     memberships: groupBy(actual.memberships ?? [], ({ profile }) => profile.reference),
   };

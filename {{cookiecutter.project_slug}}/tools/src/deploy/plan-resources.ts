@@ -5,7 +5,7 @@ import type { Actual } from './actual.ts';
 import type { Change, Step } from './change.ts';
 import type { Desired } from './desired.ts';
 import type { DesiredResource } from './desired-resources.ts';
-import { keyOf, ownBots, tagOf } from './identity.ts';
+import { keyOf, ownBots, resourceTag, tagOf } from './identity.ts';
 import { REMOVE_ORDER } from './kinds/kind.ts';
 import type { PlanOptions } from './kinds/kind.ts';
 import { linkTo, resolveLinks } from './links.ts';
@@ -13,11 +13,6 @@ import type { Links } from './links.ts';
 import type { Obstacle } from './reasons.ts';
 import { differences } from './stored.ts';
 import type { Fields, Stored } from './stored.ts';
-
-/** The system of the tag `<environment>/<file>`. */
-export function resourceTag(system: string): string {
-  return `${system}/resource`;
-}
 
 /**
  * @param botChanges - what is planned for the bots

@@ -1,7 +1,7 @@
 // Reads the resources that belong to the files of resources/: by url, by identifier, and by the
 // mark of a file that is gone.
 import type { DesiredResource } from './desired-resources.ts';
-import { resourceTag } from './plan-resources.ts';
+import { resourceTag } from './identity.ts';
 import { search } from './search.ts';
 import { RequestError } from './server.ts';
 import type { Server } from './server.ts';

@@ -21,7 +21,7 @@ export interface RerunOptions {
 }
 
 /** The most resources that one call runs a bot for. */
-export const MAX_RERUNS = 10_000;
+const MAX_RERUNS = 10_000;
 
 /** Runs at the same time: the workers of a server are shared by all bots. */
 const CONCURRENT_RUNS = 4;

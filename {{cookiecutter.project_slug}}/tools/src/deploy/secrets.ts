@@ -68,7 +68,7 @@ export function refuseDeployerCredentials(
   if (names.length > 0) {
     const list = names.map(([name]) => name).join(', ');
     throw new UserError(
-      `${file}: ${list} signs the deployment in. Every bot would receive it: ` +
+      `${file}: ${list} is a credential of the deployment. Every bot would receive it: ` +
         'remove it from this file.',
     );
   }

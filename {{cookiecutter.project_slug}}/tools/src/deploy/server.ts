@@ -4,6 +4,7 @@
 import type { ClientApplication, OperationOutcome, Resource } from '@medplum/fhirtypes';
 import { refuseUnencrypted } from '../config/address.ts';
 import type { Environment } from '../config/environment.ts';
+import { oneLine } from '../terminal/output.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { exchange, meaningOf } from './http.ts';
 import type { Answer } from './http.ts';
@@ -172,10 +173,6 @@ function reasonOf(status: number, text: string): string {
     ({ details, diagnostics, code }) => details?.text ?? diagnostics ?? code,
   );
   return oneLine(texts.filter(Boolean).join('; ')) || meaning;
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').trim();
 }
 
 /**

@@ -16,7 +16,7 @@ type Terminal = Pick<NodeJS.ReadStream, 'isTTY' | 'setRawMode' | 'setEncoding' |
  * Listens to keys until the process ends. Ctrl+C ends it, as always.
  *
  * @param keys - see Key
- * @param input - the terminal; where it is none, nothing happens
+ * @param input - the terminal; if it is not one, nothing happens
  */
 export function listenToKeys(keys: readonly Key[], input: Terminal = process.stdin): void {
   if (!input.isTTY) {

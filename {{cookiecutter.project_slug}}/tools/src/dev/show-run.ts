@@ -1,14 +1,12 @@
 // What the terminal of `npm run dev` shows of each run.
 import type { Run } from '../medplum/bot-runs.ts';
+import { logOfBot } from '../runtime/bot-log.ts';
 import type { BundleMaps } from '../runtime/bundle-maps.ts';
 import { explainFailure } from '../runtime/explain-failure.ts';
 import { findSettings } from '../runtime/bot-settings.ts';
 import { mapStack } from '../runtime/source-maps.ts';
 import { bold, dim, green, red } from '../terminal/output.ts';
 import { failureLines } from './show-failure.ts';
-
-/** What the runtimes add to the log of a bot that throws. The explanation says it better. */
-const ADDED_BY_RUNTIME = /^(Unhandled error: |Error )/;
 
 /**
  * @param run - that has ended
@@ -20,8 +18,8 @@ export function runLines(run: Run, maps: BundleMaps): string[] {
   const outcome = success ? green('ran') : red('threw');
   const head = `${outcome} ${bold(bot.name ?? '')} ${causeOf(run)} ${dim(`${milliseconds} ms`)}`;
   const map = maps.find(code);
-  const readable = map ? mapStack(log, map) : log;
-  const details = error ? linesBefore(ADDED_BY_RUNTIME, readable) : readable.split('\n');
+  const logged = error ? logOfBot(log, error) : log;
+  const details = (map ? mapStack(logged, map) : logged).split('\n');
   if (error) {
     const settings = findSettings(bot.name);
     const explanation = explainFailure({ error, sent: run.sent, bot: settings, map });
@@ -32,16 +30,9 @@ export function runLines(run: Run, maps: BundleMaps): string[] {
 }
 
 /** create, update, delete; or how else the bot came to run: cron, execute, … */
-export function causeOf({ cause, request: { headers } }: Run): string {
+function causeOf({ cause, request: { headers } }: Run): string {
   const interaction = headers?.['X-Medplum-Interaction'];
   return interaction === undefined ? cause : String(interaction);
-}
-
-/** @returns the lines of a text before the first one that fits */
-function linesBefore(pattern: RegExp, text: string): string[] {
-  const lines = text.split('\n');
-  const end = lines.findIndex((line) => pattern.test(line));
-  return end < 0 ? lines : lines.slice(0, end);
 }
 
 /** The lines of a stack that are in the repository's own sources. */

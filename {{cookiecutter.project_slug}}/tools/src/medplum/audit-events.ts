@@ -4,7 +4,7 @@ import type { WithId } from '@medplum/core';
 import type { AuditEvent, Bot, OperationOutcome, Reference, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import { actorOf } from './access.ts';
-import type { ExecuteRequest, ExecuteResult } from './bot-execution.ts';
+import type { ExecuteRequest, ExecuteResult } from './execute-bot.ts';
 import type { LocalRepository } from './repository.ts';
 
 /** AuditEvents keep this much of a log's end, in characters. */

@@ -5,9 +5,10 @@ import type { FhirRequest, FhirResponse } from '@medplum/fhir-router';
 import type { Binary, Bot, ProjectMembership } from '@medplum/fhirtypes';
 import { SYSTEM, findMembership } from './access.ts';
 import { canAccess } from './access-policies.ts';
-import { DEFAULT_TIMEOUT_SECONDS, codeOf } from './bot-execution.ts';
+import { codeOf } from './bot-execution.ts';
 import { PROJECT_REFERENCE } from './local-project.ts';
 import { LocalRepository } from './repository.ts';
+import { DEFAULT_TIMEOUT_SECONDS } from '../config/runtimes.ts';
 
 const NO_MEMBERSHIP = 'Could not find ProjectMembership for Bot';
 

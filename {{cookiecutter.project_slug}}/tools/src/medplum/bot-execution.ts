@@ -1,51 +1,19 @@
 // Runs of bots: with the rights of a membership, the project's secrets, and an AuditEvent.
 import type { WithId } from '@medplum/core';
 import * as core from '@medplum/core';
-import type { Bot, Project, ProjectMembership, Reference, Subscription } from '@medplum/fhirtypes';
+import type { Bot, Project, ProjectMembership } from '@medplum/fhirtypes';
 import { SYSTEM, findMembership } from './access.ts';
 import { createBotAuditEvent } from './audit-events.ts';
-import type { BotRuns, Run, RunCause } from './bot-runs.ts';
+import type { BotRuns, Run } from './bot-runs.ts';
+import type { ExecuteBot, ExecuteRequest, ExecuteResult } from './execute-bot.ts';
 import { LOCAL } from './local-project.ts';
 import { LocalRepository } from './repository.ts';
 import type { ServerState } from './server-state.ts';
 import { issueToken } from './tokens.ts';
+import { DEFAULT_TIMEOUT_SECONDS } from '../config/runtimes.ts';
 import { describeThrown } from '../runtime/sandbox.ts';
-import type { BotEvent, SandboxError } from '../runtime/sandbox.ts';
+import type { BotEvent } from '../runtime/sandbox-types.ts';
 import type { BotRunner } from '../runtime/worker-pool.ts';
-
-export type { Run } from './bot-runs.ts';
-
-export const DEFAULT_TIMEOUT_SECONDS = 10;
-
-export interface ExecuteRequest {
-  bot: WithId<Bot>;
-  cause: RunCause;
-  /** Whose rights the bot has. */
-  runAs: WithId<ProjectMembership>;
-  requester?: Reference | undefined;
-  input: unknown;
-  contentType: string;
-  subscription?: WithId<Subscription> | undefined;
-  traceId?: string | undefined;
-  headers?: BotEvent['headers'];
-  /**
-   * How often each bot, by id, ran in the chain of runs that led to this one by what they wrote.
-   */
-  earlierRuns?: ReadonlyMap<string, number> | undefined;
-}
-
-/** `value` is what the handler returned, or the outcome of what it threw. */
-export interface ExecuteResult {
-  success: boolean;
-  log: string;
-  value?: unknown;
-  /** What the handler threw; its stack points into the deployed code. */
-  error?: SandboxError | undefined;
-  /** The bot returned what cannot be sent, such as a function: `$execute` answers 500. */
-  unsendable?: boolean | undefined;
-}
-
-export type ExecuteBot = (request: ExecuteRequest) => Promise<ExecuteResult>;
 
 /**
  * @param state - the server's resources

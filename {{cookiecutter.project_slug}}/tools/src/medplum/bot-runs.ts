@@ -4,18 +4,14 @@ import type { WithId } from '@medplum/core';
 import type { Bot } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import type { ExecuteRequest, ExecuteResult } from './bot-execution.ts';
+import type { ExecuteRequest, ExecuteResult, RunCause } from './execute-bot.ts';
 import type { RecordedRequest } from '../runtime/recorded-requests.ts';
-import type { SandboxError } from '../runtime/sandbox.ts';
+import type { SandboxError } from '../runtime/sandbox-types.ts';
 
 /** Older runs are forgotten. */
 const RUNS_KEPT = 1000;
 /** Requests of one run that are kept; a bot in a loop must not fill the memory. */
 const REQUESTS_KEPT = 1000;
-
-/** What made a bot run. */
-export type RunCause =
-  'execute' | 'subscription' | 'cron' | 'pre-commit' | 'webhook' | 'operation' | 'cds-hook';
 
 /** A request that a bot sent to Medplum during a run. */
 export interface RunRequest {

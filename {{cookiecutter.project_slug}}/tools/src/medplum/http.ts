@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { withSignedUrls } from './attachments.ts';
 import { tracing } from './audit-events.ts';
 import { statusOf } from './not-available.ts';
-import type { ExecuteResult } from './bot-execution.ts';
+import type { ExecuteResult } from './execute-bot.ts';
 import type { ServerState } from './server-state.ts';
 import { contentType } from './request-body.ts';
 

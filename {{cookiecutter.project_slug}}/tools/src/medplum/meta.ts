@@ -42,7 +42,7 @@ function compartments(resource: WithId<Resource>, project: string): Reference[] 
 }
 
 /** @returns references to the patients that a resource is about; a Patient is about itself */
-export function patientsOf(resource: WithId<Resource>): string[] {
+function patientsOf(resource: WithId<Resource>): string[] {
   const { resourceType, id } = resource;
   const own = resourceType === 'Patient' ? [`Patient/${id}`] : [];
   const others = (PATIENT_COMPARTMENT[resourceType] ?? []).flatMap((code) => {

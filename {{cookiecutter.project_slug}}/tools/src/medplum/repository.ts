@@ -28,7 +28,7 @@ import { filterCondition } from './search/filters.ts';
 import { search } from './search/search.ts';
 import type { SearchContext } from './search/search.ts';
 import type { Interaction, ServerState } from './server-state.ts';
-import type { Version } from './store.ts';
+import type { Version } from './version.ts';
 import { assertKnownType, isKnownType, validateResource } from './validation.ts';
 
 /** Quota points of an interaction. */

@@ -26,7 +26,7 @@ export function addMedplumOptions(command: Command): Command {
 
 /**
  * @returns what `startMedplumServer` takes
- * @throws UserError where a value is not one of those that there are
+ * @throws UserError where a value is not supported
  */
 export function toMedplumOptions(
   typed: TypedMedplumOptions,

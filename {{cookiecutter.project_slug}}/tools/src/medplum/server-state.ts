@@ -9,7 +9,7 @@ import type { Store } from './store.ts';
 
 export type Interaction = 'create' | 'update' | 'delete';
 
-/** Something that happened; `resource` is on delete the last version. */
+/** A write of a resource. After a deletion, `resource` is its last version. */
 export interface Change {
   interaction: Interaction;
   resource: WithId<Resource>;
@@ -30,7 +30,7 @@ export interface ServerState {
   committed(change: Change): void;
   /** The last of the writers that wait for each other, by resource type. */
   queues: Map<string, Promise<unknown>>;
-  /** Says something to the user, once however often it happens. */
+  /** Warns the user; each text is shown only once. */
   warn(text: string): void;
   /** Counts what each membership asks; absent where there is no quota. */
   quota?: QuotaLimiter | undefined;

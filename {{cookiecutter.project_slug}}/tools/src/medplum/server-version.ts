@@ -1,7 +1,7 @@
 // Which Medplum version the local server behaves like.
 
 export const DEFAULT_VERSION = '5.1.26';
-export const NEWER_VERSION = '5.1.29';
+const NEWER_VERSION = '5.1.29';
 export const SERVER_VERSIONS = [DEFAULT_VERSION, NEWER_VERSION] as const;
 
 export class ServerVersion {

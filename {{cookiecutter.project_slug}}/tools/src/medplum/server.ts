@@ -1,4 +1,5 @@
-// A Medplum server in memory, over HTTP on loopback: what deployments and bots meet of Medplum.
+// A Medplum server in memory, over HTTP on loopback: the parts of Medplum that deployments and bots
+// use.
 import { serve } from '@hono/node-server';
 import type { WithId } from '@medplum/core';
 import type { Bot } from '@medplum/fhirtypes';
@@ -11,7 +12,7 @@ import type { AddressInfo } from 'node:net';
 import { SYSTEM, findMembership } from './access.ts';
 import { withSignedUrls } from './attachments.ts';
 import { createBotExecution } from './bot-execution.ts';
-import type { ExecuteRequest, ExecuteResult } from './bot-execution.ts';
+import type { ExecuteRequest, ExecuteResult } from './execute-bot.ts';
 import { BotRuns } from './bot-runs.ts';
 import type { Run } from './bot-runs.ts';
 import { loadDefinitions } from './definitions.ts';
@@ -25,6 +26,7 @@ import type { Change, ServerState } from './server-state.ts';
 import { addAdminRoutes } from './routes/admin.ts';
 import { addBinaryRoutes } from './routes/binary.ts';
 import { addBotRoutes } from './routes/bots.ts';
+import type { RouteContext } from './routes/context.ts';
 import { addEmailRoutes } from './routes/email.ts';
 import { addFhirRoutes } from './routes/fhir.ts';
 import { addPublicRoutes } from './routes/public.ts';
@@ -187,8 +189,12 @@ async function startWithFiles(
   app.use(withCharset);
   app.use(requestRecorder(runs));
   options.extend?.(app, server);
-  const context = { state, execute, outbox, warn };
-  addPublicRoutes(app, state);
+  addRoutes(app, { state, execute, outbox, warn });
+  return server;
+}
+
+function addRoutes(app: Hono, context: RouteContext): void {
+  addPublicRoutes(app, context.state);
   addAdminRoutes(app, context);
   addEmailRoutes(app, context);
   addBinaryRoutes(app, context);
@@ -196,7 +202,6 @@ async function startWithFiles(
   addFhirRoutes(app, context);
   app.notFound((c) => c.html(html`<pre>Cannot ${c.req.method} ${c.req.path}</pre>`, 404));
   app.onError((error, c) => sendError(c, error));
-  return server;
 }
 
 /**

@@ -5,7 +5,7 @@ import * as fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { WithId } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';
-import type { Version } from './store.ts';
+import type { Version } from './version.ts';
 import { LOCAL } from './local-project.ts';
 import { isRunning } from '../config/running-server.ts';
 import { replaceFile, UNFINISHED } from '../terminal/replace-file.ts';

@@ -4,14 +4,7 @@ import type { WithId } from '@medplum/core';
 import type { Identifier, Resource } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import type { StoreFiles } from './store-files.ts';
-
-/** One version of a resource. A tombstone's resource has only type, id and meta. */
-export interface Version {
-  resource: WithId<Resource>;
-  deleted: boolean;
-  /** Counts all writes: orders versions of the same millisecond. */
-  order: number;
-}
+import type { Version } from './version.ts';
 
 /** Stored resources are never changed: to change one, copy it. */
 export class Store {

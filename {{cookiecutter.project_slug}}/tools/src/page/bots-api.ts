@@ -14,10 +14,11 @@ import { readFileSync } from 'node:fs';
 import type { Manifest } from '../bundling/manifest.ts';
 import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
+import { nextRunOf } from '../config/cron-pattern.ts';
 import { findMembership } from '../medplum/access.ts';
 import { LOCAL } from '../medplum/local-project.ts';
 import type { MedplumServer } from '../medplum/server.ts';
-import { nextRunOf, scheduleOf } from '../medplum/triggers/bot-schedule.ts';
+import { scheduleOf } from '../medplum/triggers/bot-schedule.ts';
 import { UserError } from '../terminal/user-error.ts';
 import type {
   BotEventText,

@@ -52,7 +52,9 @@ export function comparisonApi(server: MedplumServer, external: ExternalServer): 
   /** The id is that of either side. */
   api.get('/:type/:id', (c) => {
     const { type, id } = c.req.param();
-    const found = pairsOf(type).find((one) => one.medplum?.id === id || one.external?.id === id);
+    const found = pairsOf(type).find(({ medplum, external }) =>
+      [medplum?.id, external?.id].includes(id),
+    );
     if (!found) {
       throw new PageError(404, `Neither server has ${type}/${id} any more.`);
     }
@@ -69,7 +71,7 @@ export function comparisonApi(server: MedplumServer, external: ExternalServer): 
  * Pairs resources by id, or by an identifier that both have or whose value is Medplum's id; newest
  * first.
  */
-export function pair(medplum: WithId<Resource>[], external: WithId<Resource>[]): Pair[] {
+function pair(medplum: WithId<Resource>[], external: WithId<Resource>[]): Pair[] {
   const byToken = new Map<string, WithId<Resource>>();
   for (const resource of external) {
     for (const token of tokensOf(resource)) {
@@ -117,9 +119,9 @@ function stateOf(medplum: Resource | undefined, external: Resource | undefined):
   if (!medplum) {
     return 'only-external';
   }
-  const here = JSON.stringify(content(medplum));
-  const there = JSON.stringify(content(external, medplum.id));
-  return here === there ? 'same' : 'different';
+  const medplumText = JSON.stringify(content(medplum));
+  const externalText = JSON.stringify(content(external, medplum.id));
+  return medplumText === externalText ? 'same' : 'different';
 }
 
 /**

@@ -1,5 +1,5 @@
-// The page of the local Medplum at `/`: its files, its API below `/_local`, and what it is told as
-// it happens.
+// The page of the local Medplum at `/`: its files, its API below `/_local`, and the events that are
+// pushed to it.
 import { Hono } from 'hono';
 import { randomUUID } from 'node:crypto';
 import type { ExternalServer } from '../external-server.ts';

@@ -4,7 +4,7 @@ import { ContentType } from '@medplum/core';
 import type { Bot, Reference } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import { runAsOf } from '../medplum/bot-execution.ts';
-import type { ExecuteRequest } from '../medplum/bot-execution.ts';
+import type { ExecuteRequest } from '../medplum/execute-bot.ts';
 import type { Run } from '../medplum/bot-runs.ts';
 import type { MedplumServer } from '../medplum/server.ts';
 import type { BotEventText } from './api-types.ts';

@@ -1,9 +1,7 @@
 // Finds the team's own code behind a run: source maps are kept for the code that ran, also after a
 // newer build.
-import { SourceMap } from 'node:module';
-import type { SourceMapPayload } from 'node:module';
 import { BundleMaps } from '../runtime/bundle-maps.ts';
-import { replacePlaces } from '../runtime/source-maps.ts';
+import { replacePlaces, sourceLines } from '../runtime/source-maps.ts';
 import type { SourceExcerpt } from './api-types.ts';
 
 /** Lines shown before and after the line of an error. */
@@ -40,14 +38,13 @@ export class RunSources {
       return undefined;
     }
     const [, file = '', lineText = '', columnText = ''] = place;
-    const source = sourceText(map, file);
+    const source = sourceLines(map, file);
     if (source === undefined) {
       return undefined;
     }
     const line = Number(lineText);
     const first = Math.max(1, line - LINES_AROUND);
     const lines = source
-      .split('\n')
       .slice(first - 1, line + LINES_AROUND)
       .map((text, index) => ({ number: first + index, text }));
     return { file, line, column: Number(columnText), lines };
@@ -66,10 +63,4 @@ export class RunSources {
  */
 export function placeIn(stack: string): string | undefined {
   return BOT_PLACE.exec(stack)?.[0] ?? SOURCE_PLACE.exec(stack)?.[0];
-}
-
-function sourceText(map: string, file: string): string | undefined {
-  const { payload } = new SourceMap(JSON.parse(map) as SourceMapPayload);
-  const index = payload.sources.findIndex((source) => source.endsWith(file));
-  return index >= 0 ? payload.sourcesContent?.[index] : undefined;
 }

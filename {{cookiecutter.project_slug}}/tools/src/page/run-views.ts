@@ -6,7 +6,7 @@ import { findSettings } from '../runtime/bot-settings.ts';
 import { explainFailure } from '../runtime/explain-failure.ts';
 import type { FailureExplanation } from '../runtime/explain-failure.ts';
 import type { RecordedRequest } from '../runtime/recorded-requests.ts';
-import type { SandboxError } from '../runtime/sandbox.ts';
+import type { SandboxError } from '../runtime/sandbox-types.ts';
 import type {
   JsonText,
   LogPart,
@@ -26,7 +26,7 @@ const NOT_THERE = new Set([404, 410]);
 const SECRET_HEADERS = new Set(['authorization', 'cookie', 'proxy-authorization']);
 
 /** @returns `create`, `update` or `delete` for a subscription; the cause for all other runs */
-export function triggerOf({ cause, request: { headers } }: Run): string {
+function triggerOf({ cause, request: { headers } }: Run): string {
   return header(headers, 'x-medplum-interaction') ?? cause;
 }
 
@@ -95,7 +95,7 @@ export function toLogPart(run: Run, sources: RunSources, before?: number): LogPa
 }
 
 /** @returns the event in the form of the files in tests/events, without the caller's credentials */
-export function eventOf({ request }: Run): Record<string, unknown> {
+function eventOf({ request }: Run): Record<string, unknown> {
   const { requester, input, contentType, traceId, headers = {} } = request;
   const shown = Object.entries(headers).filter(([name]) => !SECRET_HEADERS.has(name.toLowerCase()));
   return { requester, input, contentType, traceId, headers: Object.fromEntries(shown) };

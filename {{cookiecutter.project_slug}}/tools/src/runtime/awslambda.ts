@@ -9,7 +9,7 @@ import { requireFromBotLayer } from './bot-layer.ts';
 import type { BotLog } from './bot-log.ts';
 import { LAMBDA_FILE } from './bundle-place.ts';
 import { shiftDate } from './clock.ts';
-import type { BotEvent, SandboxOptions } from './sandbox.ts';
+import type { BotEvent, SandboxOptions } from './sandbox-types.ts';
 
 /** Node's loader for import() is given only to bundles that may call it: it prints a warning. */
 const IMPORT_CALL = /\bimport\s*\(/;
@@ -48,7 +48,7 @@ export async function runOnAwsLambda(
     return isHl7 && result ? String(result) : result;
   } catch (thrown) {
     if (!isOutcome(thrown)) {
-      log.push(`Unhandled error: ${textOf(thrown)}`);
+      log.pushThrown(`Unhandled error: ${textOf(thrown)}`);
     }
     throw thrown;
   }

@@ -6,7 +6,7 @@ import { createPdf } from './create-pdf.ts';
 import { RequestRecorder } from './recorded-requests.ts';
 import type { RecordedRequest } from './recorded-requests.ts';
 import { runInSandbox } from './sandbox.ts';
-import type { BotEvent, BotRuntime, SandboxResult } from './sandbox.ts';
+import type { BotEvent, BotRuntime, SandboxResult } from './sandbox-types.ts';
 
 export interface BotJob {
   code: string;

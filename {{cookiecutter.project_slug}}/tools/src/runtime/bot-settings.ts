@@ -1,11 +1,8 @@
 // The settings of a bot in medplum.config.json that the explanation of a failure needs.
-import { DEFAULT_RUNTIME } from '../bundling/runtimes.ts';
 import { loadConfig } from '../config/config.ts';
 import type { BotConfig } from '../config/config.ts';
+import { DEFAULT_RUNTIME, DEFAULT_TIMEOUT_SECONDS } from '../config/runtimes.ts';
 import type { BotSettings } from './explain-failure.ts';
-
-/** Seconds that a bot has where medplum.config.json says nothing. */
-export const DEFAULT_TIMEOUT_SECONDS = 10;
 
 export function settingsOf(bot: BotConfig): BotSettings {
   return {

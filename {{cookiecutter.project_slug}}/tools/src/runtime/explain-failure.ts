@@ -2,12 +2,12 @@
 // source, and what to change.
 import { runtimeHas } from './bot-layer.ts';
 import type { RecordedRequest } from './recorded-requests.ts';
-import type { SandboxError } from './sandbox.ts';
-import { mapStack, sourceLineOf } from './source-maps.ts';
+import type { SandboxError } from './sandbox-types.ts';
+import { mapStack, sourceLines } from './source-maps.ts';
 import type { SourcePlace } from './source-maps.ts';
 import type { AccessPolicyConfig, AccessPolicyRule, RuntimeVersion } from '../config/config.ts';
-import { packageNameIn } from '../bundling/npm-packages.ts';
-import { CONSOLE_HINT, CONSOLE_METHODS, VMCONTEXT_LACKS } from '../bundling/vmcontext-globals.ts';
+import { packageNameIn } from './package-name.ts';
+import { CONSOLE_HINT, CONSOLE_METHODS, VMCONTEXT_LACKS } from './vmcontext-globals.ts';
 
 /** What is known of a run that failed. */
 export interface FailedRun {
@@ -57,9 +57,13 @@ export function explainFailure(run: FailedRun): FailureExplanation {
   return {
     summary: summaryOf(error, request, bot),
     place,
-    sourceLine: place && run.map ? sourceLineOf(run.map, place)?.trim() : undefined,
+    sourceLine: place && run.map ? sourceLineAt(place, run.map) : undefined,
     hint: hintFor(error, request, bot),
   };
+}
+
+function sourceLineAt({ file, line }: SourcePlace, map: string): string | undefined {
+  return sourceLines(map, file)?.[line - 1]?.trim();
 }
 
 /** @returns the request whose answer became the error */

@@ -68,15 +68,16 @@ export function replacePlaces(text: string, find: SourceFinder): string {
   });
 }
 
-/** @returns the line of a source as it was when the bundle was built, if the map holds it */
-export function sourceLineOf(
-  map: string,
-  place: SourcePlace,
-  folder = 'dist/bots',
-): string | undefined {
+/**
+ * @param map - the text of the bundle's source map
+ * @param file - a source, relative to the repository
+ * @param folder - where the bundle is, from the repository's folder
+ * @returns the lines of the source as they were when the bundle was built, if the map holds them
+ */
+export function sourceLines(map: string, file: string, folder = 'dist/bots'): string[] | undefined {
   const { sources, sourcesContent } = JSON.parse(map) as SourceMapPayload;
-  const index = sources.findIndex((source) => sourceFile(source, folder) === place.file);
-  return sourcesContent?.[index]?.split('\n')[place.line - 1];
+  const index = sources.findIndex((source) => sourceFile(source, folder) === file);
+  return sourcesContent?.[index]?.split('\n');
 }
 
 /**

@@ -3,13 +3,12 @@
 import { ContentType, Hl7Message, MedplumClient } from '@medplum/core';
 import nodeFetch from 'node-fetch';
 import { createContext, runInContext } from 'node:vm';
+import { DEFAULT_TIMEOUT_SECONDS } from '../config/runtimes.ts';
 import { requireFromBotLayer } from './bot-layer.ts';
 import type { BotLog } from './bot-log.ts';
 import { COLUMNS_BEFORE_BUNDLE, LINES_BEFORE_BUNDLE } from './bundle-place.ts';
 import { shiftDate } from './clock.ts';
-import type { SandboxOptions } from './sandbox.ts';
-
-const DEFAULT_TIMEOUT_SECONDS = 10;
+import type { SandboxOptions } from './sandbox-types.ts';
 
 /**
  * Runs the handler of a bundle in a new context.
@@ -36,7 +35,7 @@ export async function runOnVmContext(
     TextEncoder,
     URL,
     URLSearchParams,
-    event: { ...event, medplum },
+    event: { ...event, medplum, logThrown: (line: string) => log.pushThrown(line) },
   });
   if (clockOffset !== 0) {
     runInContext(`globalThis.Date = (${shiftDate.toString()})(Date, ${clockOffset})`, context);
@@ -63,15 +62,17 @@ const module = { exports };
 ${indentation}${code}
 
   (async () => {
-    const { medplum, bot, requester, input, contentType, secrets, traceId, headers, responseStream } = event;
+    const { medplum, logThrown, ...sent } = event;
+    const { bot, requester, input, contentType, secrets, traceId, headers, responseStream } = sent;
     delete event.medplum; // the real server creates its client here
+    delete event.logThrown; // the real server calls console.log
     try {
       const parsed = contentType === ContentType.HL7_V2 && input ? Hl7Message.parse(input) : input;
       const result = await exports.handler(medplum,
         { bot, requester, input: parsed, contentType, secrets, traceId, headers, responseStream });
       return contentType === ContentType.HL7_V2 && result ? result.toString() : result;
     } catch (err) {
-      console.log('Unhandled error: ' + (err instanceof Error ? err.message + '\\n' + err.stack
+      logThrown('Unhandled error: ' + (err instanceof Error ? err.message + '\\n' + err.stack
         : typeof err === 'object' ? JSON.stringify(err, undefined, 2) : err));
       throw err;
     }

@@ -81,7 +81,7 @@ export class WorkerPool implements BotRunner {
    * Runs a bot.
    *
    * @param job - see BotJob
-   * @param observer - hears about the run while it goes on
+   * @param observer - is called while the run goes on
    * @returns its result; a timeout and an exit of its process are errors in it
    */
   run(job: BotJob, observer: RunObserver = {}): Promise<BotRunResult> {

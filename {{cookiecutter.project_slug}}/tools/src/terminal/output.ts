@@ -16,6 +16,11 @@ export function printable(text: string): string {
   return text.replaceAll(/(?!\t)\p{Cc}/gu, ' ');
 }
 
+/** A text as one line, without the blanks around it. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').trim();
+}
+
 type Cell = string | number;
 
 /**

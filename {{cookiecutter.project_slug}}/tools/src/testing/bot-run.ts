@@ -1,6 +1,7 @@
 // A run of a bot, as a test of the local Medplum sees it: result, error, log and requests.
 import { readFileSync } from 'node:fs';
-import type { Run, RunCause } from '../medplum/bot-runs.ts';
+import type { Run } from '../medplum/bot-runs.ts';
+import type { RunCause } from '../medplum/execute-bot.ts';
 import { mapStack } from '../runtime/source-maps.ts';
 
 /** A request that the bot sent, to Medplum or elsewhere. */

@@ -47,8 +47,8 @@ export interface Comparison {
 }
 
 /**
- * One kind of resource that belongs to a bot. Wanted members may refer to a resource whose id is
- * not known yet by its link (see links.ts).
+ * One kind of resource that belongs to a bot. A wanted member may refer to a resource whose id is
+ * not known yet; it then holds the link of that resource (see links.ts).
  */
 export interface Kind<T extends Resource = Resource> {
   readonly resourceType: T['resourceType'];

@@ -11,7 +11,7 @@ import type {
 } from '@medplum/fhirtypes';
 import { randomUUID } from 'node:crypto';
 import { runAsOf } from '../bot-execution.ts';
-import type { ExecuteBot } from '../bot-execution.ts';
+import type { ExecuteBot } from '../execute-bot.ts';
 import type { LocalRepository } from '../repository.ts';
 
 const IMPLEMENTATION =

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { parse } from 'node:querystring';
 import { SYSTEM } from '../access.ts';
 import { runAsOf } from '../bot-execution.ts';
-import type { ExecuteRequest, ExecuteResult } from '../bot-execution.ts';
+import type { ExecuteRequest, ExecuteResult } from '../execute-bot.ts';
 import { sendBotResult, sendOutcome, sendResource } from '../http.ts';
 import { NotAvailableError } from '../not-available.ts';
 import { LocalRepository } from '../repository.ts';

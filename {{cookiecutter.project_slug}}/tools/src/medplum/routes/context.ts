@@ -5,7 +5,7 @@ import type { Project } from '@medplum/fhirtypes';
 import type { Context } from 'hono';
 import { randomUUID } from 'node:crypto';
 import { authenticate } from '../access.ts';
-import type { ExecuteBot } from '../bot-execution.ts';
+import type { ExecuteBot } from '../execute-bot.ts';
 import { LOCAL } from '../local-project.ts';
 import type { Outbox } from '../outbox.ts';
 import { LocalRepository } from '../repository.ts';
@@ -15,7 +15,7 @@ export interface RouteContext {
   state: ServerState;
   execute: ExecuteBot;
   outbox: Outbox;
-  /** Says something to the user, once however often it happens. */
+  /** Warns the user; each text is shown only once. */
   warn(text: string): void;
 }
 

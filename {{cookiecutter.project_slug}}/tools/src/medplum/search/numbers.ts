@@ -6,7 +6,7 @@ import type { Condition } from './conditions.ts';
 import { columnValues } from './parameters.ts';
 import type { SearchColumn } from './parameters.ts';
 
-/** @returns whether a value stands in the relation to the wanted one that the operator says */
+/** @returns whether a value is equal to, less than … the wanted one, as the operator says */
 export function compare<T extends string | number>(
   operator: core.Operator,
   wanted: T,

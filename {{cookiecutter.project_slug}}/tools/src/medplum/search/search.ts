@@ -2,7 +2,8 @@
 import * as core from '@medplum/core';
 import type { Filter, SearchRequest, WithId } from '@medplum/core';
 import type { Bundle, BundleEntry, Resource, ResourceType } from '@medplum/fhirtypes';
-import type { Store, Version } from '../store.ts';
+import type { Store } from '../store.ts';
+import type { Version } from '../version.ts';
 import { refuse } from './conditions.ts';
 import type { Condition } from './conditions.ts';
 import { withElements } from './elements.ts';
@@ -16,17 +17,17 @@ const DEFAULT_COUNT = 20;
 const MAX_COUNT = 1000;
 const MAX_OFFSET = 10_000;
 
-/** What a search needs to know of the server and of the one who asks. */
+/** What a search needs to know of the server and of the caller. */
 export interface SearchContext extends FilterContext {
   /** With a slash at the end. */
   baseUrl: string;
   /**
-   * @returns whether the one who asks may find a resource of the type; undefined where all of them
+   * @returns whether the caller may find a resource of the type; undefined where all of them
    */
   visible(type: string): Condition | undefined;
-  /** @returns the resource that a reference names, if the one who asks may read it */
+  /** @returns the resource that a reference names, if the caller may read it */
   read(reference: string): WithId<Resource> | undefined;
-  /** @returns a resource without what the one who asks must not see */
+  /** @returns a resource without what the caller must not see */
   show<T extends Resource>(resource: WithId<Resource>): WithId<T>;
 }
 
@@ -115,14 +116,10 @@ function pageEntries<T extends Resource>(
 }
 
 /**
- * @returns the current versions that all filters find and the one who asks may see, oldest write
+ * @returns the current versions that all filters find and the caller may see, oldest write
  *   first
  */
-export function findVersions(
-  context: SearchContext,
-  type: ResourceType,
-  filters: Filter[],
-): Version[] {
+function findVersions(context: SearchContext, type: ResourceType, filters: Filter[]): Version[] {
   const conditions = filters.map((filter) => context.condition(type, filter));
   const visible = context.visible(type);
   if (visible) {

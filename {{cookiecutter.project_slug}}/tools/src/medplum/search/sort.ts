@@ -2,7 +2,7 @@
 // first when descending.
 import type { SearchRequest, SortRule } from '@medplum/core';
 import type { HumanName, Resource } from '@medplum/fhirtypes';
-import type { Version } from '../store.ts';
+import type { Version } from '../version.ts';
 import { columnValues, searchColumn } from './parameters.ts';
 import type { ColumnValue, SearchColumn } from './parameters.ts';
 import { tokensOf } from './tokens.ts';
@@ -83,7 +83,9 @@ function firstToken(column: SearchColumn, resource: Resource): string | undefine
 function wordsKey({ param, resourceType }: SearchColumn, resource: Resource): string | undefined {
   const { code } = param;
   if (code === 'address' || code.startsWith('address-')) {
-    const texts = addressesOf(resourceType, resource).flatMap((one) => addressText(code, one));
+    const texts = addressesOf(resourceType, resource).flatMap((address) =>
+      addressText(code, address),
+    );
     return texts.toSorted((a, b) => compareKeys(a, b))[0];
   }
   return nameKey(code, (resource as { name?: HumanName[] }).name ?? []);

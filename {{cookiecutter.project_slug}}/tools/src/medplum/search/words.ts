@@ -64,7 +64,7 @@ const WORD = new RegExp(
 );
 
 /** @returns the words of a text in order; a hyphenated word comes first whole, then in parts */
-export function wordsOf(text: string): string[] {
+function wordsOf(text: string): string[] {
   return [...text.toLowerCase().matchAll(WORD)].flatMap(([word]) =>
     /^\p{L}[^.@/]*-/u.test(word) ? [word, ...word.split('-')] : [word],
   );

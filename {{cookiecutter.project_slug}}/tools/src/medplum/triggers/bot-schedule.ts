@@ -1,6 +1,6 @@
 // When a bot runs by the clock: its `cronTiming` or its `cronString`, as Medplum reads them.
 import type { Bot, Timing } from '@medplum/fhirtypes';
-import { Cron } from 'croner';
+import { isCronPattern } from '../../config/cron-pattern.ts';
 
 const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
 const HOURS = 24;
@@ -9,12 +9,13 @@ const MINUTES = 60;
 /** @returns five numeric fields; undefined if the bot has no schedule that Medplum would follow */
 export function scheduleOf({ cronString, cronTiming }: Bot): string | undefined {
   const pattern = (cronTiming && patternOf(cronTiming)) ?? cronString;
-  return isSchedule(pattern) ? pattern : undefined;
+  return pattern !== undefined && isCronPattern(pattern) ? pattern : undefined;
 }
 
 /**
- * Medplum reads two members of a Timing [packages/server/src/workers/cron.ts]: `period` up to 24 is
- * how often a day, above 24 how often in a day that is counted in minutes, and `dayOfWeek`.
+ * Medplum reads `period` and `dayOfWeek` of a Timing [packages/server/src/workers/cron.ts]. A
+ * `period` up to 24 is the number of runs a day. From 25 to 59 there is a run every 1440 / `period`
+ * minutes; from 60 on, every hour.
  */
 function patternOf({ repeat }: Timing): string | undefined {
   if (!repeat) {
@@ -26,21 +27,4 @@ function patternOf({ repeat }: Timing): string | undefined {
   const time = inMinutes ? `*/${step} *` : `0 */${step}`;
   const days = repeat.dayOfWeek?.map((day) => WEEKDAYS.indexOf(day)).join(',') ?? '*';
   return `${time} * * ${days}`;
-}
-
-/** Five numeric fields; the server ignores any other string without a word. */
-function isSchedule(text: string | undefined): text is string {
-  if (!text || !/^([\d*,/-]+ ){4}[\d*,/-]+$/.test(text)) {
-    return false;
-  }
-  return nextRunOf(text) !== undefined;
-}
-
-/** @returns when a pattern is met next; undefined if it never is */
-export function nextRunOf(pattern: string): Date | undefined {
-  try {
-    return new Cron(pattern, { paused: true }).nextRun() ?? undefined;
-  } catch {
-    return undefined;
-  }
 }

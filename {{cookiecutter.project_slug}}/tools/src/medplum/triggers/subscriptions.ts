@@ -4,7 +4,7 @@ import * as core from '@medplum/core';
 import type { Bot, Resource, Subscription } from '@medplum/fhirtypes';
 import { createHmac, randomUUID } from 'node:crypto';
 import { runAsOf } from '../bot-execution.ts';
-import type { ExecuteBot } from '../bot-execution.ts';
+import type { ExecuteBot } from '../execute-bot.ts';
 import type { SelfTriggers } from './self-triggers.ts';
 import { evaluateWithLimit } from '../fhirpath.ts';
 import type { Change, Interaction, ServerState } from '../server-state.ts';
@@ -16,7 +16,7 @@ const SECRET_EXTENSIONS = [
   'https://www.medplum.com/fhir/StructureDefinition/subscription-secret',
   'https://www.medplum.com/fhir/StructureDefinition-subscriptionSecret',
 ];
-/** Runs that fail for a reason beside the bot are repeated after 20 s, 40 s, 80 s … */
+/** Runs that fail for a reason other than the bot are repeated after 20 s, 40 s, 80 s … */
 const FIRST_RETRY_MILLISECONDS = 20_000;
 const DEFAULT_ATTEMPTS = 4;
 
@@ -34,7 +34,7 @@ export interface SubscriptionTriggers {
 export interface TriggerContext {
   state: ServerState;
   execute: ExecuteBot;
-  /** Says something to the user, once however often it happens. */
+  /** Warns the user; each text is shown only once. */
   warn(text: string): void;
   /** Tells that a bot was stopped which starts itself again and again. */
   selfTriggered(text: string): void;
@@ -73,20 +73,11 @@ export function createSubscriptionTriggers(
     }
     const earlierRuns = selfTriggers.earlierRuns(change);
     if (selfTriggers.isTooMany(bot, earlierRuns)) {
-      context.selfTriggered(
-        `Bot ${bot.name} was stopped: it started itself ${selfTriggers.limit} times in a row ` +
-          `by what it writes, the last time with ${resource.resourceType}/${resource.id}. ` +
-          'Write only where something changes, or narrow the criteria of its subscription. ' +
-          'Medplum does not stop such a bot.',
-      );
+      context.selfTriggered(selfTriggerMessage(bot, resource, selfTriggers.limit));
       return;
     }
     if (selfTriggers.limit === undefined && loops.isLoop(bot, resource)) {
-      warn(
-        `Bot ${bot.name} ran ${LOOP_RUNS} times within ${LOOP_WINDOW_MILLISECONDS / 1000} s ` +
-          `for ${resource.resourceType}/${resource.id}: it seems to change what triggers it. ` +
-          'Medplum does not stop that.',
-      );
+      warn(loopWarning(bot, resource));
     }
     const shown = present(resource);
     const input = interaction === 'delete' ? { deletedResource: shown } : shown;
@@ -157,6 +148,27 @@ export function createSubscriptionTriggers(
     },
     stop: () => timers.forEach((timer) => clearTimeout(timer)),
   };
+}
+
+function selfTriggerMessage(
+  bot: Bot,
+  { resourceType, id }: Resource,
+  limit: number | undefined,
+): string {
+  return (
+    `Bot ${bot.name} was stopped: it started itself ${limit} times in a row ` +
+    `by what it writes, the last time with ${resourceType}/${id}. ` +
+    'Write only where something changes, or narrow the criteria of its subscription. ' +
+    'Medplum does not stop such a bot.'
+  );
+}
+
+function loopWarning(bot: Bot, { resourceType, id }: Resource): string {
+  return (
+    `Bot ${bot.name} ran ${LOOP_RUNS} times within ${LOOP_WINDOW_MILLISECONDS / 1000} s ` +
+    `for ${resourceType}/${id}: it seems to change what triggers it. ` +
+    'Medplum does not stop that.'
+  );
 }
 
 /** @param preCommit - whether those that run before the commit are wanted, or all others */
@@ -257,7 +269,7 @@ function attemptsOf(subscription: Subscription): number {
   return core.getExtension(subscription, url)?.valueInteger ?? DEFAULT_ATTEMPTS;
 }
 
-/** Says what a real server accepts without a word, and never does. */
+/** Warns about what a real server accepts without a message, and never carries out. */
 function warnAboutSubscription({ state, warn }: TriggerContext, resource: Resource): void {
   const subscription = resource as WithId<Subscription>;
   const { criteria, channel, status, id } = subscription;

@@ -18,7 +18,7 @@ export function diffJson(before: unknown, after: unknown): DiffLine[] {
   return diffLines(linesOf(before), linesOf(after));
 }
 
-export function diffLines(before: string[], after: string[]): DiffLine[] {
+function diffLines(before: string[], after: string[]): DiffLine[] {
   let start = 0;
   while (start < before.length && start < after.length && before[start] === after[start]) {
     start += 1;

@@ -22,7 +22,7 @@ export function formatTime(iso: string | undefined): string {
   return isToday ? time : `${formatDate(date)} ${time}`;
 }
 
-export function formatDate(date: Date): string {
+function formatDate(date: Date): string {
   return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 }
 

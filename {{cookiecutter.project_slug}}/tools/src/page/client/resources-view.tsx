@@ -69,83 +69,16 @@ function TypedList({ type, counts, openId, search }: TypedListProps): VNode {
     return api.get(`resources/${type}?${query}`);
   }, [type, search, offset]);
   useLive('resources', ({ types }) => types.includes(type) && reload(), [type]);
-  const known = counts.some((entry) => entry.type === type)
-    ? counts
-    : [{ type, count: 0 }, ...counts];
   const rows = data?.rows ?? [];
-  const path = openId ? ['resources', type, openId] : ['resources', type];
   return (
     <>
-      <form
-        class="filters"
-        role="search"
-        aria-label="Resources"
-        onSubmit={(event) => event.preventDefault()}
-      >
-        <label class="field">
-          <span class="visually-hidden">Type</span>
-          <select
-            value={type}
-            onChange={(event) => navigate(hrefOf(['resources', event.currentTarget.value]))}
-          >
-            {known.map((entry) => (
-              <option key={entry.type} value={entry.type}>
-                {entry.type} ({entry.count})
-              </option>
-            ))}
-          </select>
-        </label>
-        <label class="field grow">
-          <span class="visually-hidden">Search</span>
-          <input
-            type="search"
-            value={search}
-            placeholder="Any text, or a FHIR search such as name=ada"
-            onInput={(event) => replaceRoute(hrefOf(path, { search: event.currentTarget.value }))}
-          />
-        </label>
-      </form>
+      <SearchForm type={type} counts={counts} openId={openId} search={search} />
       {error && (
         <p class="banner bad" role="status">
           {error}
         </p>
       )}
-      {rows.length > 0 && (
-        <table class="rows" aria-label={`${type} resources`}>
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Id</th>
-              <th scope="col">Status</th>
-              <th scope="col" class="number">
-                Updated
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((row) => (
-              <tr key={row.id} class={row.id === openId ? 'is-open' : ''}>
-                <td class="main-cell">
-                  <a
-                    class="row-link"
-                    href={hrefOf(['resources', row.type, row.id], { search })}
-                    aria-current={row.id === openId ? 'true' : undefined}
-                  >
-                    {row.title || `${row.type} ${row.id.slice(0, 8)}`}
-                  </a>
-                </td>
-                <td>
-                  <code title={row.id}>{shortReference(row.id)}</code>
-                </td>
-                <td>{row.status}</td>
-                <td class="number">
-                  <time dateTime={row.lastUpdated}>{formatTime(row.lastUpdated)}</time>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
+      {rows.length > 0 && <ResourceTable type={type} rows={rows} openId={openId} search={search} />}
       {data && rows.length === 0 && (
         <p class="empty">{search ? 'Nothing matches this search.' : `There is no ${type} yet.`}</p>
       )}
@@ -153,6 +86,90 @@ function TypedList({ type, counts, openId, search }: TypedListProps): VNode {
         <Pages total={data.total} offset={offset} onChange={setOffset} />
       )}
     </>
+  );
+}
+
+function SearchForm({ type, counts, openId, search }: TypedListProps): VNode {
+  const known = counts.some((entry) => entry.type === type)
+    ? counts
+    : [{ type, count: 0 }, ...counts];
+  const path = openId ? ['resources', type, openId] : ['resources', type];
+  return (
+    <form
+      class="filters"
+      role="search"
+      aria-label="Resources"
+      onSubmit={(event) => event.preventDefault()}
+    >
+      <label class="field">
+        <span class="visually-hidden">Type</span>
+        <select
+          value={type}
+          onChange={(event) => navigate(hrefOf(['resources', event.currentTarget.value]))}
+        >
+          {known.map((entry) => (
+            <option key={entry.type} value={entry.type}>
+              {entry.type} ({entry.count})
+            </option>
+          ))}
+        </select>
+      </label>
+      <label class="field grow">
+        <span class="visually-hidden">Search</span>
+        <input
+          type="search"
+          value={search}
+          placeholder="Any text, or a FHIR search such as name=ada"
+          onInput={(event) => replaceRoute(hrefOf(path, { search: event.currentTarget.value }))}
+        />
+      </label>
+    </form>
+  );
+}
+
+interface ResourceTableProps {
+  type: string;
+  rows: ResourceList['rows'];
+  openId: string | undefined;
+  search: string;
+}
+
+function ResourceTable({ type, rows, openId, search }: ResourceTableProps): VNode {
+  return (
+    <table class="rows" aria-label={`${type} resources`}>
+      <thead>
+        <tr>
+          <th scope="col">Name</th>
+          <th scope="col">Id</th>
+          <th scope="col">Status</th>
+          <th scope="col" class="number">
+            Updated
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((row) => (
+          <tr key={row.id} class={row.id === openId ? 'is-open' : ''}>
+            <td class="main-cell">
+              <a
+                class="row-link"
+                href={hrefOf(['resources', row.type, row.id], { search })}
+                aria-current={row.id === openId ? 'true' : undefined}
+              >
+                {row.title || `${row.type} ${row.id.slice(0, 8)}`}
+              </a>
+            </td>
+            <td>
+              <code title={row.id}>{shortReference(row.id)}</code>
+            </td>
+            <td>{row.status}</td>
+            <td class="number">
+              <time dateTime={row.lastUpdated}>{formatTime(row.lastUpdated)}</time>
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
   );
 }
 

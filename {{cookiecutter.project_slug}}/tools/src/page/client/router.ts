@@ -8,7 +8,7 @@ export interface Route {
   query: URLSearchParams;
 }
 
-export function readRoute(hash: string = location.hash): Route {
+function readRoute(hash: string = location.hash): Route {
   const [path = '', query = ''] = hash.replace(/^#\/?/, '').split('?');
   const parts = path.split('/').filter(Boolean).map(decodeURIComponent);
   return { path: parts.length > 0 ? parts : ['runs'], query: new URLSearchParams(query) };

@@ -92,7 +92,7 @@ export async function writeCopy(
     );
   } catch (error) {
     if (codeOfError(error) === 'refused') {
-      // If something that was there is gone, it was that which the target missed: start over.
+      // If a resource that it refers to was deleted in the meantime, that is the reason: start over.
       await assertTargetUnchanged(context, [...existing.values()]);
     }
     throw error;

@@ -122,7 +122,7 @@ function refuseUnknown(type: string, name: string, purpose: Purpose): never {
 }
 
 /** Splits at commas that have no backslash before them. */
-export function splitValues(text: string): string[] {
+function splitValues(text: string): string[] {
   return text.match(/(?:\\.|[^\\,]|\\$)+/gs) ?? [];
 }
 

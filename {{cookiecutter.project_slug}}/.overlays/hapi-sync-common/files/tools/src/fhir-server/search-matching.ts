@@ -145,7 +145,7 @@ export function matchesCriterion(resource: WithId<Resource>, criterion: Criterio
     case 'string':
       return matchesString(found, criterion);
     case 'uri':
-      return values.some((value) => found.some((one) => one.value === unescape(value)));
+      return values.some((value) => found.some((typed) => typed.value === unescape(value)));
     case 'reference':
       return matchesReference(resource, criterion);
     case 'date':
@@ -174,7 +174,7 @@ interface Token {
 }
 
 /** Reads `system|value`, `system|`, `|value` or `value`. */
-export function readToken(text: string): Token {
+function readToken(text: string): Token {
   const [, system, value = ''] = /^((?:\\.|[^\\|])*)\|(.*)$/s.exec(text) ?? [];
   return system === undefined
     ? { value: unescape(text) }
@@ -183,10 +183,10 @@ export function readToken(text: string): Token {
 
 function matchesToken(found: core.TypedValue[], { values, modifier }: Criterion): boolean {
   if (modifier === 'text') {
-    const texts = found.flatMap((one) => tokenTexts(one));
+    const texts = found.flatMap((typed) => tokenTexts(typed));
     return values.some((value) => texts.some((text) => startsWith(text, unescape(value))));
   }
-  const tokens = found.flatMap((one) => tokensOf(one));
+  const tokens = found.flatMap((typed) => tokensOf(typed));
   const matches = values.map(readToken).some(({ system, value }) => {
     if (!system && value === '') {
       return true;
@@ -236,7 +236,7 @@ function codingToken({
 function tokenTexts({ type, value }: core.TypedValue): string[] {
   if (type === 'CodeableConcept') {
     const { text, coding = [] } = value as CodeableConcept;
-    return [text, ...coding.map(({ display }) => display)].filter((one) => one !== undefined);
+    return [text, ...coding.map(({ display }) => display)].filter((part) => part !== undefined);
   }
   if (type === 'Coding') {
     return [(value as Coding).display ?? ''];
@@ -245,7 +245,7 @@ function tokenTexts({ type, value }: core.TypedValue): string[] {
 }
 
 function matchesString(found: core.TypedValue[], { values, modifier }: Criterion): boolean {
-  const texts = found.flatMap((one) => stringsOf(one));
+  const texts = found.flatMap((typed) => stringsOf(typed));
   const wanted = values.length > 0 ? values.map(unescape) : [''];
   return wanted.some((value) => {
     if (modifier === 'exact') {
@@ -276,13 +276,13 @@ function stringsOf({ type, value }: core.TypedValue): string[] {
   if (type === 'HumanName') {
     const { family, given = [], text, prefix = [], suffix = [] } = value as HumanName;
     return [family, text, ...given, ...prefix, ...suffix].filter(
-      (one) => one !== undefined && one !== null,
+      (part) => part !== undefined && part !== null,
     );
   }
   if (type === 'Address') {
     const { line = [], city, state, country, postalCode, district, text } = value as Address;
     return [...line, city, state, country, postalCode, district, text].filter(
-      (one) => one !== undefined && one !== null,
+      (part) => part !== undefined && part !== null,
     );
   }
   return typeof value === 'string' ? [value] : [];
@@ -304,7 +304,7 @@ function matchesReference(resource: Resource, { parameter, modifier, values }: C
 }
 
 function matchesDate(found: core.TypedValue[], { name, values }: Criterion): boolean {
-  const ranges = found.flatMap((one) => rangesOf(one));
+  const ranges = found.flatMap((typed) => rangesOf(typed));
   return values.map(readDateValue).some((wanted) => {
     const isLong = wanted.isLong && name !== '_lastUpdated';
     return ranges.some((range) => dateMatches(range, { ...wanted, isLong }));
@@ -330,7 +330,7 @@ function matchesNumber(numbers: number[], values: string[]): boolean {
 }
 
 function matchesQuantity(found: core.TypedValue[], values: string[]): boolean {
-  const quantities = found.flatMap((one) => quantitiesOf(one));
+  const quantities = found.flatMap((typed) => quantitiesOf(typed));
   return values.map(readQuantityValue).some((wanted) => {
     return quantities.some((quantity) => quantityMatches(quantity, wanted));
   });
@@ -339,7 +339,7 @@ function matchesQuantity(found: core.TypedValue[], values: string[]): boolean {
 function quantitiesOf({ type, value }: core.TypedValue): Quantity[] {
   if (type === 'Range') {
     const { low, high } = value as Range;
-    return [low, high].filter((one) => one !== undefined);
+    return [low, high].filter((limit) => limit !== undefined);
   }
   return typeof value === 'object' ? [value as Quantity] : [];
 }

@@ -66,7 +66,7 @@ export const CONSOLE_METHODS: readonly string[] = [
 ];
 
 export const CONSOLE_HINT =
-  'use console.log: before Medplum 5.1.28 vmcontext has nothing else of console, ' +
+  'use console.log: before Medplum 5.1.28 vmcontext has no other method of console, ' +
   'and the call throws';
 
 /**
