@@ -82,20 +82,20 @@ describe('a build', () => {
 
   test('makes the same bytes in every folder, plain and minified', async () => {
     const files = { 'src/bots/greeter.ts': GREETER, 'src/shared/greeting.ts': SHARED };
-    const [one, two] = [projectForTest(files), projectForTest(files)];
+    const [first, second] = [projectForTest(files), projectForTest(files)];
     for (const args of [[], ['--production']]) {
-      await Promise.all([build(one, ...args), build(two, ...args)]);
+      await Promise.all([build(first, ...args), build(second, ...args)]);
       for (const file of [
         'dist/bots/greeter.js',
         'dist/bots/greeter.js.map',
         'dist/manifest.json',
       ]) {
-        expect(read(one, file)).toBe(read(two, file));
+        expect(read(first, file)).toBe(read(second, file));
       }
     }
-    expect(manifestOf(one).production).toBe(true);
+    expect(manifestOf(first).production).toBe(true);
     // Without its spaces, but with its names: a stack trace can be read as it is.
-    expect(read(one, 'dist/bots/greeter.js')).toContain(
+    expect(read(first, 'dist/bots/greeter.js')).toContain(
       'function greeting(name){return`Hello, ${name}`}',
     );
   });

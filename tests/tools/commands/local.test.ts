@@ -23,8 +23,11 @@ import { eventually } from '../medplum/support.ts';
 
 const GENERATED = join(import.meta.dirname, '../..');
 const SHARED = `export function greeting(): string { return 'hello'; }\n`;
-const bot = (body: string, more = ''): string => `import { greeting } from '../shared/greeting.ts';
-${more}
+const bot = (
+  body: string,
+  declarations = '',
+): string => `import { greeting } from '../shared/greeting.ts';
+${declarations}
 export async function handler(): Promise<object> {
   ${body}
 }

@@ -235,9 +235,9 @@ describe('refused, and nothing is written:', () => {
     const before = [files(repository), configOf(repository)];
     const { code, stdout, stderr } = await newBot(repository, ...args);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
-    const [first, ...more] = stderr.split('\n');
+    const [first, ...rest] = stderr.split('\n');
     expect(first!.replace(/^Error: /, '')).toEqual(line);
-    expect(more.join('')).not.toContain('    at ');
+    expect(rest.join('')).not.toContain('    at ');
     expect([files(repository), configOf(repository)]).toEqual(before);
   });
 });

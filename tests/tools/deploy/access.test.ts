@@ -176,9 +176,9 @@ describe('the deployer', () => {
     expect(changed.changed).toEqual(['sync-bot']);
     expect((await run(medplum, root)).writes).toEqual([]);
 
-    const more = await run(medplum, writeRepository([CHANGED, { name: 'new-bot' }], root));
-    expect(more.failed.map(({ name }) => name)).toEqual(['new-bot']);
-    expect(more.failed[0]!.message).toContain('only an admin can give a bot the membership');
+    const withNewBot = await run(medplum, writeRepository([CHANGED, { name: 'new-bot' }], root));
+    expect(withNewBot.failed.map(({ name }) => name)).toEqual(['new-bot']);
+    expect(withNewBot.failed[0]!.message).toContain('only an admin can give a bot the membership');
 
     const list = await runCommand(root, SECRETS, 'list');
     expect(list.code).toBe(1);

@@ -174,8 +174,8 @@ const CASES: Case[] = [
   {
     title: 'a subscription that was edited by hand',
     given: async () => {
-      const [one] = await subscriptions();
-      await repository().updateResource({ ...one!, criteria: 'Task', status: 'off' });
+      const [subscription] = await subscriptions();
+      await repository().updateResource({ ...subscription!, criteria: 'Task', status: 'off' });
     },
     says: ['~ sync-bot  subscription (Task -> Patient)', ...DONE],
   },

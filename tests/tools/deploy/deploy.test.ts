@@ -51,8 +51,8 @@ const bot = async (name: string): Promise<Bot> => {
 };
 const lineOf = (lines: string[], name: string): string | undefined =>
   lines.find((line) => line.slice(2).startsWith(name));
-const tags = (one: Bot | undefined, kind: string): (string | undefined)[] =>
-  (one?.meta?.tag ?? [])
+const tags = (bot: Bot | undefined, kind: string): (string | undefined)[] =>
+  (bot?.meta?.tag ?? [])
     .filter(({ system }) => system === `${SYSTEM}/${kind}`)
     .map(({ code }) => code);
 
@@ -76,8 +76,11 @@ describe('a first deployment', () => {
     ]);
     const subscriptions = await all<Subscription>(medplum, 'Subscription');
     const said = subscriptions
-      .map((one) =>
-        [one.criteria, ...(one.extension ?? []).map(({ valueCode }) => valueCode)].join(' '),
+      .map((subscription) =>
+        [
+          subscription.criteria,
+          ...(subscription.extension ?? []).map(({ valueCode }) => valueCode),
+        ].join(' '),
       )
       .toSorted();
     expect(said).toEqual(['Patient', 'Task create', 'Task update']);
@@ -129,7 +132,7 @@ describe('a first deployment', () => {
       resourceType: 'Bot',
       filters,
     } as never);
-    expect(carriers.map((one) => (one as Bot).name)).toEqual(['hapi-sync-bot']);
+    expect(carriers.map((bot) => (bot as Bot).name)).toEqual(['hapi-sync-bot']);
   });
 });
 
@@ -419,7 +422,9 @@ describe('a second deployment', () => {
     expect(lineOf(lines, 'patient-sync-bot')).toContain('renamed (was hapi-sync-bot)');
     expect((await bot('patient-sync-bot')).identifier).toHaveLength(1);
     const after = await all<Subscription>(medplum, 'Subscription');
-    expect(after.map((one) => one.id).toSorted()).toEqual(before.map((one) => one.id).toSorted());
+    expect(after.map((resource) => resource.id).toSorted()).toEqual(
+      before.map((resource) => resource.id).toSorted(),
+    );
     expect((await run(medplum, root)).writes).toEqual([]);
   });
 

@@ -213,7 +213,7 @@ test('there is a case for every member', () => {
 });
 
 const LIST = Object.entries(CASES).flatMap(([member, cases]) =>
-  cases.map((one, index) => ({ name: `${member}-${index}`, ...one })),
+  cases.map((settings, index) => ({ name: `${member}-${index}`, ...settings })),
 );
 
 test.each(LIST)('$name', async ({ name, entry, stored, refused }) => {

@@ -377,10 +377,10 @@ export async function state(medplum: ProxiedMedplum): Promise<unknown> {
       ]),
     ),
     subscriptions: sort(
-      (await all<Subscription>(medplum, 'Subscription')).map((one) => {
+      (await all<Subscription>(medplum, 'Subscription')).map((subscription) => {
         return {
-          ...strip(one),
-          channel: { ...one.channel, endpoint: keyOf(one.channel?.endpoint) },
+          ...strip(subscription),
+          channel: { ...subscription.channel, endpoint: keyOf(subscription.channel?.endpoint) },
         };
       }),
     ),

@@ -91,7 +91,7 @@ async function prepareDeployment(): Promise<string> {
   const { failed } = await run(
     medplum,
     writeRepository(
-      [...BEFORE, FAILED].filter((one) => one !== BEFORE[3]),
+      [...BEFORE, FAILED].filter((bot) => bot !== BEFORE[3]),
       root,
     ),
   );
@@ -211,7 +211,7 @@ describe('a process that is killed at any of its requests', () => {
           await complete(root, script, args, place);
           expect(await everything(root), place).toEqual(wanted);
           const arrived = medplum.requests.filter(
-            (one) => one.number !== number || side === 'cut after',
+            (request) => request.number !== number || side === 'cut after',
           );
           expect(deployed(arrived), `${place}: bots that were deployed`).toBe(deployed(sent));
         }

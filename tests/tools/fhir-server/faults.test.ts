@@ -12,8 +12,8 @@ beforeEach(async () => {
 afterEach(() => server.stop());
 
 const base = 'fhir/Patient';
-const put = (value: string, more?: object) =>
-  server.call('PUT', `${base}?${query(value)}`, patient(value, more));
+const put = (value: string, members?: object) =>
+  server.call('PUT', `${base}?${query(value)}`, patient(value, members));
 const on = (fault: object | string) => server.call('POST', '/_faults', JSON.stringify(fault));
 
 it('answer in place of the server as often as asked, and write nothing', async () => {

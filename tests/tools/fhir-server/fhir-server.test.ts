@@ -11,8 +11,8 @@ beforeEach(async () => {
 });
 afterEach(() => server.stop());
 
-const put = (value: string, more?: object, headers?: Record<string, string>) =>
-  server.call('PUT', `fhir/Patient?${query(value)}`, patient(value, more), headers);
+const put = (value: string, members?: object, headers?: Record<string, string>) =>
+  server.call('PUT', `fhir/Patient?${query(value)}`, patient(value, members), headers);
 const base = 'fhir/Patient';
 const UUID = '6f1b1c3e-0000-4000-8000-000000000001';
 
@@ -172,11 +172,11 @@ describe('a conditional PUT', () => {
 
 describe('a PUT by id', () => {
   const at = `${base}/${UUID}`;
-  const write = (more: object, ifMatch?: string) =>
+  const write = (members: object, ifMatch?: string) =>
     server.call(
       'PUT',
       at,
-      patient(undefined, { id: UUID, ...more }),
+      patient(undefined, { id: UUID, ...members }),
       ifMatch ? { 'If-Match': ifMatch } : {},
     );
 
@@ -251,8 +251,8 @@ describe('references', () => {
       contained: [{ resourceType: 'Organization', id: 'o' }],
       managingOrganization: { reference: '#o' },
     };
-    for (const more of [bare, unfollowed, contained]) {
-      expect((await server.call('POST', base, patient(undefined, more))).status).toBe(201);
+    for (const members of [bare, unfollowed, contained]) {
+      expect((await server.call('POST', base, patient(undefined, members))).status).toBe(201);
     }
   });
 
@@ -335,13 +335,13 @@ describe('searches', () => {
 describe('bundles', () => {
   const send = (type: string, ...entry: object[]) =>
     server.call('POST', 'fhir', { resourceType: 'Bundle', type, entry });
-  const entry = (method: string, url: string, resource?: object, more?: object) => ({
+  const entry = (method: string, url: string, resource?: object, members?: object) => ({
     request: { method, url },
     resource,
-    ...more,
+    ...members,
   });
-  const conditional = (value: string, more?: object) =>
-    entry('PUT', `Patient?${query(value)}`, patient(value, more));
+  const conditional = (value: string, members?: object) =>
+    entry('PUT', `Patient?${query(value)}`, patient(value, members));
   const link = (reference: string) => ({ link: [{ other: { reference }, type: 'seealso' }] });
 
   it('answer entry by entry, with bare versions as etags', async () => {
@@ -362,7 +362,9 @@ describe('bundles', () => {
     expect(await count(server, base)).toBe(0);
     const batch = await send('batch', conditional('a'), broken);
     expect(
-      batch.body.entry.map((one: { response: { status: string } }) => one.response.status),
+      batch.body.entry.map(
+        (answered: { response: { status: string } }) => answered.response.status,
+      ),
     ).toEqual(['201 Created', '400 Bad Request']);
     expect(await count(server, base)).toBe(1);
   });
@@ -381,14 +383,14 @@ describe('bundles', () => {
   });
 
   it('refer to each other by fullUrl and by conditional URL, and go together', async () => {
-    const [one, two] = [
+    const [firstUrl, secondUrl] = [
       'urn:uuid:00000000-0000-4000-8000-000000000001',
       'urn:uuid:00000000-0000-4000-8000-000000000002',
     ];
     const both = await send(
       'transaction',
-      entry('POST', 'Patient', patient('a', link(two)), { fullUrl: one }),
-      entry('POST', 'Patient', patient('b', link(one)), { fullUrl: two }),
+      entry('POST', 'Patient', patient('a', link(secondUrl)), { fullUrl: firstUrl }),
+      entry('POST', 'Patient', patient('b', link(firstUrl)), { fullUrl: secondUrl }),
     );
     expect(both.status).toBe(200);
     const found = await server.call('GET', `${base}?${query('a')}`, undefined, FRESH);
@@ -406,7 +408,7 @@ describe('bundles', () => {
     );
     expect(put.status).toBe(200);
     const ids = both.body.entry.map(
-      (one: { response: { location: string } }) => one.response.location.split('/')[1],
+      (answered: { response: { location: string } }) => answered.response.location.split('/')[1],
     );
     expect((await server.call('DELETE', `${base}/${ids[0]}`)).status).toBe(409);
     const gone = await send(

@@ -41,11 +41,11 @@ export const FRESH = { 'Cache-Control': 'no-cache' };
 export const query = (value: string, system = SYSTEM): string =>
   `identifier=${encodeURIComponent(`${system}|${value}`)}`;
 
-export function patient(value?: string, more: object = {}): object {
+export function patient(value?: string, members: object = {}): object {
   return {
     resourceType: 'Patient',
     ...(value && { identifier: [{ system: SYSTEM, value }] }),
-    ...more,
+    ...members,
   };
 }
 

@@ -58,17 +58,17 @@ function schemaOf(which: 'whole' | 'ours'): Json {
 }
 
 /** @returns where the two are not the same, as `a.b.0` */
-function differences(one: Json | undefined, two: Json | undefined, path = ''): string[] {
-  if (one === two) {
+function differences(first: Json | undefined, second: Json | undefined, path = ''): string[] {
+  if (first === second) {
     return [];
   }
-  if (typeof one !== 'object' || typeof two !== 'object' || !one || !two) {
+  if (typeof first !== 'object' || typeof second !== 'object' || !first || !second) {
     return [path];
   }
-  const keys = new Set([...Object.keys(one), ...Object.keys(two)]);
+  const keys = new Set([...Object.keys(first), ...Object.keys(second)]);
   const at = (value: Json, key: string): Json | undefined =>
     (value as { [key: string]: Json })[key];
   return [...keys].flatMap((key) =>
-    differences(at(one, key), at(two, key), path ? `${path}.${key}` : key),
+    differences(at(first, key), at(second, key), path ? `${path}.${key}` : key),
   );
 }

@@ -9,8 +9,8 @@ let medplum: TestServer;
 beforeAll(async () => void (medplum = await startTestServer()));
 afterAll(() => medplum.server.stop());
 
-const patient = (value: string, more: object = {}): object => {
-  return { resourceType: 'Patient', identifier: [{ system: 'urn:test', value }], ...more };
+const patient = (value: string, members: object = {}): object => {
+  return { resourceType: 'Patient', identifier: [{ system: 'urn:test', value }], ...members };
 };
 const text = (body: { issue: { details: { text: string } }[] }): string | undefined =>
   body.issue?.[0]?.details.text;
@@ -435,9 +435,9 @@ describe('attachments', () => {
     const id = await medplum.bot('exports.handler = async () => true;');
     const read = async (): Promise<string> =>
       (await medplum.call('GET', `fhir/R4/Bot/${id}`)).body.executableCode.url;
-    const [one, two] = [await read(), await read()];
-    expect(one).not.toBe(two);
-    const path = one.slice(medplum.server.baseUrl.length);
+    const [first, second] = [await read(), await read()];
+    expect(first).not.toBe(second);
+    const path = first.slice(medplum.server.baseUrl.length);
     expect((await medplum.anonymous('GET', path)).body).toContain('exports.handler');
     expect(
       (await medplum.anonymous('GET', path.replace(/Signature=.{4}/, 'Signature=AAAA'))).status,

@@ -22,7 +22,7 @@ afterEach(async () => {
 
 async function subscribe(
   bot: string,
-  more: Record<string, unknown> = {},
+  members: Record<string, unknown> = {},
   header?: string[],
 ): Promise<string> {
   const channel = { type: 'rest-hook', endpoint: `Bot/${bot}`, ...(header ? { header } : {}) };
@@ -32,7 +32,7 @@ async function subscribe(
     reason: 'test',
     criteria: 'Patient',
     channel,
-    ...more,
+    ...members,
   };
   const { id } = (await medplum.call('POST', 'fhir/R4/Subscription', body)).body;
   subscriptions.push(id);
@@ -42,8 +42,8 @@ const interaction = (valueCode: string) => ({
   url: `${EXTENSION}/subscription-supported-interaction`,
   valueCode,
 });
-const create = async (more: object = {}) =>
-  (await medplum.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient', ...more })).body;
+const create = async (members: object = {}) =>
+  (await medplum.call('POST', 'fhir/R4/Patient', { resourceType: 'Patient', ...members })).body;
 const put = (body: { id: string }) => medplum.call('PUT', `fhir/R4/Patient/${body.id}`, body);
 
 /** What an echoing bot was told, newest first, once it ran as often as said. */
@@ -193,14 +193,14 @@ describe('a subscription', () => {
       }
       throw new Error('alone');
     };`;
-    const [one, two] = [
+    const [first, second] = [
       await medplum.bot(code('one', 'two')),
       await medplum.bot(code('two', 'one')),
     ];
-    await subscribe(one);
-    await subscribe(two);
+    await subscribe(first);
+    await subscribe(second);
     await create();
-    for (const bot of [one, two]) {
+    for (const bot of [first, second]) {
       const [audit] = await eventually(
         () => medplum.audits(bot),
         (list) => list.length > 0,

@@ -172,8 +172,8 @@ describe('a thousand runs with 20 MB of log', () => {
   test('are filtered by status and resource', async () => {
     const failed = (await medplum.page<RunList>('GET', 'runs?bot=busy&status=failed')).body;
     expect(failed.total).toBe(100);
-    const one = (await medplum.page<RunList>('GET', 'runs?resource=patient/P-123')).body;
-    expect(one.runs).toMatchObject([{ resource: 'Patient/p-123' }]);
+    const found = (await medplum.page<RunList>('GET', 'runs?resource=patient/P-123')).body;
+    expect(found.runs).toMatchObject([{ resource: 'Patient/p-123' }]);
   });
 
   test('send a log in parts, from its end to its beginning', async () => {

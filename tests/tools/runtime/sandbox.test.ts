@@ -26,9 +26,9 @@ const event: BotEvent = {
 function run(
   runtime: SandboxOptions['runtime'],
   code: string,
-  more: Partial<SandboxOptions> = {},
+  options: Partial<SandboxOptions> = {},
 ): Promise<SandboxResult> {
-  return runInSandbox(code, { runtime, medplum: { marker: true }, event, ...more });
+  return runInSandbox(code, { runtime, medplum: { marker: true }, event, ...options });
 }
 
 const handler = (body: string): string =>

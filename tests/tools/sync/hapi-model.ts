@@ -170,12 +170,12 @@ export class HapiModel {
         ? this.#delete(request.url, together)
         : this.#put(request.url, resource as Body, request.ifMatch, together);
     try {
-      const answers = entry.map((one) => {
+      const answers = entry.map((request) => {
         if (type === 'transaction') {
-          return carryOut(one);
+          return carryOut(request);
         }
         try {
-          return carryOut(one);
+          return carryOut(request);
         } catch (error) {
           return { status: (error as Refused).status };
         }

@@ -44,9 +44,9 @@ function identifierToken(system: string, value: string): string {
  * @example parseIdentifierQuery('identifier=urn%3Amrn%7C42') // { system: 'urn:mrn', value: '42' }
  */
 export function parseIdentifierQuery(query: string): { system: string; value: string } {
-  const [parameter = '', ...more] = query.replace(/^\?/, '').split('&');
+  const [parameter = '', ...others] = query.replace(/^\?/, '').split('&');
   const token = /^identifier=([^=]*)$/.exec(parameter)?.[1];
-  if (token === undefined || more.length > 0) {
+  if (token === undefined || others.length > 0) {
     throw new Error(
       'Refused: the conditional query must be exactly one identifier=system|value ' +
         '(see identifierQuery)',

@@ -290,9 +290,9 @@ function findBot(
     ? previousKeys.find((candidate) => holdersOf(candidate).length > 0)
     : undefined;
   const identifier = previous ?? key;
-  const [byKey, ...more] = holdersOf(identifier);
-  if (byKey && more.length > 0) {
-    const ids = [byKey, ...more].map((bot) => bot.id);
+  const [byKey, ...others] = holdersOf(identifier);
+  if (byKey && others.length > 0) {
+    const ids = [byKey, ...others].map((bot) => bot.id);
     return { obstacle: { type: 'identifier-twice', identifier, ids } };
   }
   if (id === undefined) {

@@ -235,13 +235,13 @@ describe('changes', () => {
     sent.length = 0;
     otherClientsChange = () => put('p7', { gender: 'unknown' });
     expect((await run()).counts).toMatchObject({ differing: 50, failed: 0 });
-    const [search, transaction, change, ...more] = sent;
+    const [search, transaction, change, ...rest] = sent;
     expect([search, transaction, change]).toEqual([
       'POST /Patient/_search',
       'POST ',
       'PUT /Patient/p7',
     ]);
-    expect(more).toEqual(['POST ', 'GET /Patient/p7', 'PUT /Patient/p7']);
+    expect(rest).toEqual(['POST ', 'GET /Patient/p7', 'PUT /Patient/p7']);
     expect(new Set((await targetPatients()).map((patient) => patient.split(' ')[1]))).toEqual(
       new Set(['other']),
     );

@@ -245,8 +245,8 @@ test('scope and audience are sent if they are set', async () => {
     HAPI_CLIENT_ID: 'scoped',
     HAPI_CLIENT_SECRET: 's',
   };
-  const more = { HAPI_SCOPE: 'system/*.cruds', HAPI_AUDIENCE: 'https://hapi.example.org' };
-  await connectExternalServer(secrets({ ...oauth, ...more }), later()).send('GET', 'Patient/1');
+  const scope = { HAPI_SCOPE: 'system/*.cruds', HAPI_AUDIENCE: 'https://hapi.example.org' };
+  await connectExternalServer(secrets({ ...oauth, ...scope }), later()).send('GET', 'Patient/1');
   const form = new URLSearchParams(
     seen.find((line) => line.startsWith('application/x-www'))?.split(' ')[1],
   );

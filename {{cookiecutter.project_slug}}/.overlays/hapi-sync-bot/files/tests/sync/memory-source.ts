@@ -145,15 +145,16 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     const after = Number(query.get('_cursor') ?? 0);
     const count = Math.min(Number(query.get('_count') ?? 20), source.largestPage);
     const found = [...stored.values()].filter(
-      (one) =>
+      (resource) =>
         source.access === 'full' &&
-        one.resourceType === type &&
-        Boolean(one.deleted) === (query.get('_deleted') === 'true') &&
-        one.meta.lastUpdated >= since &&
-        one.sequence > after &&
-        (!ids || ids.includes(one.id)) &&
+        resource.resourceType === type &&
+        Boolean(resource.deleted) === (query.get('_deleted') === 'true') &&
+        resource.meta.lastUpdated >= since &&
+        resource.sequence > after &&
+        (!ids || ids.includes(resource.id)) &&
         (!system ||
-          one.identifier?.some((each) => each.system === system && each.value === value) === true),
+          resource.identifier?.some((each) => each.system === system && each.value === value) ===
+            true),
     );
     const page = found.slice(0, count);
     const next = new URLSearchParams(query);
@@ -161,7 +162,7 @@ export function memorySource(now: () => number = Date.now): MemorySource {
     const link = [
       { relation: 'next' as const, url: `https://medplum.example.org/fhir/R4/${type}?${next}` },
     ];
-    const entry = page.map((one) => ({ resource: asRead(one) }));
+    const entry = page.map((resource) => ({ resource: asRead(resource) }));
     return {
       resourceType: 'Bundle',
       type: 'searchset',

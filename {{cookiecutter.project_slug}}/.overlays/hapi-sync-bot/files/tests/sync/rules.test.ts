@@ -38,13 +38,13 @@ describe('meta', () => {
       author: { reference: 'Practitioner/1' },
       account: { reference: 'Patient/9' },
     };
-    const more = { versionId: '1', compartment: [{ reference: 'Patient/p1' }] };
+    const serverMeta = { versionId: '1', compartment: [{ reference: 'Patient/p1' }] };
     const { body, leftOut } = copyPatient({
-      meta: { ...kept, tag: [{ code: 'vip' }], ...own, ...more },
+      meta: { ...kept, tag: [{ code: 'vip' }], ...own, ...serverMeta },
     });
     expect(body.meta).toEqual({ ...kept, tag: [{ code: 'vip' }, TAG] });
     expect(leftOut).toBe(0);
-    expect(copyPatient({ meta: more }).body.meta).toEqual({ tag: [TAG] });
+    expect(copyPatient({ meta: serverMeta }).body.meta).toEqual({ tag: [TAG] });
   });
 
   test('a tag or label without a code is left out, and the tag of the sync is there once', () => {

@@ -350,21 +350,23 @@ export function sortValueOf(
   parameter: SearchParameter,
 ): string | number | undefined {
   const found = searchValuesOf(resource, parameter).filter(({ value }) => !core.isEmpty(value));
-  const values = found.flatMap((one): (string | number)[] => {
+  const values = found.flatMap((typed): (string | number)[] => {
     switch (parameter.type) {
       case 'string':
-        return stringsOf(one).map(normalize);
+        return stringsOf(typed).map(normalize);
       case 'token':
-        return tokensOf(one).map(({ system = '', value }) => `${system} ${value}`);
+        return tokensOf(typed).map(({ system = '', value }) => `${system} ${value}`);
       case 'date':
-        return rangesOf(one).map(({ low }) => low);
+        return rangesOf(typed).map(({ low }) => low);
       case 'number':
-        return [one.value as number];
+        return [typed.value as number];
       case 'quantity':
-        return quantitiesOf(one).map(({ value = 0 }) => value);
+        return quantitiesOf(typed).map(({ value = 0 }) => value);
       default:
         return [
-          typeof one.value === 'string' ? one.value : ((one.value as Reference).reference ?? ''),
+          typeof typed.value === 'string'
+            ? typed.value
+            : ((typed.value as Reference).reference ?? ''),
         ];
     }
   });
