@@ -60,8 +60,9 @@ function expectationOf(bots: readonly BotConfig[]): Expectation {
 
 async function show(servers: LocalServers, expectation: Expectation): Promise<boolean> {
   const { baseUrl } = servers.medplum;
-  const external = servers.fhir?.baseUrl ?? 'none';
-  console.log(`${bold('Two servers')}  Medplum ${baseUrl}  external FHIR server ${external}\n`);
+  const external = servers.fhir ? `  external FHIR server ${servers.fhir.baseUrl}` : '';
+  const title = servers.fhir ? 'Two servers' : 'A local server';
+  console.log(`${bold(title)}  Medplum ${baseUrl}${external}\n`);
   const target = localTarget(servers);
   const { failed } = await deploy({ target, yes: true, log: (line) => console.log(line) });
   if (failed.length > 0) {
