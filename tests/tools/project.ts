@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -15,6 +16,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { onTestFinished } from 'vitest';
+import { runCommand } from './run-command.ts';
+import type { CommandOutput } from './run-command.ts';
 import { SHARED_TOOLS } from './shared-tools.ts';
 
 /** The generated repository that these tests were copied into. */
@@ -51,6 +54,8 @@ export interface Project {
   configure(names: string[], settings?: object): void;
   /** Runs Node in it. */
   node(...args: string[]): Promise<Outcome>;
+  /** Runs a command of the tools in it, in the process of the test: `project.command('build')`. */
+  command(name: string, ...args: string[]): Promise<CommandOutput>;
   remove(): void;
 }
 
@@ -63,6 +68,11 @@ export interface ProjectOptions {
    * do. By default they look at src/ and tests/ only, which takes half of the time.
    */
   checksEverything?: boolean;
+  /**
+   * Whether its node_modules is a folder of its own, which finds no server that another test has
+   * started. By default it is a link.
+   */
+  hasOwnPackages?: boolean;
 }
 
 /**
@@ -73,13 +83,13 @@ export interface ProjectOptions {
  */
 export function makeProject(
   files: Record<string, string>,
-  { checksEverything = false }: ProjectOptions = {},
+  { checksEverything = false, hasOwnPackages = false }: ProjectOptions = {},
 ): Project {
   const root = realpathSync(mkdtempSync(join(tmpdir(), 'project with spaces é-')));
   for (const part of PARTS) {
     cpSync(join(GENERATED, part), join(root, part), { recursive: true });
   }
-  symlinkSync(join(GENERATED, 'node_modules'), join(root, 'node_modules'), 'junction');
+  linkPackages(root, hasOwnPackages);
   if (checksEverything) {
     cpSync(join(SHARED_TOOLS, 'tools'), join(root, 'tools'), { recursive: true });
   } else {
@@ -117,6 +127,7 @@ export function makeProject(
       });
     },
     node: (...args) => run(process.execPath, args, root),
+    command: (name, ...args) => runCommand(root, `tools/bin/medplum-bots.cjs ${name}`, ...args),
     remove: () => rmSync(root, { recursive: true, force: true }),
   };
   project.configure(
@@ -124,6 +135,18 @@ export function makeProject(
   );
   project.write(files);
   return project;
+}
+
+function linkPackages(root: string, hasOwnPackages: boolean): void {
+  const [packages, target] = [join(GENERATED, 'node_modules'), join(root, 'node_modules')];
+  if (!hasOwnPackages) {
+    symlinkSync(packages, target, 'junction');
+    return;
+  }
+  mkdirSync(target);
+  for (const name of readdirSync(packages).filter((entry) => !entry.startsWith('.'))) {
+    symlinkSync(join(packages, name), join(target, name), 'junction');
+  }
 }
 
 /** A project that goes away with the test that asks for it. */

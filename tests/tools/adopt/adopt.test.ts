@@ -10,12 +10,13 @@ import { deploy } from '../../tools/src/deploy/deploy.ts';
 import { LOCAL } from '../../tools/src/medplum/local-project.ts';
 import { startMedplumServer } from '../../tools/src/medplum/server.ts';
 import { makeProject, projectForTest } from '../project.ts';
-import type { Outcome, Project } from '../project.ts';
+import type { Project } from '../project.ts';
+import type { CommandOutput } from '../run-command.ts';
 
 const EXAMPLE = join(import.meta.dirname, 'example');
 const GENERATED = join(import.meta.dirname, '../..');
-const adopt = (project: Project, ...args: string[]): Promise<Outcome> =>
-  project.node('tools/bin/medplum-bots.cjs', 'adopt', ...args, '--no-install');
+const adopt = (project: Project, ...args: string[]): Promise<CommandOutput> =>
+  project.command('adopt', ...args, '--no-install');
 const read = ({ root }: Project, file: string): string => readFileSync(join(root, file), 'utf8');
 const botsOf = (project: Project): { name: string; id?: string; source: string }[] =>
   JSON.parse(read(project, 'medplum.config.json')).bots;
@@ -33,7 +34,7 @@ function sourceRepository(texts: Record<string, string>): string {
 
 describe('the example repository', () => {
   let project: Project;
-  let outcome: Outcome;
+  let outcome: CommandOutput;
   beforeAll(async () => {
     project = makeProject({});
     cpSync(join(GENERATED, 'vitest.config.ts'), join(project.root, 'vitest.config.ts'));
@@ -69,7 +70,7 @@ describe('the example repository', () => {
   });
 
   test('builds without an error', async () => {
-    const { code, stdout, stderr } = await project.node('tools/bin/medplum-bots.cjs', 'build');
+    const { code, stdout, stderr } = await project.command('build');
     expect(stderr).not.toContain('Error');
     expect(stdout).toMatch(/^Built 25 bots into dist\/bots, \d+ kB in all\.$/m);
     expect(code).toBe(0);

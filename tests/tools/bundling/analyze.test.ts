@@ -11,8 +11,7 @@ import { startMedplumServer } from '../../tools/src/medplum/server.ts';
 import { makeProject, projectForTest, run } from '../project.ts';
 import type { Project } from '../project.ts';
 
-const analyze = (project: Project, ...args: string[]) =>
-  project.node('tools/bin/medplum-bots.cjs', 'analyze', ...args);
+const analyze = (project: Project, ...args: string[]) => project.command('analyze', ...args);
 
 async function commit({ root }: Project): Promise<void> {
   const identity = [

@@ -16,8 +16,7 @@ const DOCUMENTED = `/**
  */
 `;
 
-const build = (project: Project, ...args: string[]) =>
-  project.node('tools/bin/medplum-bots.cjs', 'build', ...args);
+const build = (project: Project, ...args: string[]) => project.command('build', ...args);
 const built = ({ root }: Project) =>
   readdirSync(join(root, 'dist/bots')).filter((file) => file.endsWith('.js'));
 const manifestOf = ({ root }: Project) =>
@@ -41,7 +40,8 @@ test('good code is bundled, and what an earlier build left in dist is removed', 
   project.configure(['a'], POLICY);
   mkdirSync(join(project.root, 'dist/bots'), { recursive: true });
   writeFileSync(join(project.root, 'dist/bots/old.js'), '');
-  const { code, stdout, stderr } = await build(project, '--production');
+  const line = ['tools/bin/medplum-bots.cjs', 'build', '--production'];
+  const { code, stdout, stderr } = await project.node(...line);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toMatch(/Built 1 bot into dist\/bots, \d+ kB in all\.\n$/);
   expect(readdirSync(join(project.root, 'dist/bots'))).toEqual(['a.js', 'a.js.map']);

@@ -8,8 +8,10 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { localTarget, startLocal } from '../../tools/src/local-servers.ts';
 import type { LocalServers } from '../../tools/src/local-servers.ts';
 import { eventually } from '../medplum/support.ts';
-import { makeProject, run } from '../project.ts';
-import type { Outcome, Project } from '../project.ts';
+import { makeProject } from '../project.ts';
+import type { Project } from '../project.ts';
+import { runCommandWith } from '../run-command.ts';
+import type { CommandOutput } from '../run-command.ts';
 
 const NO_SERVER = 'http://127.0.0.1:9/';
 const CREATED = 'tests/events/created.json';
@@ -59,7 +61,8 @@ beforeAll(async () => {
     secrets: { API_KEY: 'x', TARGET: 'http://127.0.0.1:4' },
   });
   const files = Object.entries(BOTS).map(([name, body]) => [`src/bots/${name}.ts`, source(body)]);
-  project = makeProject(Object.fromEntries(files) as Record<string, string>);
+  const sources = Object.fromEntries(files) as Record<string, string>;
+  project = makeProject(sources, { hasOwnPackages: true });
   const bots = Object.keys(BOTS).map((name) => ({
     name,
     source: `src/bots/${name}.ts`,
@@ -85,16 +88,21 @@ afterAll(async () => {
   project.remove();
 });
 
-/** With the local Medplum of this test, unless the variables say something else. */
-function bot(args: string[], variables: Record<string, string> = {}): Promise<Outcome> {
+/** Variables that name the local Medplum of this test. */
+function medplumVariables(): Record<string, string> {
   const target = localTarget(servers);
-  return run(process.execPath, ['tools/bin/medplum-bots.cjs', 'bot', ...args], project.root, {
+  return {
     MEDPLUM_BASE_URL: target.baseUrl,
     MEDPLUM_PROJECT_ID: target.projectId,
     MEDPLUM_CLIENT_ID: target.clientId,
     MEDPLUM_CLIENT_SECRET: target.clientSecret,
-    ...variables,
-  });
+  };
+}
+
+/** With the local Medplum of this test, unless the variables say something else. */
+function bot(args: string[], variables: Record<string, string> = {}): Promise<CommandOutput> {
+  const all = { ...medplumVariables(), ...variables };
+  return runCommandWith(all, project.root, 'tools/bin/medplum-bots.cjs bot', ...args);
 }
 
 /** Starts one that goes on until it is stopped. */
@@ -102,18 +110,9 @@ function startBot(
   args: string[],
   variables: Record<string, string> = {},
 ): { child: ChildProcess; next(pattern: RegExp): Promise<string> } {
-  const target = localTarget(servers);
   const child = spawn(process.execPath, ['tools/bin/medplum-bots.cjs', 'bot', ...args], {
     cwd: project.root,
-    env: {
-      ...process.env,
-      NO_COLOR: '1',
-      MEDPLUM_BASE_URL: target.baseUrl,
-      MEDPLUM_PROJECT_ID: target.projectId,
-      MEDPLUM_CLIENT_ID: target.clientId,
-      MEDPLUM_CLIENT_SECRET: target.clientSecret,
-      ...variables,
-    },
+    env: { ...process.env, NO_COLOR: '1', ...medplumVariables(), ...variables },
   });
   onTestFinished(() => void child.kill('SIGKILL'));
   let printed = '';
@@ -322,7 +321,12 @@ describe('npm run bot, with a Medplum', () => {
     send('Debugger.enable');
     send('Runtime.runIfWaitingForDebugger');
     await next(/"bot": "echo"/);
-    expect(scripts.some((url) => url.endsWith('dist/bots/echo.js'))).toBe(true);
+    const isBundle = (url: string): boolean => url.endsWith('dist/bots/echo.js');
+    await eventually(
+      async () => scripts,
+      (urls) => urls.some(isBundle),
+    );
+    expect(scripts.some(isBundle)).toBe(true);
     debuggerClient.close();
     expect(await new Promise((resolve) => child.on('exit', resolve))).toBe(0);
   });

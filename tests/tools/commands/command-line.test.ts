@@ -1,13 +1,18 @@
 // The command line: errors of one line, flags, exit codes, tables; and where the environment comes
 // from.
+import { Command } from 'commander';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { collect } from '../../tools/src/command-line.ts';
+import { readEnvironment } from '../../tools/src/config/environment.ts';
 import { suggest } from '../../tools/src/terminal/suggest.ts';
 import { table } from '../../tools/src/terminal/output.ts';
+import { UserError } from '../../tools/src/terminal/user-error.ts';
 import { projectForTest, run } from '../project.ts';
+import { runCommand, runProgram } from '../run-command.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const TOOLS = pathToFileURL(join(ROOT, 'tools/src/')).href;
@@ -21,32 +26,37 @@ const ENTRIES = [
   'scripts/setup-bots-and-subscriptions.ts',
 ];
 
-const medplumBots = (...args: string[]) => run(process.execPath, [ENTRY, ...args], ROOT);
+const medplumBots = (...args: string[]) => runCommand(ROOT, 'tools/bin/medplum-bots.cjs', ...args);
 
-/** Runs a script that starts with these imports. */
-function script(text: string, args: string[] = [], variables: object = {}) {
+/** A command whose action is this. */
+const commandOf = (action: () => void) => () => new Command('test').action(async () => action());
+
+/** A repository with a script, which has these as imports. */
+function scriptProject(text: string): string {
   const { root } = projectForTest({});
   const imports = [
     "import { Command } from 'commander';",
-    `import { collect, runCommandLine } from '${TOOLS}command-line.ts';`,
-    `import { readEnvironment } from '${TOOLS}config/environment.ts';`,
-    `import { UserError } from '${TOOLS}terminal/user-error.ts';`,
+    `import { runCommandLine } from '${TOOLS}command-line.ts';`,
   ];
   writeFileSync(join(root, 'script.ts'), `${imports.join('\n')}\n${text}`);
-  return { root, outcome: () => run(process.execPath, ['script.ts', ...args], root, variables) };
+  return root;
 }
 
-/** A command whose action is this code. */
-const commandOf = (action: string): string =>
-  `await runCommandLine(() => new Command('test').action(async () => { ${action} }));`;
+/** A script with a command whose action is this code. */
+const scriptOf = (action: string): string =>
+  scriptProject(
+    `await runCommandLine(() => new Command('test').action(async () => { ${action} }));`,
+  );
 
-const outcomeOf = (text: string, args?: string[], variables?: object) =>
-  script(text, args, variables).outcome();
+const runScript = (root: string, variables: object = {}) =>
+  run(process.execPath, ['script.ts'], root, variables);
 
 describe('an error', () => {
   test('that the user can fix is one line', async () => {
-    const text = commandOf(`throw new UserError('The file x is missing: write it.');`);
-    expect(await outcomeOf(text)).toEqual({
+    const program = commandOf(() => {
+      throw new UserError('The file x is missing: write it.');
+    });
+    expect(await runProgram(program)).toEqual({
       code: 1,
       stdout: '',
       stderr: 'Error: The file x is missing: write it.\n',
@@ -54,25 +64,29 @@ describe('an error', () => {
   });
 
   test('of several lines is marked on each', async () => {
-    const { stderr } = await outcomeOf(commandOf(`throw new UserError('one\\ntwo');`));
-    expect(stderr).toBe('Error: one\nError: two\n');
+    const program = commandOf(() => {
+      throw new UserError('one\ntwo');
+    });
+    expect((await runProgram(program)).stderr).toBe('Error: one\nError: two\n');
   });
 
   test('that is unexpected shows its stack only on request', async () => {
-    const text = commandOf(`throw new TypeError('x is not a function\\nmore');`);
-    expect(await outcomeOf(text, [], { DEBUG: '' })).toEqual({
+    const root = scriptOf(`throw new TypeError('x is not a function\\nmore');`);
+    expect(await runScript(root, { DEBUG: '' })).toEqual({
       code: 1,
       stdout: '',
       stderr:
         'Error: x is not a function\n' +
         'This is unexpected. Set DEBUG=1 in the environment to see the stack trace.\n',
     });
-    expect((await outcomeOf(text, [], { DEBUG: '1' })).stderr).toMatch(/at .*script\.ts:5/);
+    expect((await runScript(root, { DEBUG: '1' })).stderr).toMatch(/at .*script\.ts:3/);
   });
 
   test('while the command is loaded is reported in the same way', async () => {
-    const text = `await runCommandLine(() => { throw new UserError('No configuration.'); });`;
-    expect(await outcomeOf(text)).toEqual({
+    const program = () => {
+      throw new UserError('No configuration.');
+    };
+    expect(await runProgram(program)).toEqual({
       code: 1,
       stdout: '',
       stderr: 'Error: No configuration.\n',
@@ -84,24 +98,30 @@ test.each([
   ['', 0],
   ['process.exitCode = 2;', 2],
 ])('a command ends with its own exit code: "%s"', async (action, code) => {
-  expect((await outcomeOf(commandOf(action))).code).toBe(code);
+  expect((await runScript(scriptOf(action))).code).toBe(code);
 });
 
 describe('flags', () => {
-  const FLAGS = `await runCommandLine(() => new Command('test')
-    .argument('[names...]')
-    .option('--yes', '')
-    .option('--dry-run', '')
-    .option('--env <name>', '')
-    .option('--fault <fault>', '', collect, [])
-    .action((names, options) => console.log(JSON.stringify([options, names]))));`;
+  const withFlags = () =>
+    new Command('test')
+      .option('--yes', '')
+      .option('--dry-run', '')
+      .option('--env <name>', '')
+      .option('--fault <fault>', '', collect, [])
+      .action(() => undefined);
+  const withNamesToo = () =>
+    withFlags()
+      .argument('[names...]')
+      .action((names, options) => console.log(JSON.stringify([options, names])));
+  const runFlags = (args: string[], variables: Record<string, string> = {}) =>
+    runProgram(withNamesToo, { args, variables });
 
   test.each([
     [['--yes', '--env', 'staging', 'bot'], '[{"fault":[],"yes":true,"env":"staging"},["bot"]]'],
     [['--env=staging'], '[{"fault":[],"env":"staging"},[]]'],
     [['--fault', 'a', '--fault=b'], '[{"fault":["a","b"]},[]]'],
   ])('%j', async (args, text) => {
-    expect(await outcomeOf(FLAGS, args)).toEqual({ code: 0, stdout: `${text}\n`, stderr: '' });
+    expect(await runFlags(args)).toEqual({ code: 0, stdout: `${text}\n`, stderr: '' });
   });
 
   test.each([
@@ -110,7 +130,7 @@ describe('flags', () => {
     [['-y'], "unknown option '-y'. See: test --help"],
     [['--env'], "option '--env <name>' argument missing. See: test --help"],
   ])('%j is refused', async (args, text) => {
-    expect(await outcomeOf(FLAGS, args)).toEqual({
+    expect(await runFlags(args)).toEqual({
       code: 1,
       stdout: '',
       stderr: `Error: ${text}\n`,
@@ -118,8 +138,7 @@ describe('flags', () => {
   });
 
   test('a name where none is expected is refused', async () => {
-    const text = FLAGS.replace(".argument('[names...]')", '');
-    expect(await outcomeOf(text, ['sync-bot'])).toEqual({
+    expect(await runProgram(withFlags, { args: ['sync-bot'] })).toEqual({
       code: 1,
       stdout: '',
       stderr:
@@ -134,7 +153,7 @@ describe('flags', () => {
     ['env', '--env'],
   ])('npm took one for itself: npm_config_%s', async (variable, flag) => {
     const variables = { [`npm_config_${variable}`]: 'true', npm_lifecycle_event: 'setup:bots' };
-    expect(await outcomeOf(FLAGS, ['staging'], variables)).toEqual({
+    expect(await runFlags(['staging'], variables)).toEqual({
       code: 1,
       stdout: '',
       stderr:
@@ -142,11 +161,11 @@ describe('flags', () => {
         `npm run setup:bots -- ${flag}\n`,
     });
     const given = flag === '--env' ? '--env=a' : flag;
-    expect((await outcomeOf(FLAGS, [given], variables)).code).toBe(0);
+    expect((await runFlags([given], variables)).code).toBe(0);
   });
 
   test('given twice is refused, as only the last would count', async () => {
-    expect(await outcomeOf(FLAGS, ['--env=a', '--env', 'b'])).toEqual({
+    expect(await runFlags(['--env=a', '--env', 'b'])).toEqual({
       code: 1,
       stdout: '',
       stderr: 'Error: --env was given more than once. Give it once: only the last would count.\n',
@@ -154,7 +173,9 @@ describe('flags', () => {
   });
 
   test('that npm took, really by npm', async () => {
-    const { root } = script(FLAGS);
+    const root = scriptProject(
+      "await runCommandLine(() => new Command('test').option('--yes', '').action(() => undefined));",
+    );
     writeFileSync(
       join(root, 'package.json'),
       JSON.stringify({ type: 'module', scripts: { 'setup:bots': 'node script.ts' } }),
@@ -178,7 +199,7 @@ describe('flags', () => {
 
 describe('medplum-bots', () => {
   test('lists its commands and says what exit codes mean', async () => {
-    const { code, stdout } = await medplumBots('--help');
+    const { code, stdout } = await run(process.execPath, [ENTRY, '--help'], ROOT);
     expect(code).toBe(0);
     for (const command of ['build', 'dev', 'plan', 'rollback', 'secrets', 'new-bot', 'resync']) {
       expect(stdout).toMatch(new RegExp(`^ {2}${command}\\b`, 'm'));
@@ -276,9 +297,10 @@ test('a table lines up, numbers to the right, and colours do not count', () => {
 });
 
 describe('the environment', () => {
-  const READ =
-    "await runCommandLine(() => new Command('test').argument('[name]').action((name) => " +
-    'console.log(JSON.stringify(readEnvironment(name)))));';
+  const program = () =>
+    new Command('test')
+      .argument('[name]')
+      .action((name?: string) => console.log(JSON.stringify(readEnvironment(name))));
   const FILE = `MEDPLUM_BASE_URL=https://example.com
 MEDPLUM_PROJECT_ID=p
 MEDPLUM_CLIENT_ID=c
@@ -290,12 +312,11 @@ MEDPLUM_CLIENT_SECRET="a secret"
     MEDPLUM_CLIENT_ID: '',
     MEDPLUM_CLIENT_SECRET: '',
   };
-  const read = async (name: string[], files: Record<string, string>, variables = {}) => {
-    const { root, outcome } = script(READ, name, { ...NONE, ...variables });
-    for (const [file, text] of Object.entries(files)) {
-      writeFileSync(join(root, file), text);
-    }
-    const { code, stdout, stderr } = await outcome();
+  const read = async (args: string[], files: Record<string, string>, variables = {}) => {
+    const { root, write } = projectForTest({});
+    write(files);
+    const options = { root, args, variables: { ...NONE, ...variables } };
+    const { code, stdout, stderr } = await runProgram(program, options);
     return code === 0 ? JSON.parse(stdout) : stderr;
   };
   const RIGHT = {

@@ -4,10 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { BOT, projectForTest } from '../project.ts';
 import type { Project } from '../project.ts';
-import { runCommand } from '../run-command.ts';
 
-const newBot = (project: Project, ...args: string[]) =>
-  runCommand(project.root, 'tools/bin/medplum-bots.cjs new-bot', ...args);
+const newBot = (project: Project, ...args: string[]) => project.command('new-bot', ...args);
 const files = (project: Project) =>
   readdirSync(join(project.root, 'src'), { recursive: true })
     .concat(readdirSync(join(project.root, 'tests'), { recursive: true }))
@@ -75,7 +73,7 @@ test('bots for every occasion: linted, typed, bundled and tested as they are wri
     { ...entry('when-called'), accessPolicy: [patient] },
   ]);
 
-  const checks = await repository.node('tools/bin/medplum-bots.cjs', 'build');
+  const checks = await repository.command('build');
   expect(checks, checks.stdout).toMatchObject({ code: 0, stderr: '' });
   const prettier = await repository.node(
     'node_modules/prettier/bin/prettier.cjs',
@@ -121,7 +119,7 @@ test(
       const event = join(repository.root, `tests/events/${bot.name}.json`);
       expect(JSON.parse(readFileSync(event, 'utf8'))).toHaveProperty('input');
     }
-    const build = await repository.node('tools/bin/medplum-bots.cjs', 'build');
+    const build = await repository.command('build');
     expect(build, build.stderr).toMatchObject({ code: 0, stderr: '' });
     const vitest = await repository.node('node_modules/vitest/vitest.mjs', 'run');
     expect(vitest.code, vitest.stdout + vitest.stderr).toBe(0);
