@@ -27,12 +27,17 @@ export function forwardRequest(
   body: Buffer,
   address: string | URL,
 ): Promise<Response> {
-  const headers = Object.entries(request.headers).filter(([name]) => !NOT_FORWARDED.has(name));
   return fetch(address, {
     method: request.method ?? 'GET',
-    headers: Object.fromEntries(headers) as Record<string, string>,
+    headers: forwardedHeaders(request),
     ...(body.length > 0 && { body }),
   });
+}
+
+/** @returns the headers of a request that are passed on */
+export function forwardedHeaders({ headers }: IncomingMessage): Record<string, string> {
+  const forwarded = Object.entries(headers).filter(([name]) => !NOT_FORWARDED.has(name));
+  return Object.fromEntries(forwarded) as Record<string, string>;
 }
 
 /** @returns the headers of an answer that are passed on to the client */
