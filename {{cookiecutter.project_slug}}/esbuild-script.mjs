@@ -68,10 +68,11 @@ export function summary({ bots, failed }) {
   return names.length === 0 ? built : `${built} Not built: ${names.join(', ')}.`;
 }
 
+export const command = new Command('node esbuild-script.mjs')
+  .description('Bundle every bot into one file in dist/bots, without checking the code')
+  .option('--production', 'minify, as for a deployment')
+  .action(async (options) => console.log(summary(await bundle(options))));
+
 if (import.meta.main) {
-  const command = new Command('node esbuild-script.mjs')
-    .description('Bundle every bot into one file in dist/bots, without checking the code')
-    .option('--production', 'minify, as for a deployment')
-    .action(async (options) => console.log(summary(await bundle(options))));
   await runCommandLine(() => command);
 }

@@ -4,10 +4,13 @@ import { globSync, readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { command } from '../../esbuild-script.mjs';
 import { BOT, projectForTest } from '../project.ts';
 import type { Project } from '../project.ts';
+import { runProgram } from '../run-command.ts';
 
-const build = (project: Project, ...args: string[]) => project.node('esbuild-script.mjs', ...args);
+/** What `node esbuild-script.mjs` does, in this process. */
+const build = ({ root }: Project, ...args: string[]) => runProgram(() => command, { root, args });
 const manifestOf = (project: Project) =>
   JSON.parse(readFileSync(join(project.root, 'dist/manifest.json'), 'utf8'));
 const builtFiles = (project: Project) => globSync('dist/**/*.*', { cwd: project.root });
@@ -34,7 +37,7 @@ describe('a build', () => {
       'src/bots/greeter.ts': GREETER,
       'src/shared/greeting.ts': SHARED,
     });
-    const { code, stdout, stderr } = await build(project);
+    const { code, stdout, stderr } = await project.node('esbuild-script.mjs');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^Built 2 bots into dist\/bots, \d+ kB in all\.\n$/);
     expect(readdirSync(join(project.root, 'dist'), { recursive: true }).toSorted()).toEqual([
@@ -194,7 +197,7 @@ export async function handler(): Promise<object> {
 }
 `,
     });
-    const { code, stderr } = await project.node('tools/bin/medplum-bots.cjs', 'build');
+    const { code, stderr } = await project.command('build');
     expect(stderr).not.toContain('Error');
     expect(code).toBe(0);
     const text = read(project, 'dist/bots/a.js');
@@ -211,7 +214,7 @@ export async function handler(_: unknown, event: { input: Patient }): Promise<ob
 }
 `,
     });
-    expect((await project.node('tools/bin/medplum-bots.cjs', 'build')).code).toBe(0);
+    expect((await project.command('build')).code).toBe(0);
   });
 
   test('of a package that the configuration calls external', async () => {
@@ -408,9 +411,12 @@ export const handler = () => ({ big });
 
   test('a flag that does not exist', async () => {
     const project = projectForTest({ 'src/bots/a.ts': BOT });
-    expect((await build(project, '--prodution')).stderr).toBe(
-      "Error: unknown option '--prodution' (Did you mean --production?). " +
+    expect(await project.node('esbuild-script.mjs', '--prodution')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        "Error: unknown option '--prodution' (Did you mean --production?). " +
         'See: node esbuild-script.mjs --help\n',
-    );
+    });
   });
 });
