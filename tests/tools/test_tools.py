@@ -16,15 +16,20 @@ AREAS = sorted(
 )
 
 
-@pytest.mark.parametrize("area", AREAS)
-def test_the_tooling(
-    area: str,
-    new_project: Callable[..., Path],
-    add_tooling_tests: Callable[[Path], None],
-    record_property: Callable[[str, object], None],
-) -> None:
+@pytest.fixture(scope="session")
+def tooling_project(
+    new_project: Callable[..., Path], add_tooling_tests: Callable[[Path], None]
+) -> Path:
+    """A repository with these tests. It is shared, so that Node compiles its files only once."""
     project = new_project()
     add_tooling_tests(project)
+    return project
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_the_tooling(
+    area: str, tooling_project: Path, record_property: Callable[[str, object], None]
+) -> None:
     line = (
         "node",
         "node_modules/vitest/vitest.mjs",
@@ -33,7 +38,10 @@ def test_the_tooling(
         "tooling-tests/vitest.config.ts",
         f"tooling-tests/{area}/",
     )
-    done = template.run(*line, cwd=project, check=False, env={"NO_COLOR": "1"})
+    # The folder that the tools use, also for vitest and everything that the tests start.
+    compiled = tooling_project / "node_modules" / ".cache" / "medplum-bots"
+    variables = {"NO_COLOR": "1", "NODE_COMPILE_CACHE": str(compiled)}
+    done = template.run(*line, cwd=tooling_project, check=False, env=variables)
     assert done.returncode == 0, done.stdout + done.stderr
     for schedules in re.findall(r"^\d+ schedules, seed -?\d+$", done.stdout, re.MULTILINE):
         record_property("seed", f"{area}: {schedules}")
@@ -44,18 +52,13 @@ def test_the_tooling(
     )
 
 
-def test_the_tooling_tests_are_typed(
-    new_project: Callable[..., Path], add_tooling_tests: Callable[[Path], None]
-) -> None:
-    project = new_project()
-    add_tooling_tests(project)
-    config = (
-        (project / "tsconfig.json")
-        .read_text(encoding="utf-8")
-        .replace('"src",', '"src", "tooling-tests",')
-        # A repository of its own, with Jest and packages that are not installed here.
-        .replace('"exclude": [', '"exclude": ["tooling-tests/adopt/example", ')
-    )
-    (project / "tsconfig.json").write_text(config, encoding="utf-8")
-    done = template.run("npx", "tsc", cwd=project, check=False)
+def test_the_tooling_tests_are_typed(tooling_project: Path) -> None:
+    config = (tooling_project / "tsconfig.json").read_text(encoding="utf-8")
+    # Without a repository with Jest and packages that are not installed here, and a copy.
+    left_out = '"tooling-tests/adopt/example", "tooling-tests/shared-tools", '
+    config = config.replace('"src",', '"src", "tooling-tests",')
+    config = config.replace('"exclude": [', f'"exclude": [{left_out}')
+    name = "tsconfig.with-tooling-tests.json"
+    (tooling_project / name).write_text(config, encoding="utf-8")
+    done = template.run("npx", "tsc", "--project", name, cwd=tooling_project, check=False)
     assert done.returncode == 0, done.stdout
