@@ -15,6 +15,20 @@ AREAS = sorted(
     path.name for path in TOOLS.iterdir() if path.is_dir() and any(path.rglob("*.test.ts"))
 )
 
+# Their files leave the process as they found it: its variables, its folder, what is mocked. So one
+# process can run one file after the other, and loads the tools once.
+TOGETHER = {
+    "config",
+    "dev",
+    "fhir-server",
+    "medplum",
+    "page",
+    "runtime",
+    "sync",
+    "template",
+    "testing",
+}
+
 
 @pytest.fixture(scope="session")
 def tooling_project(
@@ -37,6 +51,7 @@ def test_the_tooling(
         "--config",
         "tooling-tests/vitest.config.ts",
         f"tooling-tests/{area}/",
+        *(["--no-isolate"] if area in TOGETHER else []),
     )
     # The folder that the tools use, also for vitest and everything that the tests start.
     compiled = tooling_project / "node_modules" / ".cache" / "medplum-bots"

@@ -2,7 +2,7 @@
 // same schema from both.
 import * as core from '@medplum/core';
 import { spawnSync } from 'node:child_process';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { loadDefinitions } from '../../tools/src/medplum/definitions.ts';
 
 /** Texts for people, which @medplum/core carries along and the local servers do not show. */
@@ -26,6 +26,9 @@ test('the schema and the search parameters are those of the whole package', () =
 
 test('a definition that a program indexes itself replaces the one of the local servers', () => {
   loadDefinitions();
+  const schema = core.getAllDataTypes();
+  const standard = Object.getOwnPropertyDescriptor(schema, 'Slot')!;
+  onTestFinished(() => void Object.defineProperty(schema, 'Slot', standard));
   const own = { resourceType: 'StructureDefinition', status: 'active', abstract: false } as const;
   const elements = ['Slot', 'Slot.own'].map((path) => ({
     id: path,
