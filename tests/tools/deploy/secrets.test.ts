@@ -72,7 +72,7 @@ describe('npm run secrets', () => {
     writeFileSync(join(root, '.env.local.secrets'), text);
     const { code, stderr } = await call(root, 'push', '.env.local.secrets');
     expect(code).toBe(1);
-    expect(stderr).toContain(`${name} signs the deployment in`);
+    expect(stderr).toContain(`${name} is a credential of the deployment`);
     expect(stderr).not.toContain(ADMIN.secret);
     expect(medplum.requests.filter(isWrite)).toEqual([]);
   });
