@@ -24,6 +24,14 @@ from benchmarks.projects import generated, scratch, starter
 from benchmarks.servers import Medplum, Servers
 
 DELAY_MS = 10
+SETUP = (
+    "node",
+    "--require",
+    "./tools/bin/require-environment.cjs",
+    "scripts/setup-bots-and-subscriptions.ts",
+)
+"""What `npm run setup:bots` starts, without the build before it."""
+
 CLI = f"medplum bot deploy '*', {DELAY_MS} ms of latency"
 FIRST = (
     "linear, eight bots at a time: each is its code, an upsert, a membership, a $deploy and a mark "
@@ -75,8 +83,7 @@ class Deployments:
         create_bots(self.fresh("theirs"), self.theirs)
 
     def deploy(self) -> None:
-        script = "scripts/setup-bots-and-subscriptions.ts"
-        done = execute("node", script, "--yes", cwd=self.ours, env=self.servers["ours"].env)
+        done = execute(*SETUP, "--yes", cwd=self.ours, env=self.servers["ours"].env)
         self.megabytes = max(self.megabytes, done.megabytes)
 
     def deploy_by_cli(self) -> None:

@@ -22,6 +22,7 @@ const ENTRY = join(ROOT, 'tools/bin/medplum-bots.cjs');
 const ENTRIES = [
   'tools/bin/medplum-bots.cjs',
   'tools/bin/check-environment.cjs',
+  'tools/bin/require-environment.cjs',
   'esbuild-script.mjs',
   'scripts/setup-bots-and-subscriptions.ts',
 ];

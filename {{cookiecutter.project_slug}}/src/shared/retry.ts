@@ -94,6 +94,6 @@ export async function withTimeout<T>(
   try {
     return await work(expired.signal);
   } finally {
-    done.abort();
+    done.abort('done in time'); // without a reason, Node makes an error with a stack trace
   }
 }

@@ -1,6 +1,6 @@
 // Says in one line what is missing on this machine: a Node that is new enough, or the packages.
 // Plain JavaScript that every Node can read.
-//   node tools/bin/check-environment.cjs && vitest run
+//   node tools/bin/check-environment.cjs && oxlint
 'use strict';
 
 /** The oldest version of each supported release line of Node: `[major, minor]`. */
