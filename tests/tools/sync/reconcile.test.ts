@@ -399,10 +399,8 @@ describe('a difference', () => {
     link: [{ other: { reference: 'Patient/b' }, type: 'seealso' }],
   };
   const config = testConfig();
-  const copyOfHere = (source: Resource): Patient =>
-    copyOf(source, { config, sourceUrl: 'https://x/', existing: undefined, canReferTo: () => true })
-      .body as Patient;
-  const copied = copyOfHere(here);
+  const { medplum } = memorySource();
+  const copied = copyOf({ config, medplum }, here, undefined, () => true).body as Patient;
   const { meta } = copied;
   const [a, b, ours] = meta?.tag ?? [];
 

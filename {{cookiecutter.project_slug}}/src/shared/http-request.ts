@@ -254,8 +254,14 @@ function networkCodes(error: unknown): string[] {
   return [cause?.code ?? code ?? ''].filter((text) => /^[A-Z_]{3,40}$|^too-large$/.test(text));
 }
 
-function versionOf(etag: string | null): string | undefined {
-  return /"(.+)"/.exec(etag ?? '')?.[1];
+/**
+ * The version in an ETag.
+ *
+ * @param etag - `W/"3"`, or `3`, as HAPI 8.8 answers in the entries of a Bundle.
+ * @returns The version, e.g. `3`; undefined without an ETag.
+ */
+export function versionInEtag(etag: string | null | undefined): string | undefined {
+  return /^(?:W\/)?"?([^"]+)"?$/.exec(etag ?? '')?.[1];
 }
 
 function parseJson(text: string): unknown {

@@ -1,4 +1,5 @@
 // What of a Medplum resource goes to the target, and what is left of it there.
+import { MedplumClient } from '@medplum/core';
 import type { Patient, Resource } from '@medplum/fhirtypes';
 import { describe, expect, test } from 'vitest';
 import { copyOf, referencesOf } from '../../src/shared/sync/rules.ts';
@@ -7,7 +8,9 @@ import { syncTag } from '../../src/shared/sync/marks.ts';
 import { testConfig } from './config.ts';
 
 const CONFIG = testConfig({ types: ['Patient', 'Observation', 'Questionnaire'] });
-const SOURCE_URL = 'https://medplum.example.org/fhir/R4/';
+const MEDPLUM_URL = 'https://medplum.example.org/';
+const SOURCE_URL = `${MEDPLUM_URL}fhir/R4/`;
+const CONTEXT = { config: CONFIG, medplum: new MedplumClient({ baseUrl: MEDPLUM_URL }) };
 const SOURCE_ID = { system: 'https://medplum.com/patient-id', value: 'p1' };
 const TAG = syncTag(CONFIG);
 
@@ -18,7 +21,7 @@ function copy(resource: object, missing: string[] = [], existing?: Resource): Co
   const source = { id: 'p1', ...resource } as unknown as Resource;
   const before = JSON.stringify(source);
   const canReferTo = (reference: string): boolean => !missing.includes(reference);
-  const result = copyOf(source, { config: CONFIG, sourceUrl: SOURCE_URL, existing, canReferTo });
+  const result = copyOf(CONTEXT, source, existing, canReferTo);
   expect(JSON.stringify(source), 'the source is not changed').toBe(before);
   return result;
 }
@@ -147,7 +150,7 @@ describe('references', () => {
   ])('%j is not a reference that may be followed', (reference) => {
     const subject = { reference };
     expect(
-      referencesOf({ resourceType: 'Observation', subject } as Resource, CONFIG, SOURCE_URL),
+      referencesOf(CONTEXT, { resourceType: 'Observation', subject } as Resource),
     ).toEqual([]);
     const { body, leftOut } = copy({ resourceType: 'Observation', subject });
     expect(body).not.toHaveProperty('subject.reference');
@@ -182,7 +185,7 @@ describe('references', () => {
       extension: [{ url: 'urn:x', valueReference: { reference: 'Observation/3' } }],
       managingOrganization: { reference: 'Organization/1' },
     } as unknown as Patient;
-    expect(referencesOf(patient, CONFIG, SOURCE_URL).toSorted()).toEqual([
+    expect(referencesOf(CONTEXT, patient).toSorted()).toEqual([
       'Observation/3',
       'Patient/2',
     ]);
@@ -194,7 +197,7 @@ describe('canonicals', () => {
     const response = { resourceType: 'QuestionnaireResponse' };
     const kept = { ...response, questionnaire: 'Questionnaire/1|2' };
     expect(copy(kept)).toMatchObject({ body: { questionnaire: 'Questionnaire/1|2' }, leftOut: 0 });
-    expect(referencesOf(kept as Resource, CONFIG, SOURCE_URL)).toEqual(['Questionnaire/1']);
+    expect(referencesOf(CONTEXT, kept as Resource)).toEqual(['Questionnaire/1']);
     const gone = copy(kept, ['Questionnaire/1']);
     expect(gone.leftOut).toBe(1);
     expect(gone.body).not.toHaveProperty('questionnaire');

@@ -6,9 +6,9 @@ import type { Patient } from '@medplum/fhirtypes';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { clock } from '../../src/shared/retry.ts';
 import { connectExternalServer } from '../../src/shared/external-server.ts';
+import { versionInEtag } from '../../src/shared/http-request.ts';
 import { sync } from '../../src/shared/sync/index.ts';
 import type { SyncConfig, SyncResult } from '../../src/shared/sync/index.ts';
-import { versionInEtag } from '../../src/shared/sync/target.ts';
 import { startFhirServer } from '../../tools/src/fhir-server/server.ts';
 import type { FhirServer } from '../../tools/src/fhir-server/server.ts';
 import { testConfig } from './config.ts';
@@ -572,6 +572,7 @@ describe('races and faults', () => {
   test.each([
     ['W/"12"', '12'],
     ['3', '3'],
+    ['W/"aW1/x"', 'aW1/x'],
     [undefined, undefined],
   ])('the version in the ETag %s of a Bundle is %s', (etag, version) => {
     expect(versionInEtag(etag)).toBe(version);

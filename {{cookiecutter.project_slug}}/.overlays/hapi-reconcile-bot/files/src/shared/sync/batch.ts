@@ -1,6 +1,6 @@
 // Many resources of one type at once. Each takes the steps of `sync`, and the requests of a step
 // are sent as one; whatever that cannot do is left to `sync`, resource by resource.
-import type { Resource, ResourceType } from '@medplum/fhirtypes';
+import type { ResourceType } from '@medplum/fhirtypes';
 import { logExternalRequest } from '../http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from '../http-request.ts';
 import { clock } from '../retry.ts';
@@ -8,12 +8,13 @@ import { inBundle, together } from './bundle.ts';
 import { isSame } from './compare.ts';
 import { isInactive } from './delete.ts';
 import { codeOfError, SyncError } from './errors.ts';
+import { copyOf, referencesOf } from './rules.ts';
 import { isWanted, readMany } from './source.ts';
 import { sync } from './sync.ts';
 import { pathOf, readTargets, typeAndId } from './target.ts';
 import type { SyncContext, TargetState } from './target.ts';
 import type { SyncedType } from './types.ts';
-import { copyFor, put, referencesIn } from './write.ts';
+import { put } from './write.ts';
 
 /**
  * What was found: `differing` is missing on the target, or different there; `leftover` is still on
@@ -84,18 +85,19 @@ export async function syncBatch(
   dryRun: boolean,
 ): Promise<Map<string, Outcome>> {
   const requests = sharedRequests(context, type, ids, knowledge.existing);
-  const attempts = await Promise.allSettled(
-    ids.map((id) => attemptTogether(context, requests, type, id, dryRun)),
+  const attempts = await Promise.all(
+    ids.map((id) =>
+      attemptTogether(context, requests, type, id, dryRun).catch((error: unknown) => {
+        if (endsRun(error, dryRun)) {
+          throw error;
+        }
+        return DIFFERING;
+      }),
+    ),
   );
-  for (const attempt of attempts) {
-    if (attempt.status === 'rejected' && endsRun(attempt.reason, dryRun)) {
-      throw attempt.reason;
-    }
-  }
   const outcomes = new Map<string, Outcome>();
   for (const [index, id] of ids.entries()) {
-    const attempt = attempts[index];
-    const { found, isDone } = attempt?.status === 'fulfilled' ? attempt.value : DIFFERING;
+    const { found, isDone } = attempts[index] ?? DIFFERING;
     const isOver = isDone || dryRun;
     outcomes.set(id, isOver ? { found } : await syncAlone(context, type, id, found, knowledge));
   }
@@ -129,33 +131,23 @@ async function attemptTogether(
   if (!isWanted(context, source)) {
     return isLeftover(context, state) ? { found: 'leftover', isDone: false } : SAME;
   }
-  if (hasCopy(context, state, source, () => true)) {
+  const whole = copyOf(context, source, state.resource, () => true);
+  if (isSame(whole.body, state.resource)) {
     return SAME;
   }
-  const references = referencesIn(context, source);
+  const references = referencesOf(context, source);
   const missing = await requests.readMissing(references);
-  const canReferTo = (reference: string): boolean => !missing.has(reference);
-  if (hasCopy(context, state, source, canReferTo)) {
+  const { body } = copyOf(context, source, state.resource, (path) => !missing.has(path));
+  if (isSame(body, state.resource)) {
     return SAME; // the target has all of it that it can have
   }
   // What lives on Medplum must be written first, and only `sync` does that.
   if (dryRun || references.some((reference) => missing.get(reference) === 'living')) {
     return DIFFERING;
   }
-  const { body } = copyFor(context, state, source, canReferTo);
   await put({ target: requests.target }, state, body);
   const stored = (await requests.readVersions(id)).get(id);
   return { found: 'differing', isDone: stored?.meta?.versionId === source.meta?.versionId };
-}
-
-function hasCopy(
-  context: SyncContext,
-  state: TargetState,
-  source: Resource,
-  canReferTo: (reference: string) => boolean,
-): boolean {
-  const { body } = copyFor(context, state, source, canReferTo);
-  return state.resource !== undefined && isSame(body, state.resource);
 }
 
 /** Nothing is left to do about a resource that should go, if it is deactivated. */
@@ -196,15 +188,13 @@ async function readMissing(
   references: string[],
   existing: Set<string>,
 ): Promise<Map<string, 'living' | 'gone'>> {
-  const idsByType = new Map<ResourceType, Set<string>>();
-  for (const [type, id] of references.filter((path) => !existing.has(path)).map(typeAndId)) {
-    idsByType.set(type, (idsByType.get(type) ?? new Set()).add(id));
-  }
+  const unknown = new Set(references.filter((path) => !existing.has(path)));
   const missing = new Map<string, 'living' | 'gone'>();
-  for (const [type, ids] of idsByType) {
-    const states = await readTargets(context, type, [...ids], '&_elements=id');
+  for (const type of new Set([...unknown].map((path) => typeAndId(path)[0]))) {
+    const ids = [...unknown].map(typeAndId).flatMap(([of, id]) => (of === type ? id : []));
+    const states = await readTargets(context, type, ids, '&_elements=id');
     states.forEach((state) => existing.add(pathOf(state)));
-    const absent = [...ids].filter((id) => !states.has(id));
+    const absent = ids.filter((id) => !states.has(id));
     const sources = await readMany(context, type, absent);
     for (const id of absent) {
       missing.set(`${type}/${id}`, isWanted(context, sources.get(id)) ? 'living' : 'gone');
@@ -231,8 +221,13 @@ async function syncAlone(
     return { found: isChange || found === 'leftover' ? found : 'same' };
   } catch (error) {
     logExternalRequest(`SYNC ${type}`, id, false, error);
-    await assertServersWork(context, error, knowledge);
-    return { found, code: codeOfError(error) ?? 'bug' };
+    const code = codeOfError(error) ?? 'bug';
+    const isOutage = code === 'unavailable' || code === 'timeout';
+    knowledge.outagesInARow = isOutage ? knowledge.outagesInARow + 1 : 0;
+    if (endsRun(error, false) || (isOutage && !(await answers(context)))) {
+      throw error; // not the failure of this resource
+    }
+    return { found, code };
   }
 }
 
@@ -247,7 +242,10 @@ export function isUnauthorized(error: unknown): boolean {
   return error instanceof SyncError && error.cause?.status === 401;
 }
 
-/** An error that is not about one resource; when nothing is written, any error but a bug. */
+/**
+ * Whether an error is not about one resource: Medplum is down, refuses this bot or its quota is
+ * spent; the target accepts no credentials. When nothing is written, any error but a bug is one.
+ */
 function endsRun(error: unknown, dryRun: boolean): boolean {
   if (!(error instanceof SyncError)) {
     return false;
@@ -256,22 +254,6 @@ function endsRun(error: unknown, dryRun: boolean): boolean {
   const isMedplumTrouble =
     !error.cause && ['throttled', 'unavailable', 'timeout', 'denied'].includes(error.code);
   return dryRun || isMedplumTrouble || isUnauthorized(error);
-}
-
-/**
- * Ends the run if the failure is not that of one resource: a server that is down or refuses this
- * bot, a spent quota.
- */
-async function assertServersWork(
-  context: SyncContext,
-  error: unknown,
-  knowledge: Knowledge,
-): Promise<void> {
-  const isOutage = ['unavailable', 'timeout'].includes(codeOfError(error) ?? '');
-  knowledge.outagesInARow = isOutage ? knowledge.outagesInARow + 1 : 0;
-  if (endsRun(error, false) || (isOutage && !(await answers(context)))) {
-    throw error;
-  }
 }
 
 /** Whether the target answers at all, whatever it answers. */

@@ -9,11 +9,12 @@ import type { Coding, Resource } from '@medplum/fhirtypes';
  * one.
  *
  * @param copy - What would be written; see copyOf.
- * @param existing - The resource, as the target has it.
+ * @param existing - The resource, as the target has it, if it is there.
  * @returns True if a write would change nothing.
  */
-export function isSame(copy: Resource, existing: Resource): boolean {
+export function isSame(copy: Resource, existing: Resource | undefined): boolean {
   return (
+    existing !== undefined &&
     isSameSet(copy.meta?.tag, existing.meta?.tag) &&
     isSameSet(copy.meta?.security, existing.meta?.security) &&
     textOf(copy) === textOf(existing)

@@ -2,7 +2,7 @@
 import type { Resource } from '@medplum/fhirtypes';
 import { isTypeAndId } from '../fhir-events.ts';
 import { SyncError } from './errors.ts';
-import { isOurs, sourceSystem, syncTag } from './marks.ts';
+import { isOurs, isTagged, sourceSystem, syncTag } from './marks.ts';
 import { readMany, requestMedplum } from './source.ts';
 import { searchTarget } from './target.ts';
 import type { SyncContext } from './target.ts';
@@ -14,8 +14,8 @@ import type { SyncedType } from './types.ts';
  * the meantime.
  */
 const PAGE_SIZE = 400;
-/** How many ids go into one search. */
-const IDS_PER_SEARCH = 50;
+/** How many ids go into one search, and into one transaction. */
+const BATCH_SIZE = 50;
 
 /**
  * One page of a list: the ids to look at, and the query of the next page, which may be kept for the
@@ -85,12 +85,11 @@ function listSource(
 function listTarget(context: SyncContext, type: SyncedType): List[] {
   const { config } = context;
   const { system, code } = syncTag(config);
-  const hasTag = ({ meta }: Resource): boolean =>
-    meta?.tag?.some((tag) => tag.system === system && tag.code === code) ?? false;
   const tag = encodeURIComponent(`${system}|${code}`);
   const token = encodeURIComponent(`${sourceSystem(config, type)}|`);
   const byTag = `${type}?_tag=${tag}&_elements=meta&_count=${PAGE_SIZE}`;
   const byIdentifier = `${type}?identifier=${token}&_elements=identifier,meta&_count=${PAGE_SIZE}`;
+  const hasTag = (resource: Resource): boolean => isTagged(config, resource);
   const isOnlyIdentified = (resource: Resource): boolean =>
     !hasTag(resource) && isOurs(config, resource);
   const lists = [listMissing(context, type, byTag, hasTag)];
@@ -136,10 +135,22 @@ async function missingOnMedplum(
   ids: string[],
 ): Promise<string[]> {
   const missing: string[] = [];
-  for (let start = 0; start < ids.length; start += IDS_PER_SEARCH) {
-    const some = ids.slice(start, start + IDS_PER_SEARCH);
-    const found = await readMany(context, type, some, '&_elements=id');
-    missing.push(...some.filter((id) => !found.has(id)));
+  for (const batch of batchesOf(ids)) {
+    const found = await readMany(context, type, batch, '&_elements=id');
+    missing.push(...batch.filter((id) => !found.has(id)));
   }
   return missing;
+}
+
+/**
+ * Splits ids into batches; a page makes at most eight.
+ *
+ * @param ids - Ids of one type.
+ * @returns The same ids, 50 at a time.
+ */
+export function batchesOf(ids: string[]): string[][] {
+  const count = Math.ceil(ids.length / BATCH_SIZE);
+  return Array.from({ length: count }, (_, index) =>
+    ids.slice(index * BATCH_SIZE, (index + 1) * BATCH_SIZE),
+  );
 }

@@ -6,17 +6,13 @@ import { clock } from '../retry.ts';
 import { isGivenUp, isUnauthorized, NO_TIME, syncBatch } from './batch.ts';
 import type { Found, Knowledge } from './batch.ts';
 import { codeOfError } from './errors.ts';
-import { listsOf } from './listing.ts';
+import { batchesOf, listsOf } from './listing.ts';
 import type { List } from './listing.ts';
 import { loadProgress, progressKey, saveProgress } from './progress.ts';
 import type { Failure, Progress, RunState } from './progress.ts';
 import type { SyncContext } from './target.ts';
 import { inOrder, isSupported } from './types.ts';
 import type { SyncedType } from './types.ts';
-
-/** A page of ids is worked on in batches of this size, so many at a time. */
-const BATCH_SIZE = 50;
-const BATCHES_AT_ONCE = 8;
 
 /**
  * A run looks back further than the last one began: for clocks that differ, and for writes that
@@ -176,10 +172,10 @@ class Run {
   readonly #counts: Counts = { checked: 0, differing: 0, leftover: 0 };
   /** `Type/id`, so that a list that is begun again does not count them twice. */
   readonly #unreadable = new Set<string>();
-  /** By `Type/id`: what failed in earlier runs, and was not tried yet in this one. */
-  readonly #waiting: Map<string, Failure>;
-  readonly #failed = new Map<string, Failure>();
-  readonly #failedBefore: Record<string, Failure>;
+  /** By `Type/id`: what could not be synced, in this run or before. */
+  readonly #failed: Map<string, Failure>;
+  /** `Type/id` of what failed in earlier runs, and was not tried yet in this one. */
+  readonly #waiting: Set<string>;
 
   constructor(
     context: SyncContext,
@@ -190,8 +186,8 @@ class Run {
     this.#context = context;
     this.#state = state;
     this.#dryRun = dryRun;
-    this.#failedBefore = failedBefore;
-    this.#waiting = new Map(Object.entries(failedBefore));
+    this.#failed = new Map(Object.entries(failedBefore));
+    this.#waiting = new Set(this.#failed.keys());
     for (const type of context.config.types.filter((configured) => !isSupported(configured))) {
       this.refusedLists++; // the build refuses such a type; it must not keep the others out
       console.log(`LIST ${type} failed: the type is not supported`);
@@ -209,7 +205,7 @@ class Run {
   async syncPage(list: List, query: string): Promise<string | undefined> {
     try {
       const { ids, next } = await list.read(query);
-      await this.#syncAll(list.type, ids);
+      await Promise.all(batchesOf(ids).map((batch) => this.#syncBatch(list.type, batch)));
       return next;
     } catch (error) {
       const isListRefused = ['refused', 'untrusted', 'denied'].includes(codeOfError(error) ?? '');
@@ -225,23 +221,13 @@ class Run {
   /** Tries what failed in earlier runs, and was in none of the lists, as long as there is time. */
   async retryOldFailures(): Promise<void> {
     for (const type of inOrder(this.#context.config.types)) {
-      const paths = [...this.#waiting.keys()].filter((path) => path.startsWith(`${type}/`));
+      const paths = [...this.#waiting].filter((path) => path.startsWith(`${type}/`));
       for (const batch of batchesOf(paths.map((path) => path.slice(type.length + 1)))) {
         if (!this.isLate()) {
           await this.#syncBatch(type, batch);
         }
       }
     }
-  }
-
-  async #syncAll(type: SyncedType, ids: string[]): Promise<void> {
-    const batches = batchesOf(ids);
-    const worker = async (): Promise<void> => {
-      for (let batch = batches.shift(); batch; batch = batches.shift()) {
-        await this.#syncBatch(type, batch);
-      }
-    };
-    await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, worker));
   }
 
   async #syncBatch(type: SyncedType, ids: string[]): Promise<void> {
@@ -252,12 +238,12 @@ class Run {
       if (found !== 'same' && !this.#unreadable.has(path)) {
         this.#counts[found]++;
       }
+      const since = this.#failed.get(path)?.since ?? new Date(clock.now()).toISOString();
       this.#waiting.delete(path);
       this.#failed.delete(path);
       if (code === 'not-found') {
         this.#unreadable.add(path);
       } else if (code) {
-        const since = this.#failedBefore[path]?.since ?? new Date(clock.now()).toISOString();
         this.#failed.set(path, { code, since });
       }
     }
@@ -265,17 +251,18 @@ class Run {
 
   /** What the next run must try again. */
   failures(): Record<string, Failure> {
-    return Object.fromEntries([...this.#waiting, ...this.#failed]);
+    return Object.fromEntries(this.#failed);
   }
 
   assertFewFailures(): void {
-    if (this.#failed.size > MOST_FAILURES) {
+    if (this.#failed.size - this.#waiting.size > MOST_FAILURES) {
       throw new Error(`More than ${MOST_FAILURES} resources cannot be synced: see the log`);
     }
   }
 
   result(complete: boolean): RunResult {
-    const known = complete ? Object.values(this.failures()) : [...this.#failed.values()];
+    const tried = [...this.#failed].filter(([path]) => complete || !this.#waiting.has(path));
+    const known = tried.map(([, failure]) => failure);
     const failures: Record<string, number> = this.refusedLists ? { list: this.refusedLists } : {};
     for (const { code } of known.filter((failure) => failure.code !== NO_TIME)) {
       failures[code] = (failures[code] ?? 0) + 1;
@@ -285,11 +272,4 @@ class Run {
     const counts = { ...this.#counts, unreadable: this.#unreadable.size, postponed, failed };
     return { mode: this.#state.mode, dryRun: this.#dryRun, complete, counts, failures };
   }
-}
-
-function batchesOf(ids: string[]): string[][] {
-  const count = Math.ceil(ids.length / BATCH_SIZE);
-  return Array.from({ length: count }, (_, index) =>
-    ids.slice(index * BATCH_SIZE, (index + 1) * BATCH_SIZE),
-  );
 }

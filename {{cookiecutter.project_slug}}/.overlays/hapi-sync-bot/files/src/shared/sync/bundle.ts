@@ -2,9 +2,9 @@
 // target need not know: it works with a connection like any other, and proves each answer as ever.
 import type { Bundle, BundleEntry, BundleEntryResponse, Resource } from '@medplum/fhirtypes';
 import type { ExternalServer } from '../external-server.ts';
-import { HTTP_VERBS, isRequestFailure, RequestFailure } from '../http-request.ts';
+import { HTTP_VERBS, isRequestFailure, RequestFailure, versionInEtag } from '../http-request.ts';
 import type { ExternalResponse } from '../http-request.ts';
-import { untrusted, versionInEtag } from './target.ts';
+import { untrusted } from './target.ts';
 
 /** A write that waits to be sent in a Bundle. */
 interface BundledRequest {

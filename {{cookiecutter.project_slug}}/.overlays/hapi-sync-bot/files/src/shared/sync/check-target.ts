@@ -43,54 +43,35 @@ export async function checkTarget(
       (error: unknown) => codeOfError(error) === 'conflict',
     );
 
-  const steps: [what: string, step: () => Promise<boolean>][] = [
-    [
-      'answers 404 with an OperationOutcome',
-      async () => (await readTarget(context, 'Basic', id)).version === '0',
-    ],
-    [
-      'creates a resource with our id and If-Match: W/"0"',
-      async () => (await write(neverExisted, 'created')) === 'created',
-    ],
-    [
-      'returns its version',
-      async () => {
-        stored = await readTarget(context, 'Basic', id);
-        return stored.resource !== undefined && stored.version !== undefined;
-      },
-    ],
-    [
-      'refuses a write that comes after another one (409 or 412)',
-      () => isRefused(neverExisted, 'stale'),
-    ],
-    [
-      'accepts a write with the current version',
-      async () => (await write(stored, 'updated')) === 'updated',
-    ],
-    [
-      'finds by tag',
-      async () => {
-        const token = encodeURIComponent(`${tag.system}|${tag.code}`);
-        const { resources } = await searchTarget(context.target, `Basic?_tag=${token}&_id=${id}`);
-        return resources[0]?.id === id;
-      },
-    ],
-    [
-      'answers 410 with an OperationOutcome after a deletion',
-      async () => {
-        await deleteOne(context, stored);
-        deleted = await readTarget(context, 'Basic', id);
-        return deleted.resource === undefined && deleted.version !== '0';
-      },
-    ],
-    ['refuses a late write after a deletion', () => isRefused(stored, 'late')],
-    [
-      'names the version of what was deleted, and restores it',
-      async () => (await write(deleted, 'restored')) !== 'unchanged',
-    ],
-  ];
+  const steps: Record<string, () => Promise<boolean>> = {
+    'answers 404 with an OperationOutcome': async () =>
+      (await readTarget(context, 'Basic', id)).version === '0',
+    'creates a resource with our id and If-Match: W/"0"': async () =>
+      (await write(neverExisted, 'created')) === 'created',
+    'returns its version': async () => {
+      stored = await readTarget(context, 'Basic', id);
+      return stored.resource !== undefined && stored.version !== undefined;
+    },
+    'refuses a write that comes after another one (409 or 412)': () =>
+      isRefused(neverExisted, 'stale'),
+    'accepts a write with the current version': async () =>
+      (await write(stored, 'updated')) === 'updated',
+    'finds by tag': async () => {
+      const token = encodeURIComponent(`${tag.system}|${tag.code}`);
+      const { resources } = await searchTarget(context.target, `Basic?_tag=${token}&_id=${id}`);
+      return resources[0]?.id === id;
+    },
+    'answers 410 with an OperationOutcome after a deletion': async () => {
+      await deleteOne(context, stored);
+      deleted = await readTarget(context, 'Basic', id);
+      return deleted.resource === undefined && deleted.version !== '0';
+    },
+    'refuses a late write after a deletion': () => isRefused(stored, 'late'),
+    'names the version of what was deleted, and restores it': async () =>
+      (await write(deleted, 'restored')) !== 'unchanged',
+  };
   const checks: TargetCheck[] = [];
-  for (const [what, step] of steps) {
+  for (const [what, step] of Object.entries(steps)) {
     checks.push({ what, isMet: await step().catch(notMet) });
   }
   await deleteOne(context, stored).catch(notMet);

@@ -13,31 +13,15 @@ import {
   readTarget,
   refersTo,
   requestTarget,
+  stateOf,
   untrusted,
 } from './target.ts';
-import type { SyncContext, TargetState } from './target.ts';
+import type { Done, RunContext, SyncContext, TargetState } from './target.ts';
 import { rulesOf } from './types.ts';
 import { isReport, put } from './write.ts';
 
-/**
- * What was done. `merged`: the record stays, because it also stands for another resource that lives
- * on Medplum.
- */
-export interface Removed {
-  action: 'deleted' | 'deactivated' | 'absent' | 'merged';
-  version?: string;
-}
-
-/** What one run of `sync` offers and collects while it deletes. */
-export interface RemoveScope {
-  /** Syncs a resource that links to what is being deleted; its links to `deleted` go. */
-  syncReferrer: (path: string, deleted: ReadonlySet<string>) => Promise<unknown>;
-  /**
-   * Collects `Type/id` of every other resource that was deleted in the same transaction; see
-   * WriteScope.
-   */
-  alsoSent: Set<string>;
-}
+/** Syncs a resource that links to what is being deleted; its links to `deleted` go. */
+type SyncReferrer = (path: string, deleted: ReadonlySet<string>) => Promise<unknown>;
 
 /**
  * Removes a resource from the target, or deactivates it.
@@ -45,20 +29,20 @@ export interface RemoveScope {
  * HAPI ignores `If-Match` on DELETE, so a DELETE that arrives late cannot be fenced: the reconciler
  * repairs that.
  *
- * @param context - What the sync works with.
+ * @param context - What the run works with.
  * @param state - What the target has; read before the source.
  * @param resource - The resource of that state.
- * @param scope - Syncs what links to it; collects what else is deleted.
+ * @param syncReferrer - Syncs what links to it.
  * @returns What was done.
  * @throws SyncError; `blocked` if other resources on the target refer to it, `not-ours` if it lacks
  *   the mark of this sync.
  */
 export async function remove(
-  context: SyncContext,
+  context: RunContext,
   state: TargetState,
   resource: Resource,
-  scope: RemoveScope,
-): Promise<Removed> {
+  syncReferrer: SyncReferrer,
+): Promise<Done> {
   const { config } = context;
   if (!isOurs(config, resource)) {
     throw new SyncError(
@@ -78,7 +62,7 @@ export async function remove(
     if (codeOfError(error) !== 'blocked') {
       throw error;
     }
-    await deleteWithReferrers(context, state, scope, error);
+    await deleteWithReferrers(context, state, syncReferrer, error);
   }
   return { action: 'deleted' };
 }
@@ -96,7 +80,7 @@ async function deactivate(
   context: SyncContext,
   state: TargetState,
   resource: Resource,
-): Promise<Removed> {
+): Promise<Done> {
   if (!rulesOf(state.type).hasActive) {
     throw new SyncError(
       'unsupported',
@@ -158,9 +142,9 @@ const MAX_DELETED_TOGETHER = 20;
  * deleted in the same transaction. Anything else that refers to it blocks the deletion.
  */
 async function deleteWithReferrers(
-  context: SyncContext,
+  context: RunContext,
   state: TargetState,
-  { syncReferrer, alsoSent }: RemoveScope,
+  syncReferrer: SyncReferrer,
   blocked: unknown,
 ): Promise<void> {
   const { together, linking } = await readAllReferrers(context, state, blocked);
@@ -169,7 +153,7 @@ async function deleteWithReferrers(
     await syncReferrer(pathOf(referrer), deleted);
   }
   const states = [...together.values()];
-  states.slice(1).forEach((referrer) => alsoSent.add(pathOf(referrer)));
+  states.slice(1).forEach((referrer) => context.alsoSent.add(pathOf(referrer)));
   const isAlone = states.length === 1; // perhaps the last reference has just gone
   const target = isAlone ? context.target : inBundle(context.target, { isAtomic: true });
   try {
@@ -200,16 +184,15 @@ async function readAllReferrers(
   const linking = new Map<string, TargetState>();
   for (const path of together.keys()) {
     for (const resource of await readReferrers(context, path)) {
-      const { resourceType: type, id = '', meta } = resource;
-      const referrer = { type, id, version: meta?.versionId, resource };
-      if (together.has(pathOf(resource)) || linking.has(pathOf(resource))) {
+      const referrer = pathOf(resource);
+      if (together.has(referrer) || linking.has(referrer)) {
         continue;
       }
       const remedy = await remedyFor(context, resource, path);
       if (remedy === 'delete' && together.size <= MAX_DELETED_TOGETHER) {
-        together.set(pathOf(resource), referrer);
+        together.set(referrer, stateOf(resource));
       } else if (remedy === 'unlink') {
-        linking.set(pathOf(resource), referrer);
+        linking.set(referrer, stateOf(resource));
       } else {
         await assertTargetUnchanged(context, [state]);
         throw blocked;

@@ -1,6 +1,5 @@
 // The one kind of error of the sync. Its code says what went wrong; every decision about retries is
 // based on it.
-import { HTTP_VERBS, isRequestFailure } from '../http-request.ts';
 import type { RequestFailure } from '../http-request.ts';
 
 /** What went wrong. */
@@ -61,38 +60,6 @@ export class SyncError extends Error {
     this.cause = details.cause;
     this.waitMs = details.waitMs;
   }
-}
-
-/**
- * Turns the failure of a request to the target into a SyncError.
- *
- * @param error - Anything thrown.
- * @returns The SyncError; the error itself if it is not a failed request (a bug stays visible as
- *   what it is).
- */
-export function targetError(error: unknown): unknown {
-  return isRequestFailure(error)
-    ? new SyncError(codeOf(error), error.message, { cause: error })
-    : error;
-}
-
-function codeOf({ status, method, codes }: RequestFailure): SyncErrorCode {
-  if (status === 409 || status === 412) {
-    return method === HTTP_VERBS.DELETE ? 'blocked' : 'conflict';
-  }
-  if (status === 401 || status === 403) {
-    return 'denied';
-  }
-  if (codes.includes('too-large')) {
-    return 'untrusted';
-  }
-  if (codes.includes('timeout')) {
-    return 'timeout';
-  }
-  if (status === 0 || status === 429 || status >= 500) {
-    return 'unavailable';
-  }
-  return status < 400 ? 'untrusted' : 'refused'; // a redirect is not followed
 }
 
 /**

@@ -1,7 +1,8 @@
 // The marks that the sync leaves on what it writes: a tag on each resource, and the source
 // identifier where there is room.
-import type { Coding, Identifier, Resource } from '@medplum/fhirtypes';
+import type { Coding, Identifier, Meta, Resource } from '@medplum/fhirtypes';
 import type { SyncConfig } from './config.ts';
+import { rulesOf } from './types.ts';
 
 /**
  * The tag on every resource that the sync wrote, also of types that have no list of identifiers.
@@ -25,6 +26,59 @@ export function sourceSystem({ authority }: SyncConfig, type: string): string {
 }
 
 /**
+ * The meta of a copy: security labels, tags and profiles cross, and our tag is added. A label or a
+ * tag without a code means nothing, and HAPI drops it.
+ *
+ * @param config - The configuration.
+ * @param meta - The meta of the resource, as Medplum has it.
+ * @returns The meta to write.
+ */
+export function markedMeta(config: SyncConfig, meta: Meta = {}): Meta {
+  const ours = syncTag(config);
+  const others = withCode(meta.tag).filter(
+    ({ system, code }) => system !== ours.system || code !== ours.code,
+  );
+  const security = withCode(meta.security);
+  return {
+    ...(meta.profile?.length ? { profile: meta.profile } : {}),
+    ...(security.length > 0 ? { security } : {}),
+    tag: [...others, ours],
+  };
+}
+
+function withCode(codings: Coding[] = []): Coding[] {
+  return codings.filter(({ code }) => code !== undefined);
+}
+
+/**
+ * A copy with the source identifier, if its type has a list of identifiers.
+ *
+ * An identifier of our system with another id comes with data that was imported again: it does not
+ * cross, or the copy would look like a merged one. But what was merged on the target stays merged:
+ * without the identifier of the other patient, a deletion of this one would delete the record for
+ * both.
+ *
+ * @param config - The configuration.
+ * @param copy - What is to be written.
+ * @param existing - The resource as the target has it, if it is there.
+ * @returns The copy with its own identifiers, the source identifier, and those that were merged.
+ */
+export function withSourceIdentifier(
+  config: SyncConfig,
+  copy: Resource,
+  existing: Resource | undefined,
+): Resource {
+  if (rulesOf(copy.resourceType).identifier !== 'list') {
+    return copy;
+  }
+  const system = sourceSystem(config, copy.resourceType);
+  const own = identifiersOf(copy).filter((identifier) => identifier.system !== system);
+  const ids = new Set([copy.id ?? '', ...(existing ? sourceIdsOf(config, existing) : [])]);
+  const identifier: Identifier[] = [...own, ...[...ids].map((value) => ({ system, value }))];
+  return { ...copy, identifier } as Resource;
+}
+
+/**
  * Tells whether this sync wrote a resource of the target: only then it may be deleted.
  *
  * @param config - The configuration.
@@ -33,11 +87,19 @@ export function sourceSystem({ authority }: SyncConfig, type: string): string {
  *   there).
  */
 export function isOurs(config: SyncConfig, resource: Resource): boolean {
+  return isTagged(config, resource) || sourceIdsOf(config, resource).includes(resource.id ?? '');
+}
+
+/**
+ * Tells whether a resource of the target carries the tag of this sync.
+ *
+ * @param config - The configuration.
+ * @param resource - A resource of the target.
+ * @returns True if it does.
+ */
+export function isTagged(config: SyncConfig, { meta }: Resource): boolean {
   const { system, code } = syncTag(config);
-  const hasTag = (resource.meta?.tag ?? []).some(
-    (tag: Coding) => tag.system === system && tag.code === code,
-  );
-  return hasTag || sourceIdsOf(config, resource).includes(resource.id ?? '');
+  return meta?.tag?.some((tag) => tag.system === system && tag.code === code) ?? false;
 }
 
 /**
@@ -55,13 +117,8 @@ export function sourceIdsOf(config: SyncConfig, resource: Resource): string[] {
   );
 }
 
-/**
- * A resource's list of identifiers.
- *
- * @param resource - A resource of any type.
- * @returns The list; empty if the type has no identifier, or a single one.
- */
-export function identifiersOf(resource: Resource): Identifier[] {
+/** A resource's list of identifiers; empty if the type has no identifier, or a single one. */
+function identifiersOf(resource: Resource): Identifier[] {
   const { identifier } = resource as { identifier?: Identifier[] };
   return Array.isArray(identifier) ? identifier : [];
 }

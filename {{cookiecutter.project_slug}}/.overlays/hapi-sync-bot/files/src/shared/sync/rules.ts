@@ -1,11 +1,11 @@
 // The copy rules: what of a Medplum resource goes to the target, decided by the types of its
 // elements. Text is never touched. The tests hold the names of elements below to FHIR's definitions
 // of the supported types (R4).
-import type { Coding, Identifier, Reference, Resource, ResourceType } from '@medplum/fhirtypes';
+import type { Reference, Resource, ResourceType } from '@medplum/fhirtypes';
 import type { SyncConfig } from './config.ts';
-import { identifiersOf, sourceIdsOf, sourceSystem, syncTag } from './marks.ts';
+import { markedMeta, sourceSystem, withSourceIdentifier } from './marks.ts';
+import type { SyncContext } from './target.ts';
 import { rulesOf } from './types.ts';
-import type { SyncedType } from './types.ts';
 
 /** Extensions that only Medplum understands. */
 const MEDPLUM_EXTENSION = 'https://medplum.com/';
@@ -50,19 +50,8 @@ const MASKED = {
   ],
 };
 
-/** What the rules depend on, beside the resource. */
-export interface CopyOptions {
-  config: SyncConfig;
-  /**
-   * The FHIR address of the source, with a slash at its end: an absolute reference to it is a local
-   * one.
-   */
-  sourceUrl: string;
-  /** The resource as the target has it, if it is there. */
-  existing: Resource | undefined;
-  /** Whether the target has (or will have) `Type/id`, so that a reference to it holds. */
-  canReferTo: (reference: string) => boolean;
-}
+/** What of a SyncContext the rules depend on: the types, the marks, and Medplum's address. */
+type RulesContext = Pick<SyncContext, 'config' | 'medplum'>;
 
 /** A copy for the target. */
 export interface Copy {
@@ -80,96 +69,63 @@ export interface Copy {
  * instead of an address), so that required elements stay. Added: the tag and the source identifier
  * of this sync.
  *
+ * @param context - What the sync works with.
  * @param source - The resource, as Medplum has it; it is not changed.
- * @param options - The configuration, and what the target has.
+ * @param existing - The resource as the target has it, if it is there.
+ * @param canReferTo - Whether the target has (or will have) `Type/id`, so that a reference to it
+ *   holds.
  * @returns The copy, and how many references were left out.
- * @example
- * const canReferTo = (): boolean => true;
- * const { body } = copyOf(patient, { config, sourceUrl, existing: undefined, canReferTo });
+ * @example const { body } = copyOf(context, patient, undefined, () => true);
  */
-export function copyOf(source: Resource, options: CopyOptions): Copy {
-  const walk = new Walk(options);
-  const { meta: _meta, ...content } = walk.dropDeadLinks(source);
-  const { id } = source;
-  const copy = { ...walk.object(content), id, meta: metaFor(source, options.config) };
-  const body = withIdentifiers(copy as unknown as Resource, options);
+export function copyOf(
+  context: RulesContext,
+  source: Resource,
+  existing: Resource | undefined,
+  canReferTo: (reference: string) => boolean,
+): Copy {
+  const { config } = context;
+  const walk = new Walk(context, canReferTo);
+  const { meta, ...content } = walk.dropDeadLinks(source);
+  const copy = { ...walk.object(content), id: source.id, meta: markedMeta(config, meta) };
+  const body = withSourceIdentifier(config, copy as unknown as Resource, existing);
   return { body, leftOut: walk.leftOut };
 }
 
 /**
  * Lists the resources of synced types that a resource refers to.
  *
+ * @param context - What the sync works with.
  * @param source - The resource, as Medplum has it.
- * @param config - The configuration.
- * @param sourceUrl - The FHIR address of the source.
  * @returns `Type/id` of each, once.
  */
-export function referencesOf(source: Resource, config: SyncConfig, sourceUrl: string): string[] {
+export function referencesOf(context: RulesContext, source: Resource): string[] {
   const found = new Set<string>();
-  const canReferTo = (reference: string): boolean => Boolean(found.add(reference));
-  copyOf(source, { config, sourceUrl, existing: undefined, canReferTo });
+  copyOf(context, source, undefined, (reference) => Boolean(found.add(reference)));
   return [...found];
-}
-
-/**
- * Security labels, tags and profiles cross; a label or a tag without a code means nothing, and HAPI
- * drops it.
- */
-function metaFor({ meta }: Resource, config: SyncConfig): Resource['meta'] {
-  const tag = syncTag(config);
-  const others = withCode(meta?.tag).filter(
-    ({ system, code }) => system !== tag.system || code !== tag.code,
-  );
-  const security = withCode(meta?.security);
-  return {
-    ...(meta?.profile?.length ? { profile: meta.profile } : {}),
-    ...(security.length > 0 ? { security } : {}),
-    tag: [...others, tag],
-  };
-}
-
-function withCode(codings: Coding[] = []): Coding[] {
-  return codings.filter(({ code }) => code !== undefined);
-}
-
-/**
- * The resource's own identifiers, those under which it was merged on the target, and the source
- * identifier.
- *
- * An identifier of our system with another id comes with data that was imported again: it does not
- * cross, or the copy would look like a merged one. But what was merged on the target stays merged:
- * without the identifier of the other patient, a deletion of this one would delete the record for
- * both.
- */
-function withIdentifiers(body: Resource, { config, existing }: CopyOptions): Resource {
-  const type = body.resourceType as SyncedType;
-  if (rulesOf(type).identifier !== 'list') {
-    return body;
-  }
-  const system = sourceSystem(config, type);
-  const own = identifiersOf(body).filter((identifier) => identifier.system !== system);
-  const mergedIds = existing ? sourceIdsOf(config, existing).filter((id) => id !== body.id) : [];
-  const identifier: Identifier[] = [
-    ...own,
-    ...[body.id, ...new Set(mergedIds)].map((value) => ({ system, value: value ?? '' })),
-  ];
-  return { ...body, identifier } as Resource;
 }
 
 /** A walk through one resource. */
 class Walk {
   leftOut = 0;
-  readonly #options: CopyOptions;
+  readonly #config: SyncConfig;
+  /**
+   * The address of Medplum, with which absolute references to it begin:
+   * `https://api.medplum.com/fhir/R4/`.
+   */
+  readonly #sourceUrl: string;
+  readonly #canReferTo: (reference: string) => boolean;
 
-  constructor(options: CopyOptions) {
-    this.#options = options;
+  constructor({ config, medplum }: RulesContext, canReferTo: (reference: string) => boolean) {
+    this.#config = config;
+    this.#sourceUrl = `${medplum.fhirUrl().toString().replace(/\/+$/, '')}/`;
+    this.#canReferTo = canReferTo;
   }
 
   /**
    * The resource without those links (see TypeRules.link) whose resource is not on the target.
    */
   dropDeadLinks(source: Resource): Resource {
-    const { link } = rulesOf(source.resourceType as SyncedType);
+    const { link } = rulesOf(source.resourceType);
     const links = link && (source as unknown as Record<string, unknown>)[link.element];
     if (!link || !Array.isArray(links)) {
       return source;
@@ -188,7 +144,10 @@ class Walk {
   object(value: object): Record<string, unknown> | undefined {
     const copy: Record<string, unknown> = {};
     for (const [name, member] of Object.entries(value)) {
-      const kept = this.#member(name, member, value);
+      const hasPlaces = name.startsWith('_') || `_${name}` in value;
+      const kept = Array.isArray(member)
+        ? this.#items(name, member, hasPlaces)
+        : this.#item(name, member);
       if (kept !== undefined) {
         copy[name] = kept;
       }
@@ -196,35 +155,31 @@ class Walk {
     return Object.keys(copy).length > 0 ? copy : undefined;
   }
 
-  #member(name: string, value: unknown, parent: object): unknown {
-    if (name === 'extension' && Array.isArray(value)) {
-      return this.#extensions(value);
-    }
-    if (name.startsWith('_')) {
-      return this.#besidePrimitives(value);
-    }
-    if (name === 'contained' && Array.isArray(value)) {
-      return value.map((resource: object) => this.#contained(resource));
-    }
-    if (CANONICALS.has(name)) {
-      return this.#canonicals(value, `_${name}` in parent);
-    }
-    if (Array.isArray(value)) {
-      const items = value
-        .map((item: unknown) => this.#item(name, item))
-        .filter((item) => item !== undefined);
-      return items.length > 0 ? items : undefined;
-    }
-    return this.#item(name, value);
+  /**
+   * What is left of a list. Primitives and their extensions (`given` and `_given`) belong together
+   * by their places: there, what is left out becomes null.
+   */
+  #items(name: string, values: unknown[], hasPlaces: boolean): unknown[] | undefined {
+    const items = values.map((value) => this.#item(name, value));
+    const kept = hasPlaces
+      ? items.map((item) => item ?? null)
+      : items.filter((item) => item !== undefined);
+    return kept.some((item) => item !== null) ? kept : undefined;
   }
 
-  /**
-   * One value of an element. Nulls stay: in arrays they keep primitives and their extensions side
-   * by side.
-   */
+  /** One value of an element; undefined if it is left out. */
   #item(name: string, value: unknown): unknown {
+    if (typeof value === 'string' && CANONICALS.has(name)) {
+      return this.#isKeptCanonical(value) ? value : undefined;
+    }
     if (typeof value !== 'object' || value === null) {
       return value;
+    }
+    if (name === 'extension') {
+      return this.#extension(value);
+    }
+    if (name === 'contained') {
+      return this.#contained(value);
     }
     if (ATTACHMENTS.has(name)) {
       return this.#attachment(value);
@@ -237,57 +192,20 @@ class Walk {
   }
 
   /** HAPI drops an extension without a value, so it must not count as a difference. */
-  #extensions(extensions: unknown[]): unknown {
-    const kept = extensions.flatMap((extension) => {
-      const { url } = Object(extension) as { url?: unknown };
-      if (typeof url === 'string' && url.startsWith(MEDPLUM_EXTENSION)) {
-        return [];
-      }
-      const copy = this.object(Object(extension) as object);
-      const isEmpty =
-        !copy || !Object.keys(copy).some((name) => /^_?value[A-Z]|^extension$/.test(name));
-      return isEmpty ? [] : [copy];
-    });
-    return kept.length > 0 ? kept : undefined;
-  }
-
-  /**
-   * `_given` and the like. In an array, each entry belongs to the primitive at its place: a removed
-   * one leaves null.
-   */
-  #besidePrimitives(value: unknown): unknown {
-    if (!Array.isArray(value)) {
-      return typeof value === 'object' && value !== null ? this.object(value) : value;
+  #extension(extension: object): object | undefined {
+    const { url } = extension as { url?: unknown };
+    if (typeof url === 'string' && url.startsWith(MEDPLUM_EXTENSION)) {
+      return undefined;
     }
-    const entries = value.map((entry: object | null) =>
-      entry === null ? null : (this.object(entry) ?? null),
-    );
-    return entries.some((entry) => entry !== null) ? entries : undefined;
+    const copy = this.object(extension);
+    const names = Object.keys(copy ?? {});
+    return names.some((name) => /^_?value[A-Z]|^extension$/.test(name)) ? copy : undefined;
   }
 
   #contained(resource: object): object {
     const { meta, ...content } = resource as Resource;
     const profile = meta?.profile;
     return { ...this.object(content), ...(profile ? { meta: { profile } } : {}) };
-  }
-
-  #canonicals(value: unknown, hasExtensions: boolean): unknown {
-    if (typeof value === 'string') {
-      return this.#isKeptCanonical(value) ? value : undefined;
-    }
-    if (!Array.isArray(value)) {
-      return this.#item('', value); // another type's element of the same name
-    }
-    const items = value.map((item: unknown) => {
-      if (typeof item !== 'string') {
-        return this.#item('', item);
-      }
-      return this.#isKeptCanonical(item) ? item : null;
-    });
-    const kept = hasExtensions
-      ? items
-      : items.filter((item, index) => item !== null || value[index] === null);
-    return kept.some((item) => item !== null) ? kept : undefined;
   }
 
   /**
@@ -315,7 +233,7 @@ class Walk {
   }
 
   #isMedplumFile(address: string): boolean {
-    if (address.startsWith('Binary/') || address.startsWith(`${this.#options.sourceUrl}Binary/`)) {
+    if (address.startsWith('Binary/') || address.startsWith(`${this.#sourceUrl}Binary/`)) {
       return true;
     }
     const url = URL.canParse(address) ? new URL(address) : undefined;
@@ -333,16 +251,17 @@ class Walk {
       return { reference: local, ...this.object(rest) };
     }
     this.leftOut++;
-    return { ...logicalReference(address, local, this.#options.config), ...this.object(rest) };
+    return { ...logicalReference(address, local, this.#config), ...this.object(rest) };
   }
 
   /** Which resource a reference means, and whether it holds on the target. */
   #resolve(address: string): { isKept: boolean; local: string | undefined; isVersioned: boolean } {
-    const { config, sourceUrl, canReferTo } = this.#options;
-    const relative = address.startsWith(sourceUrl) ? address.slice(sourceUrl.length) : address;
+    const relative = address.startsWith(this.#sourceUrl)
+      ? address.slice(this.#sourceUrl.length)
+      : address;
     const [, local, type, version] = LOCAL_REFERENCE.exec(relative) ?? [];
-    const isSynced = config.types.some((synced) => synced === type);
-    const isKept = local !== undefined && isSynced && canReferTo(local);
+    const isSynced = this.#config.types.some((synced) => synced === type);
+    const isKept = local !== undefined && isSynced && this.#canReferTo(local);
     return { isKept, local, isVersioned: version !== undefined };
   }
 }

@@ -4,25 +4,17 @@ import type { Resource } from '@medplum/fhirtypes';
 import { isTypeAndId } from '../fhir-events.ts';
 import { clock, retry, retryDelay } from '../retry.ts';
 import { remove } from './delete.ts';
-import type { Removed, RemoveScope } from './delete.ts';
 import { codeOfError, SyncError } from './errors.ts';
+import { copyOf } from './rules.ts';
 import { isWanted, readMany, readSource } from './source.ts';
 import { pathOf, readTarget, typeAndId } from './target.ts';
-import type { SyncContext, TargetState } from './target.ts';
+import type { Done, RunContext, SyncContext, TargetState } from './target.ts';
 import { isSupported } from './types.ts';
 import type { SyncedType } from './types.ts';
-import { copyFor, put, writeCopy } from './write.ts';
-import type { Written } from './write.ts';
+import { put, writeCopy } from './write.ts';
 
 /** What a sync did. */
-export interface SyncResult {
-  /**
-   * `absent`: there was nothing to do. `merged`: kept, because the record on the target also stands
-   * for another resource that lives on Medplum.
-   */
-  action: Written['action'] | Removed['action'];
-  /** The version on the target, if something was written. */
-  version?: string;
+export interface SyncResult extends Done {
   /** How many references were left out, because what they refer to is not on the target. */
   leftOut: number;
   /** How many attempts it took. */
@@ -72,8 +64,7 @@ export async function sync(
   id: string,
   options: SyncOptions = {},
 ): Promise<SyncResult> {
-  const syncedType = context.config.types.find((synced) => synced === type);
-  if (!syncedType || !isSupported(syncedType)) {
+  if (!isSupported(type) || !context.config.types.includes(type)) {
     throw new SyncError(
       'invalid',
       'Refused: the type is not among the types of src/shared/sync/config.ts',
@@ -83,8 +74,8 @@ export async function sync(
     throw new SyncError('invalid', 'Refused: not a FHIR id');
   }
   const run: Run = {
-    context,
-    type: syncedType,
+    ...context,
+    type,
     id,
     deleted: options.deleted ?? new Set(),
     isDeletionKnown: options.isDeletionKnown ?? false,
@@ -108,51 +99,44 @@ export async function sync(
   return { leftOut: 0, ...done, attempts };
 }
 
-/** What stays the same in all attempts. */
-interface Run {
-  context: SyncContext;
+/** A run, and what stays the same in all its attempts. */
+interface Run extends RunContext {
   type: SyncedType;
   id: string;
-  deleted: ReadonlySet<string>;
   isDeletionKnown: boolean;
-  /** See WriteScope. */
-  alsoSent: Set<string>;
   /** How often in a row the target refused to create what does not exist. */
   refusedCreates: number;
 }
 
-type Done = Pick<SyncResult, 'action' | 'version'> & { leftOut?: number };
-
 async function attemptSync(run: Run, attempt: number): Promise<Done> {
-  const { context, type, id, isDeletionKnown } = run;
-  const state = await readTarget(context, type, id);
+  const { type, id, isDeletionKnown } = run;
+  const state = await readTarget(run, type, id);
   const wasDeleted = !state.resource && state.version !== '0';
   const askDatabase = isDeletionKnown || wasDeleted || attempt > 1;
-  const source = await readSource(context, type, id, { isDeletionKnown, askDatabase });
+  const source = await readSource(run, type, id, { isDeletionKnown, askDatabase });
   let done: Done;
-  if (isWanted(context, source)) {
+  if (isWanted(run, source)) {
     done = await write(run, state, source);
   } else if (state.resource) {
-    const syncReferrer: RemoveScope['syncReferrer'] = (path, deleted) =>
-      sync(context, ...typeAndId(path), { deleted });
-    const scope = { syncReferrer, alsoSent: run.alsoSent };
-    done = await remove(context, state, state.resource, scope);
+    done = await remove(run, state, state.resource, (path, deleted) =>
+      sync(run, ...typeAndId(path), { deleted }),
+    );
   } else if (attempt > 1 && state.version === '0') {
     // A create of ours may still be under way, from an attempt that got no answer. Its fence says
     // "never existed", and would let it in after the deletion. So create the resource, empty: from
     // now on it existed. Then remove it.
-    await put(context, state, emptyResource(context, state));
+    await put(run, state, emptyResource(run));
     return attemptSync(run, attempt);
   } else {
     return { action: 'absent' };
   }
-  await assertSourceUnchanged(context, type, id, source);
+  await assertSourceUnchanged(run, source);
   return done;
 }
 
 async function write(run: Run, state: TargetState, source: Resource): Promise<Done> {
   try {
-    return await writeCopy(run.context, state, source, run);
+    return await writeCopy(run, state, source);
   } catch (error) {
     const isRefusedCreate = codeOfError(error) === 'conflict' && state.version === '0';
     run.refusedCreates = isRefusedCreate ? run.refusedCreates + 1 : 0;
@@ -171,13 +155,9 @@ async function write(run: Run, state: TargetState, source: Resource): Promise<Do
  * The last look at the source: if Medplum's database has another version than the one that was
  * written, start over.
  */
-async function assertSourceUnchanged(
-  context: SyncContext,
-  type: SyncedType,
-  id: string,
-  source: Resource | undefined,
-): Promise<void> {
-  const stored = (await readMany(context, type, [id], '&_elements=id')).get(id);
+async function assertSourceUnchanged(run: Run, source: Resource | undefined): Promise<void> {
+  const { type, id } = run;
+  const stored = (await readMany(run, type, [id], '&_elements=id')).get(id);
   if (stored?.meta?.versionId !== source?.meta?.versionId) {
     throw new SyncError('conflict', `${type}/${id} changed on Medplum in the meantime`);
   }
@@ -186,10 +166,10 @@ async function assertSourceUnchanged(
 /**
  * With the marks of the sync: if this bot dies before it has removed it, the reconciler finds it.
  */
-function emptyResource(context: SyncContext, state: TargetState): Resource {
-  const { type: resourceType, id } = state;
-  const isActive = context.config.onDelete === 'deactivate' ? { active: false } : {};
-  return copyFor(context, state, { resourceType, id, ...isActive } as Resource, () => false).body;
+function emptyResource(run: Run): Resource {
+  const active = run.config.onDelete === 'deactivate' ? { active: false } : {};
+  const empty = { resourceType: run.type, id: run.id, ...active } as Resource;
+  return copyOf(run, empty, undefined, () => false).body;
 }
 
 /**

@@ -3,10 +3,11 @@
 import type { MedplumClient } from '@medplum/core';
 import type { Bundle, Resource, ResourceType } from '@medplum/fhirtypes';
 import type { ExternalServer } from '../external-server.ts';
-import { HTTP_VERBS } from '../http-request.ts';
+import { HTTP_VERBS, isRequestFailure, versionInEtag } from '../http-request.ts';
 import type { ExternalResponse, RequestFailure } from '../http-request.ts';
 import type { SyncConfig } from './config.ts';
-import { SyncError, targetError } from './errors.ts';
+import { SyncError } from './errors.ts';
+import type { SyncErrorCode } from './errors.ts';
 
 /** What a sync works with. */
 export interface SyncContext {
@@ -16,6 +17,30 @@ export interface SyncContext {
   config: SyncConfig;
   /** When everything must be over, in milliseconds since 1970. */
   deadline: number;
+}
+
+/** What one run of `sync` works with, and what it collects in all its attempts. */
+export interface RunContext extends SyncContext {
+  /** `Type/id` of what is being deleted, so that nothing may refer to it. */
+  deleted: ReadonlySet<string>;
+  /**
+   * Collects `Type/id` of every other resource that the run sent to the target, in whichever
+   * attempt: the request may still be under way, so each of them must be synced afterwards.
+   */
+  alsoSent: Set<string>;
+}
+
+/** What was done to a resource of the target. */
+export interface Done {
+  /**
+   * `absent`: there was nothing to do. `merged`: kept, because the record on the target also stands
+   * for another resource that lives on Medplum.
+   */
+  action: 'created' | 'updated' | 'unchanged' | 'deleted' | 'deactivated' | 'absent' | 'merged';
+  /** The version on the target now, if something was written. */
+  version?: string | undefined;
+  /** How many references were left out; see copyOf. */
+  leftOut?: number;
 }
 
 /** What the target has of one resource. */
@@ -55,8 +80,30 @@ export async function requestTarget<T>(
   try {
     return await target.send<T>(method, path, body, headers);
   } catch (error) {
-    throw targetError(error);
+    // anything else is a bug, and stays visible as what it is
+    throw isRequestFailure(error)
+      ? new SyncError(codeOf(error), error.message, { cause: error })
+      : error;
   }
+}
+
+function codeOf({ status, method, codes }: RequestFailure): SyncErrorCode {
+  if (status === 409 || status === 412) {
+    return method === HTTP_VERBS.DELETE ? 'blocked' : 'conflict';
+  }
+  if (status === 401 || status === 403) {
+    return 'denied';
+  }
+  if (codes.includes('too-large')) {
+    return 'untrusted';
+  }
+  if (codes.includes('timeout')) {
+    return 'timeout';
+  }
+  if (status === 0 || status === 429 || status >= 500) {
+    return 'unavailable';
+  }
+  return status < 400 ? 'untrusted' : 'refused'; // a redirect is not followed
 }
 
 /**
@@ -87,8 +134,8 @@ export async function readTarget(
   const path = `${type}/${id}`;
   try {
     const answer = await requestTarget<Resource>(target, HTTP_VERBS.GET, path, undefined, NO_CACHE);
-    const resource = provenResource(answer, path);
-    return { type, id, version: resource.meta?.versionId ?? answer.version, resource };
+    const state = stateOf(provenResource(answer, path));
+    return { ...state, version: state.version ?? answer.version };
   } catch (error) {
     if (!isMissing(error)) {
       throw error;
@@ -115,6 +162,17 @@ function provenResource({ body, status }: ExternalResponse<Resource>, path: stri
     throw untrusted(`GET ${path}: another resource was answered`);
   }
   return body;
+}
+
+/**
+ * The state of a resource that the target answered.
+ *
+ * @param resource - The resource.
+ * @returns Its version, and itself.
+ */
+export function stateOf(resource: Resource): TargetState {
+  const { resourceType: type, id = '', meta } = resource;
+  return { type, id, version: meta?.versionId, resource };
 }
 
 /**
@@ -161,12 +219,11 @@ export async function readTargets(
   const form = `_id=${ids.join('%2C')}&_count=${ids.length}${parameters}`;
   let page = await searchTarget(target, `${type}/_search`, form);
   for (;;) {
-    for (const resource of page.resources) {
-      const { id = '', meta } = resource;
-      if (resource.resourceType !== type || !ids.includes(id)) {
+    for (const state of page.resources.map(stateOf)) {
+      if (state.type !== type || !ids.includes(state.id)) {
         throw untrusted(`Search for ${type} by id: another resource was answered`);
       }
-      states.set(id, { type, id, version: meta?.versionId, resource });
+      states.set(state.id, state);
     }
     if (!page.next || states.size === ids.length) {
       return states;
@@ -304,24 +361,24 @@ export function untrusted(message: string): SyncError {
 }
 
 /**
- * The version in an ETag.
+ * Tells whether a location is that of a resource.
  *
- * @param etag - Of a Bundle entry: `W/"3"`, or `3` (HAPI 8.8).
- * @returns The version, e.g. `3`; undefined without an ETag.
+ * @param location - E.g. `https://hapi.example.org/fhir/Patient/1/_history/3`; perhaps without the
+ *   address, or without the version.
+ * @param path - `Type/id` of the resource.
+ * @returns True if it is.
  */
-export function versionInEtag(etag: string | undefined): string | undefined {
-  return /[^W/"]+/.exec(etag ?? '')?.[0];
+export function isLocationOf(location: string, path: string): boolean {
+  return `/${location.split('/_history/')[0]}`.endsWith(`/${path}`);
 }
 
 /**
  * The version in a location.
  *
- * @param location - E.g. `https://hapi.example.org/fhir/Patient/1/_history/3`, or without the
- *   address.
- * @param path - The resource that it must be of, e.g. `Patient/1`.
+ * @param location - See isLocationOf.
+ * @param path - `Type/id` of the resource that it must be of.
  * @returns The version; undefined if the location is of another resource, or without a version.
  */
 export function versionInLocation(location: string | undefined, path: string): string | undefined {
-  const [address = '', version] = location?.split('/_history/') ?? [];
-  return address === path || address.endsWith(`/${path}`) ? version : undefined;
+  return location && isLocationOf(location, path) ? location.split('/_history/')[1] : undefined;
 }

@@ -5,35 +5,18 @@ import { HTTP_VERBS } from '../http-request.ts';
 import { inBundle } from './bundle.ts';
 import { codeOfError, SyncError } from './errors.ts';
 import { copyOf, referencesOf } from './rules.ts';
-import type { Copy } from './rules.ts';
 import { isWanted, readSource } from './source.ts';
-import { assertTargetUnchanged, pathOf, readTarget, typeAndId, untrusted } from './target.ts';
-import { requestTarget, versionInLocation } from './target.ts';
-import type { SyncContext, TargetState } from './target.ts';
-
-/** What a write did. */
-export interface Written {
-  action: 'created' | 'updated' | 'unchanged';
-  /** The version on the target now. */
-  version: string;
-}
-
-/** What writing the copy of a resource did. */
-export interface CopyWritten extends Written {
-  /** How many references were left out; see copyOf. */
-  leftOut: number;
-}
-
-/** What one run of `sync` knows and collects while it writes. */
-export interface WriteScope {
-  /** `Type/id` of what is being deleted, so that nothing may refer to it. */
-  deleted: ReadonlySet<string>;
-  /**
-   * Collects `Type/id` of every other resource that the run sent to the target, in whichever
-   * attempt: the request may still be under way, so each of them must be synced afterwards.
-   */
-  alsoSent: Set<string>;
-}
+import {
+  assertTargetUnchanged,
+  isLocationOf,
+  pathOf,
+  readTarget,
+  requestTarget,
+  typeAndId,
+  untrusted,
+  versionInLocation,
+} from './target.ts';
+import type { Done, RunContext, SyncContext, TargetState } from './target.ts';
 
 /**
  * HAPI keeps tags, labels and profiles that a PUT does not name, unless it is told that these are
@@ -51,28 +34,27 @@ const WRITE_HEADERS = {
  * 400), it is written together with what it refers to; and if that is refused, alone, without those
  * references.
  *
- * @param context - What the sync works with.
+ * @param context - What the run works with.
  * @param state - What the target has; read before the source.
  * @param source - The resource, as Medplum has it.
- * @param scope - What may not be referred to; collects what else is sent.
  * @returns What was done.
  * @throws SyncError; `conflict` if another write came first.
  */
 export async function writeCopy(
-  context: SyncContext,
+  context: RunContext,
   state: TargetState,
   source: Resource,
-  { deleted, alsoSent }: WriteScope,
-): Promise<CopyWritten> {
+): Promise<Done> {
+  const { deleted, alsoSent } = context;
   const itself = { state, source };
   try {
     return await writeAlone(context, itself, (reference) => !deleted.has(reference));
   } catch (error) {
-    if (codeOfError(error) !== 'refused' || referencesIn(context, source).length === 0) {
+    if (codeOfError(error) !== 'refused' || referencesOf(context, source).length === 0) {
       throw error;
     }
   }
-  const { missing, existing } = await readDependencies(context, itself, deleted);
+  const { missing, existing } = await readDependencies(context, itself);
   if (missing.size > 0) {
     missing.forEach((_dependency, reference) => alsoSent.add(reference));
     try {
@@ -109,8 +91,8 @@ async function writeAlone(
   context: SyncContext,
   { state, source }: Member,
   canReferTo: (reference: string) => boolean,
-): Promise<CopyWritten> {
-  const { body, leftOut } = copyFor(context, state, source, canReferTo);
+): Promise<Done> {
+  const { body, leftOut } = copyOf(context, source, state.resource, canReferTo);
   return { ...(await put(context, state, body)), leftOut };
 }
 
@@ -119,10 +101,10 @@ async function writeTogether(
   itself: Member,
   dependencies: Map<string, Member>,
   existing: Map<string, TargetState>,
-): Promise<CopyWritten> {
+): Promise<Done> {
   const paths = new Set([pathOf(itself.state), ...dependencies.keys(), ...existing.keys()]);
   const transaction = { ...context, target: inBundle(context.target, { isAtomic: true }) };
-  const write = (member: Member): Promise<CopyWritten> =>
+  const write = (member: Member): Promise<Done> =>
     writeAlone(transaction, member, (reference) => paths.has(reference));
   const [written] = await Promise.all([write(itself), ...[...dependencies.values()].map(write)]);
   return written;
@@ -133,16 +115,15 @@ async function writeTogether(
  * already.
  */
 async function readDependencies(
-  context: SyncContext,
+  context: RunContext,
   itself: Member,
-  deleted: ReadonlySet<string>,
 ): Promise<{ missing: Map<string, Member>; existing: Map<string, TargetState> }> {
   const missing = new Map<string, Member>();
   const existing = new Map<string, TargetState>();
-  const seen = new Set([pathOf(itself.state), ...deleted]);
+  const seen = new Set([pathOf(itself.state), ...context.deleted]);
   const queue = [itself];
   for (const { source } of queue) {
-    const references = referencesIn(context, source).filter((reference) => !seen.has(reference));
+    const references = referencesOf(context, source).filter((reference) => !seen.has(reference));
     for (const reference of references) {
       seen.add(reference);
       const [type, id] = typeAndId(reference);
@@ -165,6 +146,9 @@ async function readDependencies(
 /**
  * Writes one body behind the fence of the version that was read.
  *
+ * The answer must prove it: 200 or 201, with a version, and with nothing of another resource. A
+ * login page, a 202 or a 207 does not prove that something was written.
+ *
  * @param context - What the sync works with.
  * @param state - What the target has; its version is the fence.
  * @param body - What to write.
@@ -176,47 +160,23 @@ export async function put(
   { target }: Pick<SyncContext, 'target'>,
   state: TargetState,
   body: Resource,
-): Promise<Written> {
+): Promise<Done> {
   const path = pathOf(state);
   const headers = { ...WRITE_HEADERS, 'if-match': fenceOf(state) };
   const answer = await requestTarget<Resource>(target, HTTP_VERBS.PUT, path, body, headers);
-  const isItself = answer.body !== undefined && pathOf(Object(answer.body) as Resource) === path;
-  if (!answer.isEmpty && !isItself && !isReport(answer.body)) {
-    throw untrusted(`PUT ${path}: HTTP ${answer.status} with something else than the resource`);
-  }
-  const version = answer.version ?? (isItself ? answer.body?.meta?.versionId : undefined);
-  return provenWrite({ ...answer, version }, state);
-}
-
-/**
- * Tells whether a body reports success; a server may answer so in the place of the resource.
- *
- * @param body - Of an answer.
- * @returns True for an OperationOutcome without an error.
- */
-export function isReport(body: Resource | undefined): boolean {
-  const isOutcome = body?.resourceType === 'OperationOutcome';
-  return isOutcome && !body.issue.some(({ severity }) => /^(error|fatal)$/.test(severity));
-}
-
-/**
- * Accepts 200 or 201, with a version, and without the location of another resource. A login page, a
- * 202 or a 207 does not prove that something was written.
- */
-function provenWrite(
-  answer: { status: number; location: string | undefined; version: string | undefined },
-  state: TargetState,
-): Written {
   const { status, location } = answer;
-  const path = pathOf(state);
   if (status !== 200 && status !== 201) {
     throw untrusted(`PUT ${path}: HTTP ${status} proves no write`);
   }
-  const written = versionInLocation(location, path);
-  if (location !== undefined && written === undefined && !location.endsWith(`/${path}`)) {
+  const stored = pathOf(Object(answer.body) as Resource) === path ? answer.body : undefined;
+  if (!answer.isEmpty && !stored && !isReport(answer.body)) {
+    throw untrusted(`PUT ${path}: HTTP ${status} with something else than the resource`);
+  }
+  if (location !== undefined && !isLocationOf(location, path)) {
     throw untrusted(`PUT ${path}: the location is of another resource`);
   }
-  const version = written ?? answer.version;
+  const located = versionInLocation(location, path);
+  const version = located ?? answer.version ?? stored?.meta?.versionId;
   if (version === undefined) {
     throw untrusted(`PUT ${path}: HTTP ${status} without a version proves no write`);
   }
@@ -235,40 +195,12 @@ function fenceOf(state: TargetState): string {
 }
 
 /**
- * The copy of a resource; see copyOf.
+ * Tells whether a body reports success; a server may answer so in the place of the resource.
  *
- * @param context - What the sync works with.
- * @param state - What the target has of it.
- * @param source - The resource, as Medplum has it.
- * @param canReferTo - Whether a reference to `Type/id` holds on the target.
- * @returns The copy.
+ * @param body - Of an answer.
+ * @returns True for an OperationOutcome without an error.
  */
-export function copyFor(
-  context: SyncContext,
-  state: TargetState,
-  source: Resource,
-  canReferTo: (reference: string) => boolean,
-): Copy {
-  const { config } = context;
-  const existing = state.resource;
-  return copyOf(source, { config, sourceUrl: sourceUrl(context), existing, canReferTo });
-}
-
-/**
- * The resources of synced types that a resource refers to.
- *
- * @param context - What the sync works with.
- * @param source - The resource, as Medplum has it.
- * @returns `Type/id` of each, once.
- */
-export function referencesIn(context: SyncContext, source: Resource): string[] {
-  return referencesOf(source, context.config, sourceUrl(context));
-}
-
-/**
- * The FHIR address of Medplum, as absolute references to it begin:
- * `https://api.medplum.com/fhir/R4/`.
- */
-function sourceUrl({ medplum }: SyncContext): string {
-  return `${medplum.fhirUrl().toString().replace(/\/+$/, '')}/`;
+export function isReport(body: Resource | undefined): boolean {
+  const issues = body?.resourceType === 'OperationOutcome' ? body.issue : undefined;
+  return issues?.every(({ severity }) => severity !== 'error' && severity !== 'fatal') ?? false;
 }
