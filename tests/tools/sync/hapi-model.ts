@@ -180,6 +180,9 @@ export class HapiModel {
           return { status: (error as Refused).status };
         }
       });
+      if (type === 'transaction') {
+        this.#assertReferencesHold(together);
+      }
       const responses = answers.map((answer: Answer, index) => {
         const version = /"(.+)"/.exec(answer.headers?.['etag'] ?? '')?.[1];
         const location = version && `${entry[index]?.request.url}/_history/${version}`;
@@ -194,6 +197,16 @@ export class HapiModel {
     } catch (error) {
       this.#records = before; // all or nothing
       throw error;
+    }
+  }
+
+  /** What a transaction wrote may not refer to what it deleted. */
+  #assertReferencesHold(written: Set<string>): void {
+    for (const path of written) {
+      const references = literalReferences(this.#current(path)?.body);
+      if (references.some((reference) => !this.#current(reference)?.body)) {
+        throw new Refused(409);
+      }
     }
   }
 

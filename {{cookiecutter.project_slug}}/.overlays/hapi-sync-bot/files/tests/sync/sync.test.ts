@@ -338,14 +338,14 @@ describe('deleting', () => {
     const { fetch } = globalThis;
     let changed = false;
     vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
-      if (init?.method === 'PUT' && !changed) {
+      if (String(init?.body).includes('"method":"PUT"') && !changed) {
         changed = true;
         source.save({ resourceType: 'Patient', id: other, gender: 'female', ...linkTo(id) });
         await syncs(other);
       }
       return fetch(url, init);
     });
-    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted', attempts: 2 });
     expect(await there(other)).toMatchObject({ gender: 'female' });
   });
 
@@ -397,6 +397,45 @@ describe('deleting', () => {
     source.remove('Observation', id);
     expect(await syncs(id, true), 'both go').toMatchObject({ action: 'deleted' });
     expect((await fetch(`${external.baseUrl}/Observation/${id}`)).status).toBe(410);
+  });
+
+  test('a reference that is gone on Medplum does not block, even before its own sync', async () => {
+    config.types = ['Patient', 'Observation'];
+    const other = randomUUID();
+    save();
+    source.save({ resourceType: 'Patient', id: other });
+    const observation = { resourceType: 'Observation', id, status: 'final', code: {} } as const;
+    source.save({ ...observation, subject: { reference: `Patient/${id}` } });
+    await syncs(id, false, 60_000, 'Observation');
+    source.save({ ...observation, subject: { reference: `Patient/${other}` } });
+    source.remove('Patient', id);
+    expect(await syncs(id, true)).toMatchObject({ action: 'deleted' });
+    expect(await (await fetch(`${external.baseUrl}/Observation/${id}`)).json()).toMatchObject({
+      subject: { reference: `Patient/${other}` },
+    });
+  });
+
+  test('what this bot may not read stays, and blocks the deletion', async () => {
+    config.types = ['Patient', 'Observation'];
+    save();
+    const subject = { reference: `Patient/${id}` };
+    source.save({ resourceType: 'Observation', id, status: 'final', code: {}, subject });
+    await syncs(id, false, 60_000, 'Observation');
+    source.expunge('Observation', id); // 404, as for what a policy hides
+    source.remove('Patient', id);
+    await expect(syncs(id, true)).rejects.toMatchObject({ code: 'blocked' });
+    expect(await there()).toBeDefined();
+  });
+
+  test('a link of one patient and a reference of the same one: the reference blocks', async () => {
+    save();
+    const refers = { url: 'urn:x', valueReference: { reference: `Patient/${id}` } };
+    const other = { id: randomUUID(), extension: [refers], ...linkTo(id) };
+    source.save({ resourceType: 'Patient', ...other });
+    await syncs(other.id);
+    source.remove('Patient', id);
+    await expect(syncs(id, true)).rejects.toMatchObject({ code: 'blocked' });
+    expect(await there(other.id)).toMatchObject({ extension: [refers], ...linkTo(id) });
   });
 
   test('deactivate instead of delete: with If-Match, and undone by the next update', async () => {
@@ -781,10 +820,12 @@ describe('references among synced types', () => {
       source.save({ resourceType: 'Patient', id: other });
       save(linkTo(other));
       const { fetch } = globalThis;
+      let isRemoved = false;
       vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
-        if (init?.method !== 'POST') {
+        if (init?.method !== 'POST' || isRemoved) {
           return fetch(url, init);
         }
+        isRemoved = true;
         source.remove('Patient', other);
         expect(await syncs(other, true), 'its own run').toMatchObject({ action: 'absent' });
         const answer = await fetch(url, init);

@@ -4,6 +4,7 @@ import { HTTP_VERBS } from '../http-request.ts';
 import { inBundle } from './bundle.ts';
 import { codeOfError, SyncError } from './errors.ts';
 import { isOurs, sourceIdsOf } from './marks.ts';
+import { copyOf, referencesOf } from './rules.ts';
 import { isWanted, readMany, readSource } from './source.ts';
 import {
   assertTargetUnchanged,
@@ -20,9 +21,6 @@ import type { Done, RunContext, SyncContext, TargetState } from './target.ts';
 import { rulesOf } from './types.ts';
 import { isReport, put } from './write.ts';
 
-/** Syncs a resource that links to what is being deleted; its links to `deleted` go. */
-type SyncReferrer = (path: string, deleted: ReadonlySet<string>) => Promise<unknown>;
-
 /**
  * Removes a resource from the target, or deactivates it.
  *
@@ -32,7 +30,6 @@ type SyncReferrer = (path: string, deleted: ReadonlySet<string>) => Promise<unkn
  * @param context - What the run works with.
  * @param state - What the target has; read before the source.
  * @param resource - The resource of that state.
- * @param syncReferrer - Syncs what links to it.
  * @returns What was done.
  * @throws SyncError; `blocked` if other resources on the target refer to it, `not-ours` if it lacks
  *   the mark of this sync.
@@ -41,7 +38,6 @@ export async function remove(
   context: RunContext,
   state: TargetState,
   resource: Resource,
-  syncReferrer: SyncReferrer,
 ): Promise<Done> {
   const { config } = context;
   if (!isOurs(config, resource)) {
@@ -62,7 +58,7 @@ export async function remove(
     if (codeOfError(error) !== 'blocked') {
       throw error;
     }
-    await deleteWithReferrers(context, state, syncReferrer, error);
+    await deleteWithReferrers(context, state, error);
   }
   return { action: 'deleted' };
 }
@@ -136,93 +132,115 @@ export async function deleteOne(
 /** More than this are not deleted together: the reconciler deletes what refers to others first. */
 const MAX_DELETED_TOGETHER = 20;
 
+/** What is changed in one transaction: written if it lives on Medplum, else deleted. */
+interface Member {
+  state: TargetState;
+  source: Resource | undefined;
+}
+
 /**
- * Deletes what others refer to, if these are our own: those that live on Medplum and do no more
- * than link to it are synced, so that their links go; those that were deleted on Medplum, too, are
- * deleted in the same transaction. Anything else that refers to it blocks the deletion.
+ * Deletes what others refer to, if these are our own, in one transaction: those that were deleted on
+ * Medplum, too, are deleted, and those that do no more than link to it are written without their
+ * links. Anything else that refers to it blocks the deletion.
  */
 async function deleteWithReferrers(
   context: RunContext,
   state: TargetState,
-  syncReferrer: SyncReferrer,
   blocked: unknown,
 ): Promise<void> {
-  const { together, linking } = await readAllReferrers(context, state, blocked);
-  const deleted = new Set(together.keys());
-  for (const referrer of linking) {
-    await syncReferrer(pathOf(referrer), deleted);
-  }
-  const states = [...together.values()];
+  const members = await readMembers(context, state, blocked);
+  const states = [...members.values()].map((member) => member.state);
   states.slice(1).forEach((referrer) => context.alsoSent.add(pathOf(referrer)));
   const isAlone = states.length === 1; // perhaps the last reference has just gone
   const target = isAlone ? context.target : inBundle(context.target, { isAtomic: true });
+  const transaction = { ...context, target };
   try {
-    await Promise.all(states.map((referrer) => deleteOne({ target }, referrer)));
+    await Promise.all([...members.values()].map((member) => change(transaction, member, members)));
   } catch (error) {
     if (codeOfError(error) === 'blocked') {
       // A 409 can also mean that another client was faster.
-      await assertTargetUnchanged(context, [...states, ...linking]);
+      await assertTargetUnchanged(context, states);
     }
     throw error;
   }
 }
 
-/** What refers to a resource, directly or over others that were deleted on Medplum, too. */
-interface Referrers {
-  /** The resource itself and those, by `Type/id`. */
-  together: Map<string, TargetState>;
-  /** What lives on Medplum, and links to one of them. */
-  linking: TargetState[];
+async function change(
+  context: SyncContext,
+  { state, source }: Member,
+  members: Map<string, Member>,
+): Promise<void> {
+  if (!source) {
+    return deleteOne(context, state);
+  }
+  // What else it refers to may be missing on the target; it is synced afterwards.
+  const canReferTo = (reference: string): boolean =>
+    refersTo(state.resource, reference) && !isDeletion(members.get(reference));
+  await put(context, state, copyOf(context, source, state.resource, canReferTo).body);
 }
 
-async function readAllReferrers(
+function isDeletion(member: Member | undefined): boolean {
+  return member !== undefined && member.source === undefined;
+}
+
+/**
+ * A resource and what must be changed with it, by `Type/id`: what refers to it, directly or over
+ * others that are deleted, too.
+ */
+async function readMembers(
   context: SyncContext,
   state: TargetState,
   blocked: unknown,
-): Promise<Referrers> {
-  const together = new Map([[pathOf(state), state]]);
-  const linking = new Map<string, TargetState>();
-  for (const path of together.keys()) {
-    for (const resource of await readReferrers(context, path)) {
-      const referrer = pathOf(resource);
-      if (together.has(referrer) || linking.has(referrer)) {
+): Promise<Map<string, Member>> {
+  const members = new Map<string, Member>([[pathOf(state), { state, source: undefined }]]);
+  for (const [path, changed] of members) {
+    const referrers = isDeletion(changed) ? await readReferrers(context, path) : [];
+    for (const resource of referrers) {
+      if (isDeletion(members.get(pathOf(resource)))) {
         continue;
       }
-      const remedy = await remedyFor(context, resource, path);
-      if (remedy === 'delete' && together.size <= MAX_DELETED_TOGETHER) {
-        together.set(referrer, stateOf(resource));
-      } else if (remedy === 'unlink') {
-        linking.set(referrer, stateOf(resource));
-      } else {
+      const member = await memberFor(context, resource, path);
+      if (!member || (isDeletion(member) && members.size > MAX_DELETED_TOGETHER)) {
         await assertTargetUnchanged(context, [state]);
         throw blocked;
       }
+      members.set(pathOf(resource), member);
     }
   }
-  return { together, linking: [...linking.values()] };
+  return members;
 }
 
-/** What makes a resource let go of what it refers to; undefined if nothing may. */
-async function remedyFor(
+/** How a resource can let go of what it refers to; undefined if it may not. */
+async function memberFor(
   context: SyncContext,
   resource: Resource,
   path: string,
-): Promise<'delete' | 'unlink' | undefined> {
+): Promise<Member | undefined> {
   const { resourceType: type, id = '' } = resource;
   const isConfigured = context.config.types.some((synced) => synced === type);
   if (!isConfigured || !isOurs(context.config, resource)) {
     return undefined;
   }
-  const source = await readSource(context, type, id, { isDeletionKnown: false, askDatabase: true });
-  if (!isWanted(context, source)) {
-    return (await standsForAnother(context, resource)) ? undefined : 'delete';
+  const state = stateOf(resource);
+  let source: Resource | undefined;
+  try {
+    const options = { isDeletionKnown: false, askDatabase: true };
+    source = await readSource(context, type, id, options);
+  } catch (error) {
+    if (codeOfError(error) === 'not-found') {
+      return undefined; // perhaps this bot may not read it
+    }
+    throw error;
   }
-  return isMereLink(resource, path) ? 'unlink' : undefined;
+  if (isWanted(context, source)) {
+    return isMereLink(context, source, path) ? { state, source } : undefined;
+  }
+  return (await standsForAnother(context, resource)) ? undefined : { state, source: undefined };
 }
 
-/** Whether a resource refers to another one only in its links; see TypeRules. */
-function isMereLink(resource: Resource, path: string): boolean {
-  const { link } = rulesOf(resource.resourceType);
-  const others = Object.entries(resource).filter(([name]) => name !== link?.element);
-  return !refersTo(Object.fromEntries(others), path);
+/** Whether a resource refers to another one only in its links, or not at all; see TypeRules. */
+function isMereLink(context: SyncContext, source: Resource, path: string): boolean {
+  const { link } = rulesOf(source.resourceType);
+  const others = Object.entries(source).filter(([name]) => name !== link?.element);
+  return !referencesOf(context, Object.fromEntries(others) as Resource).includes(path);
 }

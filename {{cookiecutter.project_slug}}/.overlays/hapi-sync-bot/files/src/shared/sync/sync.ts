@@ -30,8 +30,6 @@ export interface SyncOptions {
   isDeletionKnown?: boolean;
   /** How many attempts were made before, whose writes may still be under way. */
   priorAttempts?: number;
-  /** `Type/id` of resources that are being deleted: links to them go. */
-  deleted?: ReadonlySet<string>;
 }
 
 /**
@@ -77,7 +75,6 @@ export async function sync(
     ...context,
     type,
     id,
-    deleted: options.deleted ?? new Set(),
     isDeletionKnown: options.isDeletionKnown ?? false,
     alsoSent: new Set(),
     refusedCreates: 0,
@@ -118,9 +115,7 @@ async function attemptSync(run: Run, attempt: number): Promise<Done> {
   if (isWanted(run, source)) {
     done = await write(run, state, source);
   } else if (state.resource) {
-    done = await remove(run, state, state.resource, (path, deleted) =>
-      sync(run, ...typeAndId(path), { deleted }),
-    );
+    done = await remove(run, state, state.resource);
   } else if (attempt > 1 && state.version === '0') {
     // A create of ours may still be under way, from an attempt that got no answer. Its fence says
     // "never existed", and would let it in after the deletion. So create the resource, empty: from

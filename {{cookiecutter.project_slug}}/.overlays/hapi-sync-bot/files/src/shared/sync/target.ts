@@ -21,8 +21,6 @@ export interface SyncContext {
 
 /** What one run of `sync` works with, and what it collects in all its attempts. */
 export interface RunContext extends SyncContext {
-  /** `Type/id` of what is being deleted, so that nothing may refer to it. */
-  deleted: ReadonlySet<string>;
   /**
    * Collects `Type/id` of every other resource that the run sent to the target, in whichever
    * attempt: the request may still be under way, so each of them must be synced afterwards.

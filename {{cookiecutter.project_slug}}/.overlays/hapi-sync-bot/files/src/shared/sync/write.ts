@@ -45,10 +45,9 @@ export async function writeCopy(
   state: TargetState,
   source: Resource,
 ): Promise<Done> {
-  const { deleted, alsoSent } = context;
   const itself = { state, source };
   try {
-    return await writeAlone(context, itself, (reference) => !deleted.has(reference));
+    return await writeAlone(context, itself, () => true);
   } catch (error) {
     if (codeOfError(error) !== 'refused' || referencesOf(context, source).length === 0) {
       throw error;
@@ -56,7 +55,7 @@ export async function writeCopy(
   }
   const { missing, existing } = await readDependencies(context, itself);
   if (missing.size > 0) {
-    missing.forEach((_dependency, reference) => alsoSent.add(reference));
+    missing.forEach((_dependency, reference) => context.alsoSent.add(reference));
     try {
       return await writeTogether(context, itself, missing, existing);
     } catch (error) {
@@ -115,12 +114,12 @@ async function writeTogether(
  * already.
  */
 async function readDependencies(
-  context: RunContext,
+  context: SyncContext,
   itself: Member,
 ): Promise<{ missing: Map<string, Member>; existing: Map<string, TargetState> }> {
   const missing = new Map<string, Member>();
   const existing = new Map<string, TargetState>();
-  const seen = new Set([pathOf(itself.state), ...context.deleted]);
+  const seen = new Set([pathOf(itself.state)]);
   const queue = [itself];
   for (const { source } of queue) {
     const references = referencesOf(context, source).filter((reference) => !seen.has(reference));
