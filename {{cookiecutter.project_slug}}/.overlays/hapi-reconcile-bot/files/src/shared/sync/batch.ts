@@ -88,10 +88,10 @@ export async function syncBatch(
   const attempts = await Promise.all(
     ids.map((id) =>
       attemptTogether(context, requests, type, id, dryRun).catch((error: unknown) => {
-        if (endsRun(error, dryRun)) {
+        if (isServerTrouble(error) || (dryRun && error instanceof SyncError)) {
           throw error;
         }
-        return DIFFERING;
+        return DIFFERING; // `sync` says what is wrong with it
       }),
     ),
   );
@@ -221,42 +221,44 @@ async function syncAlone(
     return { found: isChange || found === 'leftover' ? found : 'same' };
   } catch (error) {
     logExternalRequest(`SYNC ${type}`, id, false, error);
-    const code = codeOfError(error) ?? 'bug';
-    const isOutage = code === 'unavailable' || code === 'timeout';
-    knowledge.outagesInARow = isOutage ? knowledge.outagesInARow + 1 : 0;
-    if (endsRun(error, false) || (isOutage && !(await answers(context)))) {
-      throw error; // not the failure of this resource
+    knowledge.outagesInARow = isOutage(error) ? knowledge.outagesInARow + 1 : 0;
+    if (await endsRun(context, error)) {
+      throw error;
     }
-    return { found, code };
+    return { found, code: codeOfError(error) ?? 'bug' };
   }
 }
 
 /**
- * Tells whether the target does not accept the credentials (401). A 403, in contrast, may be about
- * one resource.
+ * Tells whether an error is not about one resource or one list, so that going on would not help:
+ * Medplum or the target is down, Medplum's quota is spent, or the target accepts no credentials
+ * (401; a 403 may be about one resource).
  *
+ * @param context - What the sync works with.
  * @param error - Anything thrown.
- * @returns True for a 401 of the target.
+ * @returns True if the run should end.
  */
-export function isUnauthorized(error: unknown): boolean {
-  return error instanceof SyncError && error.cause?.status === 401;
+export async function endsRun(context: SyncContext, error: unknown): Promise<boolean> {
+  return isServerTrouble(error) || (isOutage(error) && !(await answers(context)));
 }
 
-/**
- * Whether an error is not about one resource: Medplum is down, refuses this bot or its quota is
- * spent; the target accepts no credentials. When nothing is written, any error but a bug is one.
- */
-function endsRun(error: unknown, dryRun: boolean): boolean {
+/** What endsRun can tell without asking the target. */
+function isServerTrouble(error: unknown): boolean {
   if (!(error instanceof SyncError)) {
     return false;
   }
   // An error without a failed request to the target is one of Medplum.
-  const isMedplumTrouble =
-    !error.cause && ['throttled', 'unavailable', 'timeout', 'denied'].includes(error.code);
-  return dryRun || isMedplumTrouble || isUnauthorized(error);
+  return error.cause ? error.cause.status === 401 : error.code === 'throttled' || isOutage(error);
 }
 
-/** Whether the target answers at all, whatever it answers. */
+function isOutage(error: unknown): boolean {
+  return ['unavailable', 'timeout'].includes(codeOfError(error) ?? '');
+}
+
+/**
+ * Whether the target answers at all, whatever it answers: a 5xx alone may be about one resource or
+ * one search, and will always be.
+ */
 async function answers({ target }: SyncContext): Promise<boolean> {
   try {
     await target.send(HTTP_VERBS.GET, 'metadata?_elements=fhirVersion');

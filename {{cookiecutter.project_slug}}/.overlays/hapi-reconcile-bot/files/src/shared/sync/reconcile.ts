@@ -3,9 +3,8 @@
 import type { MedplumClient } from '@medplum/core';
 import { logExternalRequest } from '../http-helpers.ts';
 import { clock } from '../retry.ts';
-import { isGivenUp, isUnauthorized, NO_TIME, syncBatch } from './batch.ts';
+import { endsRun, isGivenUp, NO_TIME, syncBatch } from './batch.ts';
 import type { Found, Knowledge } from './batch.ts';
-import { codeOfError } from './errors.ts';
 import { batchesOf, listsOf } from './listing.ts';
 import type { List } from './listing.ts';
 import { loadProgress, progressKey, saveProgress } from './progress.ts';
@@ -199,8 +198,8 @@ class Run {
   }
 
   /**
-   * Syncs one page of a list; returns the query of the next one. A list that is refused must not
-   * stop the others.
+   * Syncs one page of a list; returns the query of the next one. A list that a server refuses, or
+   * cannot answer, must not stop the others.
    */
   async syncPage(list: List, query: string): Promise<string | undefined> {
     try {
@@ -208,8 +207,7 @@ class Run {
       await Promise.all(batchesOf(ids).map((batch) => this.#syncBatch(list.type, batch)));
       return next;
     } catch (error) {
-      const isListRefused = ['refused', 'untrusted', 'denied'].includes(codeOfError(error) ?? '');
-      if (!isListRefused || isUnauthorized(error)) {
+      if (await endsRun(this.#context, error)) {
         throw error;
       }
       logExternalRequest(`LIST ${list.type}`, '', false, error);

@@ -185,8 +185,9 @@ async function readTombstoneVersion(
   try {
     const { body } = await requestTarget<Bundle>(target, HTTP_VERBS.GET, url, undefined, NO_CACHE);
     const newest = body?.resourceType === 'Bundle' ? body.entry?.[0] : undefined;
-    const isTombstone = newest?.request?.method === 'DELETE' && newest.request.url.startsWith(path);
-    return isTombstone ? versionInEtag(newest.response?.etag) : undefined;
+    const { method, url: deleted = '' } = newest?.request ?? {};
+    const isTombstone = method === HTTP_VERBS.DELETE && isLocationOf(deleted, path);
+    return isTombstone ? versionInEtag(newest?.response?.etag) : undefined;
   } catch (error) {
     const status = error instanceof SyncError ? (error.cause?.status ?? 0) : 0;
     if (status === 501 || (status >= 400 && status < 500)) {
@@ -245,7 +246,7 @@ export interface SearchPage {
  *   `Patient/_search`.
  * @param form - The parameters, for searches that are too long for an address.
  * @returns One page.
- * @throws SyncError; `untrusted` if the answer is not a search result.
+ * @throws SyncError; `untrusted` if the answer is not a search result, or if it would never end.
  */
 export async function searchTarget(
   target: ExternalServer,
@@ -262,7 +263,11 @@ export async function searchTarget(
   }
   const entries = (body.entry ?? []).filter(({ search }) => search?.mode !== 'outcome');
   const resources = entries.flatMap(({ resource }) => resource ?? []);
-  return { resources, next: nextPath(body, type) };
+  const next = nextPath(body, type);
+  if (next === path) {
+    throw untrusted(`Search for ${type || 'the next page'}: it leads to itself`);
+  }
+  return { resources, next };
 }
 
 /**

@@ -201,5 +201,5 @@ function fenceOf(state: TargetState): string {
  */
 export function isReport(body: Resource | undefined): boolean {
   const issues = body?.resourceType === 'OperationOutcome' ? body.issue : undefined;
-  return issues?.every(({ severity }) => severity !== 'error' && severity !== 'fatal') ?? false;
+  return issues?.every((issue) => /^(information|warning|success)$/.test(issue?.severity)) ?? false;
 }
