@@ -285,7 +285,14 @@ function resourceTypeOf(url: URL): string {
 const PRIVATE_HOST =
   /^([^.:]+|.+\.(local|localhost|internal|lan)|(127|10|192\.168|172\.(1[6-9]|2\d|3[01]))\.[\d.]+|\[::1\])$/;
 
-function checkedUrl(text: string): URL {
+/**
+ * Parses an address, and refuses what patients may not be sent to.
+ *
+ * @param text - An https address; http only to this machine or a private name.
+ * @returns The address.
+ * @throws Error for any other address.
+ */
+export function checkedUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isSafe =
     url?.protocol === 'https:' || (url?.protocol === 'http:' && PRIVATE_HOST.test(url.hostname));

@@ -1,6 +1,7 @@
 // The connection to the external server: how requests are authorized, and which secrets are
 // refused.
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
@@ -216,6 +217,15 @@ test.each([
   expect(connect).not.toThrow(/pass-7/);
 });
 
+test.each(['http://hapi.example.org/fhir', 'ftp://hapi.example.org/fhir'])(
+  'no patient is sent to %s',
+  (address) => {
+    const connect = (): unknown =>
+      connectExternalServer(secrets({ HAPI_BASE_URL: address }), later());
+    expect(connect).toThrow('The external address must be https://');
+  },
+);
+
 test('a token is kept for half its life, one without a lifetime for minutes', async () => {
   const now = vi.spyOn(clock, 'now');
   const began = Date.now();
@@ -299,7 +309,7 @@ test.each([
   },
 );
 
-test('a PEM block in one line is a private key; other texts are refused, not shown', async () => {
+test('a PEM block in one line is a private key', async () => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
   const pem = String(privateKey.export({ type: 'pkcs8', format: 'pem' })).replaceAll(
     '\n',
@@ -310,16 +320,27 @@ test('a PEM block in one line is a private key; other texts are refused, not sho
     'GET',
     'Patient/1',
   );
-  const broken = connectExternalServer(
-    secrets({ ...oauth, HAPI_CLIENT_ID: 'broken', HAPI_CLIENT_KEY: 'pass-7' }),
-    later(),
-  );
-  const error = await broken.send('GET', 'Patient/1').catch((thrown: Error) => thrown);
+});
+
+test.each([
+  ['another text', 'pass-7'],
+  ['a public key', jwkOf(generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey)],
+  ['another curve', jwkOf(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey)],
+  ['Ed25519', jwkOf(generateKeyPairSync('ed25519').privateKey)],
+])('HAPI_CLIENT_KEY is refused before it is used, and not shown: %s', async (_what, key) => {
+  const oauth = { HAPI_TOKEN_URL: `${base}/token`, HAPI_CLIENT_ID: 'broken' };
+  const external = connectExternalServer(secrets({ ...oauth, HAPI_CLIENT_KEY: key }), later());
+  const error = await external.send('GET', 'Patient/1').catch((thrown: Error) => thrown);
   expect(error).toMatchObject({
     message: expect.stringMatching(/^Secret HAPI_CLIENT_KEY is not a private key/),
   });
-  expect(String(error)).not.toContain('pass-7');
+  expect(String(error)).not.toMatch(/pass-7|"x":/);
+  expect(seen).toEqual([]);
 });
+
+function jwkOf(key: KeyObject): string {
+  return JSON.stringify(key.export({ format: 'jwk' }));
+}
 
 test("the token endpoint's own error is among the codes", async () => {
   tokenStatus = 400;

@@ -1,5 +1,5 @@
 // A connection to the external FHIR server: its address and credentials come from secrets.
-import { isRequestFailure, sendRequest } from './http-request.ts';
+import { checkedUrl, isRequestFailure, sendRequest } from './http-request.ts';
 import type { ExternalResponse, HTTP_VERBS } from './http-request.ts';
 import { clock } from './retry.ts';
 import { optionalSecret, requiredSecret } from './secrets.ts';
@@ -112,5 +112,6 @@ function addressIn(secrets: Secrets, name: string): string {
       `Secret ${name} contains a ? or a #: it must be the base address of the FHIR server`,
     );
   }
+  checkedUrl(text);
   return text;
 }

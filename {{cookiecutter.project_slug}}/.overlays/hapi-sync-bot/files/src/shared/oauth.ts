@@ -155,18 +155,26 @@ function clientAssertion(clientId: string, tokenUrl: string, secret: string): st
   return `${text}.${signature.toString('base64url')}`;
 }
 
-/** Reads HAPI_CLIENT_KEY: a private JWK (one line of JSON, with its `kid`), or a PEM block. */
+/**
+ * Reads HAPI_CLIENT_KEY: a private JWK (one line of JSON, with its `kid`), or a PEM block. Of the
+ * curves only P-384 goes with ES384, so that any other would be refused as a wrong signature.
+ */
 function privateKeyFrom(secret: string): { key: KeyObject; keyId: string | undefined } {
   try {
-    if (!secret.trimStart().startsWith('{')) {
-      return { key: createPrivateKey(secret.replaceAll(String.raw`\n`, '\n')), keyId: undefined };
+    const isJwk = secret.trimStart().startsWith('{');
+    const jwk = isJwk ? (JSON.parse(secret) as JsonWebKey & { kid?: string }) : undefined;
+    const key = jwk
+      ? createPrivateKey({ key: jwk, format: 'jwk' })
+      : createPrivateKey(secret.replaceAll(String.raw`\n`, '\n'));
+    const curve = key.asymmetricKeyDetails?.namedCurve;
+    if (key.asymmetricKeyType === 'rsa' || curve === 'secp384r1') {
+      return { key, keyId: jwk?.kid };
     }
-    const jwk = JSON.parse(secret) as JsonWebKey & { kid?: string };
-    return { key: createPrivateKey({ key: jwk, format: 'jwk' }), keyId: jwk.kid };
   } catch {
-    throw new Error(
-      'Secret HAPI_CLIENT_KEY is not a private key: it must be a JWK ' +
-        '(RSA, or EC with P-384) or a PEM block',
-    );
+    // its message may hold a part of the key
   }
+  throw new Error(
+    'Secret HAPI_CLIENT_KEY is not a private key: it must be a JWK ' +
+      '(RSA, or EC with P-384) or a PEM block',
+  );
 }

@@ -1,7 +1,7 @@
 // What is synced, and how: the file to change for other types, another server, or other rules.
 import type { Resource } from '@medplum/fhirtypes';
-import { optionalSecret } from '../secrets.ts';
 import type { Secrets } from '../secrets.ts';
+import { authorityIn } from './marks.ts';
 import type { SyncedType } from './types.ts';
 
 export interface SyncConfig {
@@ -54,6 +54,6 @@ export function syncConfig(secrets: Secrets): SyncConfig {
     types: ['Patient'],
     onDelete: 'delete',
     retryForMs: 1_200,
-    authority: optionalSecret(secrets, 'HAPI_SOURCE_SYSTEM') ?? 'https://medplum.com',
+    authority: authorityIn(secrets),
   };
 }

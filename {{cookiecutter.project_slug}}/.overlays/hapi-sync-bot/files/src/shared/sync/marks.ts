@@ -1,8 +1,29 @@
 // The marks that the sync leaves on what it writes: a tag on each resource, and the source
 // identifier where there is room.
 import type { Coding, Identifier, Meta, Resource } from '@medplum/fhirtypes';
+import { optionalSecret } from '../secrets.ts';
+import type { Secrets } from '../secrets.ts';
 import type { SyncConfig } from './config.ts';
 import { rulesOf } from './types.ts';
+
+/**
+ * What the marks of this Medplum project begin with; see SyncConfig.authority.
+ *
+ * @param secrets - `event.secrets`, perhaps with `HAPI_SOURCE_SYSTEM`.
+ * @returns A URI.
+ * @throws Error if the secret is no URI, or contains what has a meaning in FHIR searches: the marks
+ *   would not be found again.
+ */
+export function authorityIn(secrets: Secrets): string {
+  const authority = optionalSecret(secrets, 'HAPI_SOURCE_SYSTEM') ?? 'https://medplum.com';
+  if (!/^[a-z][a-z0-9+.-]*:[^\s|,$\\]+$/i.test(authority)) {
+    throw new Error(
+      'Secret HAPI_SOURCE_SYSTEM is not an address such as https://clinic.example.org ' +
+        '(or contains a space, or one of | , $ \\)',
+    );
+  }
+  return authority;
+}
 
 /**
  * The tag on every resource that the sync wrote, also of types that have no list of identifiers.
