@@ -880,7 +880,14 @@ describe('any type', () => {
       education: [{ documentType: 'y', reference: 'http://example.org/leaflet' }],
       text: {
         status: 'generated',
-        div: "<div xmlns='http://www.w3.org/1999/xhtml'>&#169; A&nbsp;b<br></br></div>",
+        div: "<div xmlns='http://www.w3.org/1999/xhtml'>&#169; A&nbsp;b<br></br><!-- c -->&rarr;</div>",
+      },
+      meta: {
+        tag: [
+          { system: 'urn:t', code: 'a', display: 'A', version: '1' },
+          { system: 'urn:t', code: 'a' },
+        ],
+        profile: ['urn:y', 'urn:y'],
       },
       extension: [{ url: 'urn:empty' }, { url: 'urn:decimal', valueDecimal: 1.1 }],
     });
@@ -898,6 +905,11 @@ describe('any type', () => {
         {
           given: ['A', 'B', 'C'],
           _given: [null, { extension: [{ url: 'urn:x', valueString: 'y' }] }, null],
+        } as never,
+        {
+          family: 'D',
+          given: [null],
+          _given: [{ extension: [{ url: 'urn:x', valueString: 'y' }] }],
         } as never,
       ],
       contained: [

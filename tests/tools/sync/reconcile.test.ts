@@ -106,6 +106,7 @@ describe('a full comparison', () => {
 
   test.each([
     ['its first page', 404, false],
+    ['its first page', 500, false],
     ['a later page', 403, true],
   ])(
     'fails where %s is refused with %i, and the next run looks at the same changes again',
@@ -138,6 +139,19 @@ describe('a full comparison', () => {
       () => new Response(bundle),
     );
     expect((await run({ mode: 'full', report: true })).failures).toEqual({ list: 1 });
+  });
+
+  test('does not follow a page that leads to itself', async () => {
+    save('p');
+    await run();
+    const link = [{ relation: 'next', url: `${external.baseUrl}?page=2` }];
+    const bundle = JSON.stringify({ resourceType: 'Bundle', type: 'searchset', link });
+    const answered = answerInstead(
+      (url) => /_tag=|page=2/.test(url),
+      () => new Response(bundle),
+    );
+    expect((await run({ mode: 'full', report: true })).failures).toEqual({ list: 1 });
+    expect(answered()).toBe(2);
   });
 
   test('ends at once where the target accepts the credentials no longer (401)', async () => {
@@ -398,6 +412,15 @@ describe('a difference', () => {
     photo: [{ contentType: 'image/png', data: 'aGVs bG8=' }],
     link: [{ other: { reference: 'Patient/b' }, type: 'seealso' }],
   };
+
+  test('in the entities of narrative is none', () => {
+    const text = (content: string): Patient => ({
+      ...copied,
+      text: { status: 'generated', div: `<div>${content}</div>` },
+    });
+    expect(isSame(text('&alpha;&rarr;&Uuml;&ndash;'), text('α→Ü–'))).toBe(true);
+    expect(isSame(text('&alpha;'), text('β'))).toBe(false);
+  });
   const config = testConfig();
   const { medplum } = memorySource();
   const copied = copyOf({ config, medplum }, here, undefined, () => true).body as Patient;
@@ -427,6 +450,22 @@ describe('a difference', () => {
     ['profiles in another order', { meta: { ...meta, profile: ['urn:q', 'urn:p'] } }, true],
     ['a tag', { meta: { ...meta, tag: [a!, ours!] } }, false],
     ['the tag of the sync', { meta: { ...meta, tag: [a!, b!] } }, false],
+    [
+      'a tag twice, once with its words',
+      { meta: { ...meta, tag: [a!, { ...a, display: 'A', version: '1' }, b!, ours!] } },
+      true,
+    ],
+    ['a profile twice', { meta: { ...meta, profile: ['urn:p', 'urn:q', 'urn:p'] } }, true],
+    [
+      'extensions beside no value at all',
+      { name: [{ family: 'A', _given: [{ id: 'x' }] }, { family: 'B' }] } as never,
+      true,
+    ],
+    [
+      'extensions beside a value',
+      { name: [{ family: 'A', given: ['C'], _given: [{ id: 'x' }] }, { family: 'B' }] } as never,
+      false,
+    ],
     ['a tag more', { meta: { ...meta, tag: [a!, b!, ours!, { code: 'c' }] } }, false],
     ['a security label', { meta: { ...meta, security: [{ code: 'R' }] } }, false],
     ['names in another order', { name: [{ family: 'B' }, { family: 'A' }] }, false],
@@ -458,6 +497,18 @@ describe('a difference', () => {
         },
       },
       false,
+    ],
+    [
+      'a comment in narrative, and its characters',
+      {
+        text: {
+          status: 'generated',
+          div:
+            '<div xmlns="http://www.w3.org/1999/xhtml">&#x41;&#160;b  <!-- x -->' +
+            '<img alt="x" src="y"/></div>',
+        },
+      },
+      true,
     ],
   ])('in %s', (_what, change, same) => {
     expect(isSame(copied, { ...copied, ...change })).toBe(same);

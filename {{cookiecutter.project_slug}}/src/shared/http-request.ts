@@ -183,7 +183,7 @@ async function readAnswer<T>(response: Response, sent: SentRequest): Promise<Ext
       location,
     });
   }
-  const version = versionOf(headers.get('etag'));
+  const version = versionInEtag(headers.get('etag'));
   return { status, body: body as T, isEmpty: text === '', version, location };
 }
 

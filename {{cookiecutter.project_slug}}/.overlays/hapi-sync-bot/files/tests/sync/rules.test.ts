@@ -4,7 +4,7 @@ import type { Patient, Resource } from '@medplum/fhirtypes';
 import { describe, expect, test } from 'vitest';
 import { copyOf, referencesOf } from '../../src/shared/sync/rules.ts';
 import type { Copy } from '../../src/shared/sync/rules.ts';
-import { syncTag } from '../../src/shared/sync/marks.ts';
+import { authorityIn, syncTag } from '../../src/shared/sync/marks.ts';
 import { testConfig } from './config.ts';
 
 const CONFIG = testConfig({ types: ['Patient', 'Observation', 'Questionnaire'] });
@@ -54,6 +54,22 @@ describe('meta', () => {
     const meta = { tag: [{ display: 'x' }, TAG, { code: 'a' }], security: [{ system: 'urn:s' }] };
     expect(copyPatient({ meta }).body.meta).toEqual({ tag: [{ code: 'a' }, TAG] });
   });
+});
+
+test.each([
+  ['https://clinic.example.org', true],
+  ['urn:oid:1.2.3', true],
+  ['clinic', false],
+  ['https://clinic.example.org\n', false],
+  ['https://clinic.example.org/a|b', false],
+  ['https://clinic.example.org/a,b', false],
+])('HAPI_SOURCE_SYSTEM %j is accepted: %s', (valueString, isAccepted) => {
+  const secrets = { HAPI_SOURCE_SYSTEM: { name: 'HAPI_SOURCE_SYSTEM', valueString } };
+  if (isAccepted) {
+    expect(authorityIn(secrets)).toBe(valueString);
+  } else {
+    expect(() => authorityIn(secrets)).toThrow('Secret HAPI_SOURCE_SYSTEM is not an address');
+  }
 });
 
 describe('identifiers', () => {
@@ -149,9 +165,7 @@ describe('references', () => {
     '',
   ])('%j is not a reference that may be followed', (reference) => {
     const subject = { reference };
-    expect(
-      referencesOf(CONTEXT, { resourceType: 'Observation', subject } as Resource),
-    ).toEqual([]);
+    expect(referencesOf(CONTEXT, { resourceType: 'Observation', subject } as Resource)).toEqual([]);
     const { body, leftOut } = copy({ resourceType: 'Observation', subject });
     expect(body).not.toHaveProperty('subject.reference');
     expect(leftOut).toBe(1);
@@ -185,18 +199,22 @@ describe('references', () => {
       extension: [{ url: 'urn:x', valueReference: { reference: 'Observation/3' } }],
       managingOrganization: { reference: 'Organization/1' },
     } as unknown as Patient;
-    expect(referencesOf(CONTEXT, patient).toSorted()).toEqual([
-      'Observation/3',
-      'Patient/2',
-    ]);
+    expect(referencesOf(CONTEXT, patient).toSorted()).toEqual(['Observation/3', 'Patient/2']);
   });
 });
 
 describe('canonicals', () => {
   test('a canonical written like a reference is treated as one; an address is kept', () => {
     const response = { resourceType: 'QuestionnaireResponse' };
-    const kept = { ...response, questionnaire: 'Questionnaire/1|2' };
-    expect(copy(kept)).toMatchObject({ body: { questionnaire: 'Questionnaire/1|2' }, leftOut: 0 });
+    const kept = { ...response, questionnaire: 'Questionnaire/1' };
+    expect(copy(kept)).toMatchObject({ body: { questionnaire: 'Questionnaire/1' }, leftOut: 0 });
+    for (const end of ['|2', '#item', '/_history/2']) {
+      const versioned = { ...response, questionnaire: `Questionnaire/1${end}` };
+      expect(copy(versioned), end).toMatchObject({
+        body: { questionnaire: 'Questionnaire/1' },
+        leftOut: 1,
+      });
+    }
     expect(referencesOf(CONTEXT, kept as Resource)).toEqual(['Questionnaire/1']);
     const gone = copy(kept, ['Questionnaire/1']);
     expect(gone.leftOut).toBe(1);

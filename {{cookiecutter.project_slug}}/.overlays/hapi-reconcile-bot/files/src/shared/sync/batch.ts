@@ -1,6 +1,5 @@
 // Many resources of one type at once. Each takes the steps of `sync`, and the requests of a step
 // are sent as one; whatever that cannot do is left to `sync`, resource by resource.
-import type { ResourceType } from '@medplum/fhirtypes';
 import { logExternalRequest } from '../http-helpers.ts';
 import { HTTP_VERBS, isRequestFailure, isTransient } from '../http-request.ts';
 import { clock } from '../retry.ts';

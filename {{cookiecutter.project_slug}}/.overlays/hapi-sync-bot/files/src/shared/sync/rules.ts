@@ -57,7 +57,7 @@ type RulesContext = Pick<SyncContext, 'config' | 'medplum'>;
 export interface Copy {
   /** What to write. */
   body: Resource;
-  /** How many references were left out, or cut from one version to the resource. */
+  /** How many references and canonicals were left out, or cut from one version to the resource. */
   leftOut: number;
 }
 
@@ -170,7 +170,7 @@ class Walk {
   /** One value of an element; undefined if it is left out. */
   #item(name: string, value: unknown): unknown {
     if (typeof value === 'string' && CANONICALS.has(name)) {
-      return this.#isKeptCanonical(value) ? value : undefined;
+      return this.#canonical(value);
     }
     if (typeof value !== 'object' || value === null) {
       return value;
@@ -210,14 +210,16 @@ class Walk {
 
   /**
    * A canonical is an address that any server may resolve, unless it is written like a reference.
+   * Then its version or fragment is cut: HAPI 8.8 takes it for a part of the id.
    */
-  #isKeptCanonical(canonical: string): boolean {
+  #canonical(canonical: string): string | undefined {
     const [address = ''] = canonical.split(/[|#]/);
-    if (!LOCAL_REFERENCE.test(address) || this.#resolve(address).isKept) {
-      return true;
+    if (!LOCAL_REFERENCE.test(address)) {
+      return canonical;
     }
-    this.leftOut++;
-    return false;
+    const { isKept, local } = this.#resolve(address);
+    this.leftOut += isKept && local === canonical ? 0 : 1;
+    return isKept ? local : undefined;
   }
 
   /**

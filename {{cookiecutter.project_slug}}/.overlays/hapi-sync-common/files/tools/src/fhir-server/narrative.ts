@@ -2,7 +2,7 @@
 // only; attributes in double quotes and in an order of its own; entities as the characters they
 // stand for; empty elements as `<br/>`.
 import { FhirError, unparsable } from './errors.ts';
-import { HTML_ENTITIES } from './html-entities.ts';
+import { HTML_ENTITIES } from '../../../src/shared/html-entities.ts';
 
 const XHTML = 'http://www.w3.org/1999/xhtml';
 const NAME = '[A-Za-z_][\\w.\\-]*(?::[A-Za-z_][\\w.\\-]*)?';
