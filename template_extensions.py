@@ -29,6 +29,9 @@ HOME = "https://github.com/org/medplum-bots"
 
 TEMPLATE_FOLDER = Path(__file__).resolve().parent
 
+ARCHIVED_COMMIT = "$Format:%H %D$"
+"""The commit and its tags in a zip file of `git archive` or GitHub, which replace this text."""
+
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Python reads bytes that are not UTF-8 as halves of surrogate pairs, which no file can store.
 NOT_UTF8 = re.compile("[\ud800-\udfff]")
@@ -339,34 +342,53 @@ def template_source(answers: Mapping[str, Any]) -> dict[str, str]:
 def _template_address(template: str) -> str:
     """Return a git address that other people can use.
 
-    A folder or a zip file on this machine becomes the address of the template's repository.
+    A clone on this machine becomes the address it was cloned from, a zip file that of the
+    template's home.
+    """
+    origin = _git("config", "--get", "remote.origin.url") or ""
+    return _public_address(template) or _public_address(origin) or HOME
+
+
+def _public_address(address: str) -> str | None:
+    """Return the https address of a git repository; None for a folder, a zip file and others.
+
+    Addresses with credentials or queries are not repeated.
     """
     hosts = {"gh:": "github.com", "gl:": "gitlab.com", "bb:": "bitbucket.org"}
     for prefix, host in hosts.items():
-        if template.startswith(prefix):
-            template = f"https://{host}/{template.removeprefix(prefix)}"
-    template = re.sub(r"^git@([\w.-]+):", r"https://\1/", template)
-    plain_address = re.fullmatch(r"https://[\w.-]+(:\d+)?/[\w./~-]+", template, re.ASCII)
-    # Credentials and queries are not repeated.
-    if not plain_address or template.endswith(".zip"):
-        return HOME
-    return template.removesuffix("/").removesuffix(".git")
+        if address.startswith(prefix):
+            address = f"https://{host}/{address.removeprefix(prefix)}"
+    address = re.sub(r"^git@([\w.-]+):", r"https://\1/", address)
+    address = re.sub(r"^ssh://(?:[\w.-]+@)?([\w.-]+)(?::\d+)?/", r"https://\1/", address)
+    if not re.fullmatch(r"https://[\w.-]+(:\d+)?/[\w./~-]+", address, re.ASCII):
+        return None
+    if address.endswith(".zip"):
+        return None
+    return address.removesuffix("/").removesuffix(".git")
 
 
 def _tag_or_commit() -> str | None:
-    """Return this version's tag if the template's git repository is at it, else the commit.
+    """Return this version's tag if this copy of the template is at it, else its commit.
 
-    None if the template is not a git repository, for example a zip file.
+    None if neither git nor the zip file names the commit.
     """
+    # %D lists the tags of the commit.
+    shown = _git("log", "-1", "--format=%H %D") or ARCHIVED_COMMIT
+    if shown.startswith("$"):
+        return None
+    commit, _, references = shown.partition(" ")
+    tag = f"v{VERSION}"
+    return tag if f"tag: {tag}" in references.split(", ") else commit
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git prints about the template's repository; None without git or repository."""
     repository = TEMPLATE_FOLDER / ".git"
     if not repository.exists():
         return None
-    # %D lists the tags of the commit. With --git-dir, a GIT_DIR variable has no effect.
-    line = ["git", f"--git-dir={repository}", "log", "-1", "--format=%H %D"]
+    # With --git-dir, a GIT_DIR variable has no effect. Signatures would be printed among the rest.
+    line = ("git", f"--git-dir={repository}", "-c", "log.showSignature=false", *arguments)
     try:
-        shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    commit, _, references = shown.strip().partition(" ")
-    tag = f"v{VERSION}"
-    return tag if f"tag: {tag}" in references.split(", ") else commit or None

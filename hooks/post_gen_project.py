@@ -1,8 +1,8 @@
 """Finishes a new repository: adds the chosen overlays, a git commit and the npm packages.
 
-An overlay is a folder in `.overlays/`, with `overlay.json` and the files that it adds. What cannot
-be done (no git, no Node, no network) costs one line. It never fails, because Cookiecutter deletes
-the repository if a hook fails.
+An overlay is a folder in `.overlays/`, with `overlay.json` and the files that it adds. Once the
+files are in place, what cannot be done (no git, no Node, no network) costs one line, and the hook
+does not fail: Cookiecutter deletes a new repository if a hook fails.
 """
 
 from __future__ import annotations
@@ -186,11 +186,14 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(paths)
 
 
-def write_manifest(project: Path, template: dict[str, str], source: Path, overlays: Any) -> None:
+def write_manifest(
+    project: Path, template: dict[str, str], source: Path, overlays: Any, existing: Existing
+) -> None:
     """Write down where the repository comes from and the hash of each file of the template.
 
     `npm run template -- status` compares them with the files of that day. `source` is the folder
-    of the template's files, `overlays` are the names of the chosen overlays.
+    of the template's files, `overlays` are the names of the chosen overlays. Files that were
+    skipped are left out, because the template did not write them.
     """
     paths = [path for path in files_in(source) if path.parts[0] != STAGING]
     for name in overlays:
@@ -198,6 +201,7 @@ def write_manifest(project: Path, template: dict[str, str], source: Path, overla
     hashes = {
         path.as_posix(): hashlib.sha256((project / path).read_bytes()).hexdigest()
         for path in sorted(paths)
+        if not existing.keeps(path)
     }
     write_text(project / MANIFEST, formatted_json({**template, "files": hashes}) + "\n")
 
@@ -210,14 +214,15 @@ def remove_notice(readme: Path) -> None:
         write_text(readme, finished)
 
 
-def make_writable(project: Path) -> None:
-    """Undo the read-only mode that files inherit from a read-only template."""
-    for folder, folders, files in os.walk(project):
-        folders[:] = [name for name in folders if name not in (".git", "node_modules")]
-        for path in (Path(folder, name) for name in files):
-            mode = path.lstat().st_mode
-            if not mode & 0o200 and not path.is_symlink():
-                path.chmod(mode | 0o200)
+def make_writable(project: Path, source: Path) -> None:
+    """Undo the read-only mode that files inherit from a read-only template, whose files these are.
+
+    Other files in the folder keep their mode.
+    """
+    for path in files_in(source):
+        mode = (project / path).stat().st_mode
+        if not mode & 0o200:
+            (project / path).chmod(mode | 0o200)
 
 
 def make_executable(project: Path) -> None:
@@ -270,6 +275,18 @@ def run(*command: str, limit_s: float | None = None) -> Result:
     return Result(done.returncode == 0, done.stdout.decode(errors="replace").strip())
 
 
+def outer_repository(project: Path) -> Path | None:
+    """Return the git repository that this folder is in, or None.
+
+    git itself is not asked: it refuses to read a repository of another user.
+    """
+    for folder in project.parents:
+        git_folder = folder / ".git"  # a file in a worktree or submodule
+        if git_folder.is_file() or (git_folder / "HEAD").is_file():
+            return folder
+    return None
+
+
 def create_repository(project: Path) -> str | None:
     """Create a git repository with a first commit; return why not, or None."""
     if (project / ".git").exists():
@@ -278,10 +295,10 @@ def create_repository(project: Path) -> str | None:
     later = "git init && git add -A && git commit -m 'First commit'"
     if git is None:
         return f"no git repository: git was not found; later: {later}"
-    outer = run(git, "rev-parse", "--show-toplevel")
-    if outer.succeeded and not run(git, "check-ignore", "--quiet", str(project)).succeeded:
+    outer = outer_repository(project)
+    if outer and not run(git, "check-ignore", "--quiet", str(project)).succeeded:
         # A repository inside another one is not part of it: a clone would lack these files.
-        return f"no git repository: this folder is inside {outer.output}; commit it there"
+        return f"no git repository: this folder is inside {outer}; commit it there"
     for step in (("-c", "init.defaultBranch=main", "init", "--quiet"), ("add", "--all")):
         result = run(git, *step)
         if not result.succeeded:
@@ -303,17 +320,24 @@ def node_is_supported(version: str) -> bool:
 
 
 def node_version() -> str:
-    """Return the version of Node, such as `v24.10.0`; `not found` also if npm is missing."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    return run(node, "--version").output if node and npm else "not found"
+    """Return the version of Node, such as `v24.10.0`, or what is wrong with it, in one line."""
+    node = shutil.which("node")
+    if node is None:
+        return "not found"
+    result = run(node, "--version")
+    # Warnings may be printed before and after it.
+    version = re.search(r"^v\d+\.\d+\.\d+$", result.output, re.MULTILINE)
+    return version[0] if version else f"broken ({result.last_line})"
 
 
 def install_packages(project: Path) -> str | None:
     """Install the npm packages of package-lock.json; return why not, or None."""
     node, npm = shutil.which("node"), shutil.which("npm")
     version = node_version()
-    if node is None or npm is None or not node_is_supported(version):
+    if node is None or not node_is_supported(version):
         return f"no npm packages: Node is {version}; install {SUPPORTED_NODE}, then run npm ci"
+    if npm is None:
+        return "no npm packages: npm was not found, which comes with Node; later: npm ci"
     print("Installing the npm packages with npm ci (Ctrl+C to skip) ...", flush=True)
     # Without a network, npm would try for several minutes.
     patience = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000")
@@ -386,18 +410,21 @@ def is_for_comparison(project: Path) -> bool:
     return folder.parent == temporary and folder.name.startswith("tmp")
 
 
-def main() -> None:
-    for stream in (sys.stdout, sys.stderr):  # for a console that cannot show every character
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    project = Path.cwd()
-    answers = json.loads(ANSWERS)
-    existing = find_existing(project)
-    make_writable(project)
+def complete(project: Path, answers: dict[str, Any], existing: Existing) -> dict[str, Any]:
+    """Make what Cookiecutter rendered a complete repository; return the chosen overlays by name."""
+    source = Path(json.loads(SOURCE))
+    make_writable(project, source)
     make_executable(project)
     overlays = add_overlays(project, answers, existing)
-    remove_notice(project / "README.md")
+    if not existing.keeps(Path("README.md")):
+        remove_notice(project / "README.md")
     if not existing.keeps(MANIFEST):
-        write_manifest(project, json.loads(TEMPLATE), Path(json.loads(SOURCE)), overlays)
+        write_manifest(project, json.loads(TEMPLATE), source, overlays, existing)
+    return overlays
+
+
+def name_existing_files(project: Path, existing: Existing) -> None:
+    """Say which files of an existing folder were overwritten, and where their copies are."""
     if existing.skipped:
         print("Note: existing files were not changed (--skip-if-file-exists)")
     if existing.copies:
@@ -407,6 +434,22 @@ def main() -> None:
                 f"Warning: overwritten: {', '.join(changed)}; "
                 f"your versions are in {existing.copies}"
             )
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):  # for a console that cannot show every character
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    project = Path.cwd()
+    answers = json.loads(ANSWERS)
+    existing = find_existing(project)
+    try:
+        overlays = complete(project, answers, existing)
+        name_existing_files(project, existing)
+    except (OSError, KeyboardInterrupt) as error:
+        reason = str(error) or "stopped by Ctrl+C"
+        copies = f"; your versions of its files are in {existing.copies}" if existing.copies else ""
+        print(f"Error: {project} is not complete: {reason}{copies}", file=sys.stderr)
+        sys.exit(1)
     try:
         # cruft also generates into temporary folders to compare them. A commit there would break
         # `cruft update`, and packages would be of no use.

@@ -3,11 +3,13 @@
 Runs in the target folder before anything is rendered. A new folder is empty, and nothing happens.
 In an existing one (`-f`), each file that the template may write is copied to `<name>.before-<n>`
 beside the folder. hooks/post_gen_project.py then deletes the copies of files that did not change.
+Where a file of the template cannot be written, nothing is changed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -19,6 +21,10 @@ SOURCE = r'''{{ source_folder | tojson }}'''
 
 STAGING = ".overlays"
 """The folder that holds the overlays until the other hook has moved them into place."""
+
+
+class ObstacleError(Exception):
+    """A file or folder of the project that the template cannot write over."""
 
 
 def template_files(source: Path) -> set[Path]:
@@ -33,6 +39,24 @@ def template_files(source: Path) -> set[Path]:
         elif relative.parts[2:3] == ("files",):  # .overlays/<name>/files/<path in the repository>
             paths.add(Path(*relative.parts[3:]))
     return paths
+
+
+def obstacle(project: Path, path: Path) -> str | None:
+    """Return why the template's file cannot be written at this path in the project, or None.
+
+    Cookiecutter would stop in the middle, or leave the file out without a message.
+    """
+    for folder in reversed(path.parents):
+        place = project / folder
+        if place.exists() and not place.is_dir():
+            return f"{folder} is a file, and the template has a folder there; move it away"
+        if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            return f"the folder {place if folder == Path() else folder} cannot be written"
+    if (project / path).is_dir():
+        return f"{path} is a folder, and the template has a file there; move it away"
+    if (project / path).exists() and not os.access(project / path, os.W_OK):
+        return f"{path} is read-only; make it writable, or move it away"
+    return None
 
 
 def new_folder_for_copies(project: Path) -> Path:
@@ -54,7 +78,12 @@ def keep_existing_files(project: Path, source: Path) -> None:
     """Copy what may be overwritten, and tell the other hook where the copies are."""
     if not any(project.iterdir()):
         return
-    existing = sorted(path for path in template_files(source) if (project / path).is_file())
+    paths = sorted(template_files(source))
+    for path in paths:
+        problem = obstacle(project, path)
+        if problem:
+            raise ObstacleError(problem)
+    existing = [path for path in paths if (project / path).is_file()]
     if not existing:
         return
     folder = new_folder_for_copies(project)
@@ -74,10 +103,6 @@ if __name__ == "__main__":
     here = Path.cwd()
     try:
         keep_existing_files(here, Path(json.loads(SOURCE)))
-    except OSError as error:
-        print(
-            f"Error: cannot copy the files of {here} that would be overwritten: {error}; "
-            "nothing was changed",
-            file=sys.stderr,
-        )
+    except (OSError, ObstacleError) as error:
+        print(f"Error: cannot write over {here}: {error}; nothing was changed", file=sys.stderr)
         sys.exit(1)

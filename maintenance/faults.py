@@ -68,7 +68,7 @@ FAULTS = [
         POST_HOOK_TESTS,
     ),
     Fault(
-        "a nested repository", POST_HOOK, "if outer.succeeded and", "if False and", POST_HOOK_TESTS
+        "a nested repository", POST_HOOK, "if outer and not", "if False and not", POST_HOOK_TESTS
     ),
     Fault(
         "no repository in a folder that the outer one ignores",
@@ -341,7 +341,7 @@ FAULTS = [
     Fault(
         "the last version instead of the commit",
         EXTENSIONS,
-        'if f"tag: {tag}" in references.split(", ") else commit or None',
+        'if f"tag: {tag}" in references.split(", ") else commit',
         "if references is not None else None",
         ANSWERS,
     ),

@@ -72,8 +72,9 @@ def check(repository: Path, version: str) -> None:
 
 
 def prepare(repository: Path, version: str, today: datetime.date) -> None:
-    """Write the version, commit, and tag the commit."""
+    """Write the version, commit, and tag the commit; leave everything as it was if git fails."""
     check(repository, version)
+    before = git(repository, "rev-parse", "HEAD")
     for name, line in VERSION_LINES.items():
         path = repository / name
         text = line.sub(rf"\g<1>{version}\g<3>", path.read_text(encoding="utf-8"))
@@ -82,8 +83,12 @@ def prepare(repository: Path, version: str, today: datetime.date) -> None:
     text = path.read_text(encoding="utf-8")
     heading = f"## Unreleased\n\n## {version} ({today.isoformat()})"
     path.write_text(text.replace("## Unreleased", heading, 1), encoding="utf-8", newline="\n")
-    git(repository, "commit", "--quiet", "--all", "--message", f"Release {version}")
-    git(repository, "tag", "--annotate", "--message", f"Release {version}", f"v{version}")
+    try:
+        git(repository, "commit", "--quiet", "--all", "--message", f"Release {version}")
+        git(repository, "tag", "--annotate", "--message", f"Release {version}", f"v{version}")
+    except ReleaseError:
+        git(repository, "reset", "--quiet", "--hard", before)
+        raise
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,41 @@ def test_no_checkout_leaves_credentials(place: str, baked: Baked) -> None:
                     assert step["with"]["persist-credentials"] is False, path.name
                     checkouts += 1
     assert checkouts
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the step and its programs are POSIX ones")
+@pytest.mark.parametrize("state", ["OPEN", "MERGED"])
+def test_the_pull_request_with_new_pins_is_one_that_github_accepts(
+    state: str, tmp_path: Path
+) -> None:
+    """GitHub refuses a push of a workflow's token that changes .github/workflows."""
+    workflow = template.ROOT / WORKFLOWS / "pins.yml"
+    steps = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]["update"]["steps"]
+    remote, clone = tmp_path / "remote.git", tmp_path / "clone"
+    template.git("init", "--quiet", "--bare", remote, cwd=tmp_path)
+    hook = "while read old new name; do ! git diff --name-only main $new | grep ^.github/; done"
+    for program, script in (
+        (remote / "hooks" / "pre-receive", f"git rev-parse -q --verify main || exit 0; {hook}"),
+        (tmp_path / "bin" / "gh", f'echo "$@" >>../calls; [ "$2" != view ] || echo {state}'),
+    ):
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    (clone / WORKFLOWS).mkdir(parents=True)
+    for path in (WORKFLOWS / "ci.yml", Path("requirements.txt")):
+        (clone / path).write_text("old\n")
+    template.commit_all(clone, "First")
+    template.git("remote", "add", "origin", remote, cwd=clone)
+    template.git("push", "--quiet", "origin", "main", cwd=clone)
+    env = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    step = ("bash", "-e", "-c", steps[-1]["run"])
+    assert "Every pin is the newest" in template.run(*step, cwd=clone, env=env).stdout
+    for path in (WORKFLOWS / "ci.yml", Path("requirements.txt")):
+        (clone / path).write_text("new\n")
+    template.run(*step, cwd=clone, env=env)
+    changed = template.git("diff", "--name-only", "main", "pins", cwd=remote)
+    assert changed == "requirements.txt\n"
+    assert ("pr create" in (tmp_path / "calls").read_text()) == (state == "MERGED")
 
 
 def test_issue_forms_are_complete() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -247,6 +248,7 @@ def test_the_command_to_recreate_survives_the_shell(given_answers: dict[str, str
         ("https://github.com/acme/medplum-bots.git", "https://github.com/acme/medplum-bots"),
         ("git@github.com:acme/medplum-bots.git", "https://github.com/acme/medplum-bots"),
         ("gl:acme/medplum-bots", "https://gitlab.com/acme/medplum-bots"),
+        ("ssh://git@git.example.org:2222/acme/bots.git", "https://git.example.org/acme/bots"),
         ("https://me:hunter2@git.example.org/medplum-bots", answers.HOME),
         ("/home/me/medplum-bots", answers.HOME),
         (".", answers.HOME),
@@ -254,8 +256,21 @@ def test_the_command_to_recreate_survives_the_shell(given_answers: dict[str, str
         ("https://example.org/x;rm -rf ~", answers.HOME),
     ],
 )
-def test_only_an_address_that_others_can_use_is_repeated(template: str, address: str) -> None:
+def test_only_an_address_that_others_can_use_is_repeated(
+    template: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "TEMPLATE_FOLDER", tmp_path)  # not a clone
     assert f"create {address} " in answers.recreate_command({"_template": template})
+
+
+def test_a_clone_is_named_by_the_address_it_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "TEMPLATE_FOLDER", tmp_path)
+    template.git("init", "--quiet", cwd=tmp_path)
+    template.git("remote", "add", "origin", "git@git.example.org:clinic/bots.git", cwd=tmp_path)
+    source = answers.template_source({"_template": str(tmp_path)})
+    assert source["address"] == "https://git.example.org/clinic/bots"
 
 
 def test_the_command_names_the_version_without_a_git_repository() -> None:
@@ -276,6 +291,35 @@ def test_the_command_names_the_commit_until_the_version_is_tagged(
     template.run("git", "--git-dir=.git", "tag", f"v{answers.VERSION}", cwd=tmp_path)
     template.run("git", "--git-dir=.git", "tag", f"v{answers.VERSION}-rc.1", cwd=tmp_path)
     assert answers.template_source({})["checkout"] == f"v{answers.VERSION}"
+
+
+def test_a_zip_file_of_a_commit_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`git archive` replaces a text in template_extensions.py; GitHub's zip files are made so."""
+    repository = tmp_path / "medplum-bots"
+    repository.mkdir()
+    for name in (".gitattributes", "template_extensions.py"):
+        shutil.copy(template.ROOT / name, repository)
+    template.commit_all(repository, "First")
+    template.git("archive", "--output=../bots.zip", "HEAD", cwd=repository)
+    shutil.unpack_archive(tmp_path / "bots.zip", tmp_path / "unpacked")
+    archived = template.load(tmp_path / "unpacked" / "template_extensions.py", "archived")
+    commit = template.git("rev-parse", "HEAD", cwd=repository).strip()
+    assert archived.template_source({})["checkout"] == commit
+
+
+def test_a_signed_commit_is_named_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With log.showSignature, git prints what GPG says before the commit."""
+    monkeypatch.setattr(answers, "TEMPLATE_FOLDER", tmp_path)
+    (tmp_path / "file").write_text("")
+    template.commit_all(tmp_path, "First")
+    signed = template.git("cat-file", "commit", "HEAD", cwd=tmp_path).replace(
+        "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n\n"
+    )
+    line = ("git", "hash-object", "-t", "commit", "-w", "--stdin")
+    commit = template.run(*line, cwd=tmp_path, given=signed).stdout.strip()
+    template.git("reset", "--quiet", commit, cwd=tmp_path)
+    template.git("config", "log.showSignature", "true", cwd=tmp_path)
+    assert answers.template_source({})["checkout"] == commit
 
 
 def test_a_refusal_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -189,6 +189,40 @@ class TestOverAnExistingRepository:
             assert len(config["bots"]) == 2
 
 
+def test_a_file_that_was_skipped_is_not_in_the_manifest(
+    hook: ModuleType, project: Path, tmp_path: Path
+) -> None:
+    """It is the user's: the template did not write it."""
+    source, copies = tmp_path / "source", tmp_path / "bots.before-1"
+    for folder in (source, copies):
+        folder.mkdir()
+        (folder / "README.md").write_text("")
+    (source / "package.json").write_text("")
+    existing = hook.Existing(copies, skipped=True)
+    hook.write_manifest(project, {"version": "1.2.0"}, source, [], existing)
+    manifest = json.loads((project / "tools" / "template.json").read_text())
+    assert list(manifest["files"]) == ["package.json"]
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_what_cannot_be_completed_is_one_line_that_names_the_copies(
+    copied: bool, project: Path, tmp_path: Path
+) -> None:
+    """The disk is full, for example. Here a folder that the hook needs is missing."""
+    hook = rendered_hook(tmp_path, "post_gen_project", bot_runtime="awslambda")
+    copies = tmp_path / "bots.before-1"
+    (project / ".overlays").mkdir()
+    if copied:
+        (project / ".overlays" / "copies.txt").write_text(str(copies))
+        (project / ".overlays" / "existing-files.txt").write_text("overwritten\n")
+    (project / "tools" / "bin" / "medplum-bots.cjs").unlink()
+    done = template.run(sys.executable, hook, cwd=project, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {project} is not complete: [Errno 2] ")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith(f"; your versions of its files are in {copies}\n") == copied
+
+
 def test_the_notice_of_an_unfinished_repository_is_removed(
     hook: ModuleType, project: Path, baked: Callable[..., Path]
 ) -> None:
@@ -203,10 +237,17 @@ def test_the_notice_of_an_unfinished_repository_is_removed(
 
 
 @posix
-def test_files_of_a_read_only_template_can_be_written(hook: ModuleType, project: Path) -> None:
-    (project / "package.json").chmod(0o444)
-    hook.make_writable(project)
+def test_files_of_a_read_only_template_can_be_written(
+    hook: ModuleType, project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "package.json").write_text("")
+    (project / "key.pem").write_text("not of the template")
+    for name in ("package.json", "key.pem"):
+        (project / name).chmod(0o444)
+    hook.make_writable(project, tmp_path / "source")
     assert (project / "package.json").stat().st_mode & 0o777 == 0o644
+    assert (project / "key.pem").stat().st_mode & 0o777 == 0o444
 
 
 @posix
@@ -254,6 +295,15 @@ def test_a_folder_inside_another_repository_gets_none_of_its_own(
     problem = hook.create_repository(project)
     assert problem == f"no git repository: this folder is inside {tmp_path}; commit it there"
     assert not (project / ".git").exists()
+
+
+def test_a_repository_that_git_refuses_to_read_is_an_outer_one_too(
+    hook: ModuleType, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git refuses a repository of another user, as in a container with a mounted folder."""
+    template.git("init", "--quiet", cwd=tmp_path)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert f"this folder is inside {tmp_path}" in hook.create_repository(project)
 
 
 def test_a_folder_that_another_repository_ignores_gets_its_own(
@@ -330,7 +380,8 @@ def test_without_a_name_git_keeps_everything_staged(
     ("node", "npm", "words"),
     [
         (None, None, "Node is not found; install Node 24 (24.2.0 or newer) or Node 26, then"),
-        ("print('v24.2.0')", None, "Node is not found"),
+        ("print('v24.2.0')", None, "npm was not found, which comes with Node; later: npm ci"),
+        ("raise SystemExit('Error:\\n\\nno node')", "", "Node is broken (no node); install Node"),
         ("print('v20.19.4')", "raise SystemExit('must not run')", "Node is v20.19.4; install"),
         ("print('v24.1.9')", "raise SystemExit('must not run')", "Node is v24.1.9"),
         ("print('v25.3.0')", "raise SystemExit('must not run')", "Node is v25.3.0"),

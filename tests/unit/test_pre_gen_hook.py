@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -105,5 +106,56 @@ def test_copies_that_cannot_be_made_stop_the_run(project: Path, tmp_path: Path) 
     (project / ".overlays").write_text("")
     done = template.run(sys.executable, hook, cwd=project, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"Error: cannot copy the files of {project}")
+    assert done.stderr.startswith(f"Error: cannot write over {project}: ")
+    assert done.stderr.endswith("; nothing was changed\n")
     assert done.stderr.count("\n") == 1
+
+
+def file_for_a_folder(project: Path) -> None:
+    (project / "src").write_text("mine")
+
+
+def folder_for_a_file(project: Path) -> None:
+    (project / "src" / "a-bot.ts").mkdir(parents=True)
+
+
+def read_only_file(project: Path) -> None:
+    (project / "README.md").chmod(0o444)
+
+
+def read_only_folder(project: Path) -> None:
+    (project / "src").mkdir(mode=0o555)
+
+
+def read_only_project(project: Path) -> None:
+    project.chmod(0o555)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (file_for_a_folder, "src is a file, and the template has a folder there"),
+        (folder_for_a_file, f"{Path('src', 'a-bot.ts')} is a folder, and the template has a file"),
+        (read_only_file, "README.md is read-only"),
+        (read_only_folder, "the folder src cannot be written"),
+        (read_only_project, "the folder {project} cannot be written"),
+    ],
+)
+def test_what_would_stop_cookiecutter_in_the_middle_is_found_first(
+    prepare: Callable[[Path], None],
+    words: str,
+    hook: ModuleType,
+    source: Path,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepare(project)
+    # For root, and for folders on Windows, everything can be written.
+    modes = {path: path.stat().st_mode for path in (project, *project.rglob("*"))}
+    monkeypatch.setattr(hook.os, "access", lambda path, _: modes[path] & 0o200)
+    with pytest.raises(hook.ObstacleError) as stop:
+        hook.keep_existing_files(project, source)
+    project.chmod(0o755)
+    assert str(stop.value).startswith(words.format(project=project))
+    assert not list(project.parent.glob("bots.before*"))
+    assert not (project / ".overlays").exists()

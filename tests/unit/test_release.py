@@ -98,6 +98,20 @@ def test_what_is_not_ready_is_refused_and_changes_nothing(
     assert template.git("tag", cwd=repository) == ""
 
 
+@pytest.mark.parametrize("setting", ["commit.gpgSign", "tag.gpgSign"])
+def test_a_key_that_cannot_sign_leaves_everything_as_it_was(setting: str, repository: Path) -> None:
+    """So that the same command works once the key is there."""
+    template.git("config", setting, "true", cwd=repository)
+    template.git("config", "gpg.program", "false", cwd=repository)
+    before = template.git("rev-parse", "HEAD", cwd=repository)
+    with pytest.raises(release.ReleaseError, match=f"git {setting.split('.')[0]} failed: "):
+        release.prepare(repository, "1.2.0", TODAY)
+    assert template.git("rev-parse", "HEAD", cwd=repository) == before
+    assert template.git("status", "--porcelain", cwd=repository) == ""
+    template.git("config", setting, "false", cwd=repository)
+    release.prepare(repository, "1.2.0", TODAY)
+
+
 def test_the_templates_own_changelog_and_versions_can_be_released() -> None:
     """Right after a release, nothing is under Unreleased."""
     changelog = (template.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -132,6 +132,22 @@ describe('the files of the template', () => {
     expect(below(status(), /^Missing here/)).toEqual(['src/bots/a-bot.ts']);
   });
 
+  it('are found in signed commits, whatever git would print about the signature', () => {
+    generate();
+    git(project, 'mv', 'src/bots/a-bot.ts', 'src/bots/people.ts');
+    commit(project, 'Rename');
+    const signature = '-----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----';
+    const signed = git(project, 'cat-file', 'commit', 'HEAD').replace(
+      '\n\n',
+      `\ngpgsig ${signature}\n\n`,
+    );
+    const line = ['hash-object', '-t', 'commit', '-w', '--stdin'];
+    const id = execFileSync('git', line, { cwd: project, encoding: 'utf8', input: signed }).trim();
+    git(project, 'reset', '--quiet', id);
+    git(project, 'config', 'log.showSignature', 'true');
+    expect([...readRenames(project)]).toEqual([['src/bots/a-bot.ts', 'src/bots/people.ts']]);
+  });
+
   it('are found in a folder of a larger repository', () => {
     project = join(work, 'project', 'bots');
     mkdirSync(project);

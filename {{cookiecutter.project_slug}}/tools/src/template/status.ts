@@ -118,12 +118,15 @@ export function readRenames(folder: string): Map<string, string> {
 
 const RENAMES_ONLY = ['-z', '--relative', '--find-renames', '--diff-filter=R', '--name-status'];
 
-/** @returns what git prints; nothing if there is no git or no repository */
+/** @returns what git prints; nothing if there is no git or no repository, or if git would ask */
 function git(folder: string, ...line: string[]): string {
   try {
-    return execFileSync('git', line, {
+    // With log.showSignature, git prints what GPG says among the names.
+    return execFileSync('git', ['-c', 'log.showSignature=false', ...line], {
       cwd: folder,
       encoding: 'utf8',
+      // Otherwise git asks for a user name where the template's repository is private.
+      env: { ...process.env, GIT_TERMINAL_PROMPT: '0' },
       stdio: ['ignore', 'pipe', 'ignore'],
       timeout: 60_000,
     });
@@ -139,7 +142,7 @@ function git(folder: string, ...line: string[]): string {
  * @returns such as `1.2.0`; undefined if it cannot be reached or has no version yet
  */
 export function newestVersion(address: string): string | undefined {
-  const tags = git('.', 'ls-remote', '--tags', '--refs', address);
+  const tags = git('.', 'ls-remote', '--tags', '--refs', '--', address);
   const versions = [...tags.matchAll(/refs\/tags\/v(\d+)\.(\d+)\.(\d+)$/gm)].map((match) =>
     match.slice(1).map(Number),
   );
