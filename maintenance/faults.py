@@ -78,6 +78,13 @@ FAULTS = [
         POST_HOOK_TESTS,
     ),
     Fault(
+        "a nested repository where git refuses to read the outer one",
+        POST_HOOK,
+        'if git_folder.is_file() or (git_folder / "HEAD").is_file():',
+        'if run("git", "-C", str(folder), "rev-parse").succeeded:',
+        POST_HOOK_TESTS,
+    ),
+    Fault(
         "git's first line instead of its last",
         POST_HOOK,
         "return lines[-1].strip() if lines",
@@ -158,8 +165,8 @@ FAULTS = [
     Fault(
         "read-only files stay read-only",
         POST_HOOK,
-        "path.chmod(mode | 0o200)",
-        "path.chmod(mode)",
+        ".chmod(mode | 0o200)",
+        ".chmod(mode)",
         POST_HOOK_TESTS,
     ),
     Fault(
@@ -204,6 +211,34 @@ FAULTS = [
         'if not existing.keeps(Path("medplum.config.json")):',
         "if True:",
         POST_HOOK_TESTS,
+    ),
+    Fault(
+        "the manifest names files that were skipped",
+        POST_HOOK,
+        "        if not existing.keeps(path)\n",
+        "",
+        POST_HOOK_TESTS,
+    ),
+    Fault(
+        "copies are not named if the disk is full",
+        POST_HOOK,
+        "; your versions of its files are in {existing.copies}",
+        "",
+        POST_HOOK_TESTS,
+    ),
+    Fault(
+        "a read-only file stops Cookiecutter in the middle",
+        PRE_HOOK,
+        "(project / path).exists() and not os.access(project / path, os.W_OK)",
+        "False",
+        PRE_HOOK_TESTS,
+    ),
+    Fault(
+        "a folder hides a file of the template",
+        PRE_HOOK,
+        "if (project / path).is_dir():",
+        "if False:",
+        PRE_HOOK_TESTS,
     ),
     Fault(
         "copies of unchanged files stay",
@@ -346,6 +381,20 @@ FAULTS = [
         ANSWERS,
     ),
     Fault(
+        "a zip file names no commit",
+        ".gitattributes",
+        "template_extensions.py export-subst",
+        "template_extensions.py",
+        ANSWERS,
+    ),
+    Fault(
+        "a signature in the command to recreate",
+        EXTENSIONS,
+        '"-c", "log.showSignature=false", ',
+        "",
+        ANSWERS,
+    ),
+    Fault(
         "an answer leaves its literal",
         POST_HOOK,
         "{{ cookiecutter | plain_answers | tojson }}",
@@ -452,6 +501,13 @@ FAULTS = [
         ".github/workflows/ci.yml",
         "      - run: make demo\n",
         "      - run: echo '${{ github.event.pull_request.title }}'\n",
+        WORKFLOWS,
+    ),
+    Fault(
+        "GitHub refuses the pull request with new pins",
+        ".github/workflows/pins.yml",
+        "          git restore .github/workflows\n",
+        "",
         WORKFLOWS,
     ),
     Fault(
