@@ -65,7 +65,7 @@ class MedplumBots(Extension):
         super().__init__(environment)
         for check in (one_line, project_slug, medplum_url, fhir_url, yes_or_no):
             environment.filters[check.__name__] = _as_filter(check)
-        for function in (default_slug, json_text, markdown, plain_answers):
+        for function in (default_slug, json_text, markdown, plain_answers, wrong_answer):
             environment.filters[function.__name__] = function
         environment.filters["recreate_command"] = recreate_command
         environment.filters["template_source"] = template_source
@@ -166,6 +166,30 @@ def _as_boolean(value: object) -> bool | None:
         return True
     if word in NO:
         return False
+    return None
+
+
+def wrong_answer(answers: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the first answer that cannot be used, or None.
+
+    Answers of a replay come from a file, perhaps of another version, and no question checks them.
+    """
+    text = (TEMPLATE_FOLDER / "cookiecutter.json").read_text(encoding="utf-8")
+    given = {name: answers.get(name, "") for name in json.loads(text) if not name.startswith("_")}
+    try:
+        one_line(given["project_name"], "project_name", required=True)
+        project_slug(given["project_slug"])
+        for question in ("description", "author"):
+            one_line(given[question], question)
+        medplum_url(given["medplum_base_url"])
+        fhir_url(given["external_fhir_url"])
+        for question in ("init_git", "install_dependencies"):
+            yes_or_no(given[question], question)
+        for question, choices in json.loads(text).items():
+            if question in given and isinstance(choices, list) and given[question] not in choices:
+                raise AnswerError(question, given[question], f"use one of: {', '.join(choices)}")
+    except AnswerError as error:
+        return str(error)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Keeps a copy of the files that Cookiecutter is about to overwrite.
+"""Checks the answers of a replay, and copies the files that Cookiecutter is about to overwrite.
 
 Runs in the target folder before anything is rendered. A new folder is empty, and nothing happens.
 In an existing one (`-f`), each file that the template may write is copied to `<name>.before-<n>`
@@ -17,6 +17,7 @@ from pathlib import Path
 
 # fmt: off
 SOURCE = r'''{{ source_folder | tojson }}'''
+WRONG_ANSWER = r'''{{ cookiecutter | wrong_answer | tojson }}'''
 # fmt: on
 
 STAGING = ".overlays"
@@ -101,6 +102,10 @@ def keep_existing_files(project: Path, source: Path) -> None:
 
 if __name__ == "__main__":
     here = Path.cwd()
+    wrong_answer = json.loads(WRONG_ANSWER)
+    if wrong_answer:  # of a replay; those to questions were checked right after them
+        print(f"Error: {wrong_answer}", file=sys.stderr)
+        sys.exit(1)
     try:
         keep_existing_files(here, Path(json.loads(SOURCE)))
     except (OSError, ObstacleError) as error:

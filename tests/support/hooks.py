@@ -10,6 +10,15 @@ from typing import Any
 from tests.support import template
 
 FOLDER = template.ROOT / "hooks"
+GOOD_ANSWERS = {
+    **{
+        name: value[0] if isinstance(value, list) else value
+        for name, value in template.QUESTIONS.items()
+    },
+    "project_slug": "our-bots",
+    "author": "We",
+}
+"""An answer to every question."""
 
 
 def load_hook(name: str) -> ModuleType:

@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 
 import template_extensions as answers
 from tests.support import template
+from tests.support.hooks import GOOD_ANSWERS
 from tests.support.markdown import shown_text
 
 
@@ -225,6 +226,19 @@ def test_markdown_shows_any_text_as_it_is(text: str) -> None:
 def test_what_github_and_gitlab_add_to_markdown_is_escaped(text: str, written: str) -> None:
     assert answers.markdown(text) == written
     assert shown_text(written) == [text]
+
+
+@pytest.mark.parametrize("question", GOOD_ANSWERS)
+def test_each_answer_of_a_replay_is_checked(question: str) -> None:
+    assert answers.wrong_answer({**GOOD_ANSWERS, "of_another_version": "\n"}) is None
+    wrong = answers.wrong_answer({**GOOD_ANSWERS, question: "a\nb"})
+    assert wrong is not None
+    assert wrong.startswith(f"{question} ")
+
+
+def test_an_answer_that_a_replay_lacks_is_named() -> None:
+    without = {name: value for name, value in GOOD_ANSWERS.items() if name != "license"}
+    assert answers.wrong_answer(without) == "license '': use one of: Apache-2.0, MIT, none"
 
 
 @given(TEXT)

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from tests.support import template
-from tests.support.hooks import load_hook, rendered_hook
+from tests.support.hooks import GOOD_ANSWERS, load_hook, rendered_hook
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +100,7 @@ def test_without_a_place_beside_it_the_copies_are_in_a_temporary_folder(
 
 def test_copies_that_cannot_be_made_stop_the_run(project: Path, tmp_path: Path) -> None:
     """Nothing may be overwritten then. A file lies where the staging folder has to be."""
-    hook = rendered_hook(tmp_path, "pre_gen_project")
+    hook = rendered_hook(tmp_path, "pre_gen_project", **GOOD_ANSWERS)
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "README.md").write_text("")
     (project / ".overlays").write_text("")
@@ -109,6 +109,14 @@ def test_copies_that_cannot_be_made_stop_the_run(project: Path, tmp_path: Path) 
     assert done.stderr.startswith(f"Error: cannot write over {project}: ")
     assert done.stderr.endswith("; nothing was changed\n")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_answer_of_a_replay_is_one_line(project: Path, tmp_path: Path) -> None:
+    """Cookiecutter then deletes the new folder."""
+    hook = rendered_hook(tmp_path, "pre_gen_project", **{**GOOD_ANSWERS, "license": "GPL"})
+    done = template.run(sys.executable, hook, cwd=project, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: license 'GPL': use one of: Apache-2.0, MIT, none\n"
 
 
 def file_for_a_folder(project: Path) -> None:
