@@ -344,8 +344,11 @@ def install_packages(project: Path) -> str | None:
     settings = ("--include=dev", "--include=optional", "--no-dry-run")
     result = run(npm, "ci", "--prefer-offline", *settings, *patience, limit_s=NPM_LIMIT_S)
     if not result.succeeded:
+        # npm's last line is where its log is.
         code = re.search(r"(?<=code )E\w+", result.output)
-        reason = code[0] if code else result.last_line
+        first_error = re.search(r"(?<=npm error )\S.*", result.output)
+        found = code or first_error
+        reason = found[0].strip() if found else result.last_line
         return f"no npm packages: npm ci failed ({reason}); later: npm ci"
     # esbuild is a dev dependency and has its program in an optional one: if it works, both kinds
     # were installed, regardless of the user's npm settings.

@@ -18,7 +18,7 @@ WORKFLOWS = Path(".github", "workflows")
 
 def audit(repository: Path, tmp_path: Path, *options: str) -> None:
     """Let zizmor look for unpinned actions, injection, persistent credentials and broad rights."""
-    shutil.copytree(repository / WORKFLOWS, tmp_path / WORKFLOWS)
+    shutil.copytree(repository / ".github", tmp_path / ".github")
     line = ("--offline", "--no-progress", "--no-config", "--strict-collection", *options, ".")
     done = template.run(template.command("zizmor"), *line, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout

@@ -392,6 +392,11 @@ def test_without_a_name_git_keeps_everything_staged(
             "npm ci failed (ENOTFOUND); later: npm ci",
         ),
         ("print('v26.0.0')", "raise SystemExit('what')", "npm ci failed (what); later: npm ci"),
+        (
+            "print('v24.2.0')",
+            "raise SystemExit('npm error No workspaces found:\\nnpm error A complete log is in x')",
+            "npm ci failed (No workspaces found:); later: npm ci",
+        ),
     ],
 )  # fmt: skip
 def test_what_keeps_npm_from_installing_is_one_line(
