@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft7Validator
 
 from tests.bake.test_matrix import OVERLAYS, OVERLAYS_OF, overlay_files
 from tests.support import template
 
 Baked = Callable[..., Path]
+CONFIG_SCHEMA = json.loads(
+    (template.SOURCE / "medplum.config.schema.json").read_text(encoding="utf-8")
+)
+DEFINITIONS = CONFIG_SCHEMA["definitions"]
+RESOURCE_TYPES = re.findall(
+    r"\b[A-Z]\w+",
+    (template.SOURCE / "tools/src/config/resource-types.ts").read_text(encoding="utf-8"),
+)
 KEYS = {"title", "chosen_by", "needs", "inactive_beside", "bots", "scripts"}
 BOT_KEYS = ("name", "description", "source", "dist")
 
@@ -55,8 +64,12 @@ def test_a_description_is_json(name: str) -> None:
 
 
 @each_overlay
-def test_lists_are_lists(name: str) -> None:
+def test_lists_are_lists_and_objects_objects(name: str) -> None:
     about = DESCRIPTIONS[name]
+    for key in ("chosen_by", "scripts"):
+        assert isinstance(about.get(key, {}), dict), f"{name}/overlay.json: {key} must be an object"
+    for bot in about.get("bots", []):
+        assert isinstance(bot, dict), f"{name}/overlay.json: each of bots must be an object"
     lists = {key: about.get(key, []) for key in ("needs", "inactive_beside", "bots")}
     lists |= {f"chosen_by: {key}": value for key, value in about.get("chosen_by", {}).items()}
     for key, value in lists.items():
@@ -131,6 +144,19 @@ def test_its_bots_have_their_files_and_a_test(name: str) -> None:
         )
 
 
+@each_overlay
+def test_its_bots_are_entries_of_the_configuration(name: str) -> None:
+    bot_entry = {**CONFIG_SCHEMA["properties"]["bots"]["items"], "definitions": DEFINITIONS}
+    for bot in bots_of(name):
+        for error in Draft7Validator(bot_entry).iter_errors(bot):
+            pytest.fail(f"{name}/overlay.json: {bot['name']}: {error.json_path}: {error.message}")
+        for subscription in bot.get("subscriptions", []):
+            resource_type = subscription["criteria"].split("?")[0]
+            assert resource_type in RESOURCE_TYPES, (
+                f"{name}/overlay.json: {bot['name']}: {resource_type} is not a resource type"
+            )
+
+
 def test_no_bot_is_added_twice() -> None:
     names = [bot["name"] for name in DESCRIPTIONS for bot in bots_of(name)]
     twice = {name for name in names if names.count(name) > 1}
@@ -161,7 +187,9 @@ def test_its_scripts_start_commands_that_exist(name: str) -> None:
     for overlay in DESCRIPTIONS:
         paths = (Path(path) for path in overlay_files(overlay))
         commands |= {path.stem for path in paths if path.parent.as_posix() == "tools/src/commands"}
+    package = (template.SOURCE / "package.json").read_text(encoding="utf-8")
     for script, line in DESCRIPTIONS[name].get("scripts", {}).items():
+        assert f'    "{script}": ' not in package, f"{name}: every repository has {script} already"
         found = re.match(r"node tools/bin/medplum-bots\.cjs ([\w-]+)", line)
         assert found, f"{name}: the script {script} does not start medplum-bots"
         assert found[1] in commands, f"{name}: there is no command {found[1]}"

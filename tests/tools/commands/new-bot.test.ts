@@ -174,6 +174,45 @@ test('leaves the configuration in the order that its team gave it', async () => 
   expect(Object.keys(configOf(repository))).toEqual(Object.keys(ours));
 });
 
+test.each([
+  ['no bots', '{\n  "identifierSystem": "urn:x",\n  "bots": []\n}\n', 1],
+  [
+    'lists and brackets around the bots',
+    `{
+  "external": [
+    "pdfmake"
+  ],
+  "bots": [
+    {
+      "name": "first-bot",
+      "description": "in [brackets], \\"bots\\": [",
+      "source": "src/bots/first-bot.ts",
+      "dist": "dist/bots/first-bot.js",
+      "subscriptions": [
+        {
+          "criteria": "Patient"
+        }
+      ]
+    }
+  ],
+  "identifierSystem": "urn:x"
+}
+`,
+    2,
+  ],
+])('leaves every other line of the configuration as it is: %s', async (_, text, count) => {
+  const repository = project();
+  repository.write({ 'medplum.config.json': text });
+  await newBot(repository, 'second');
+  expect(configOf(repository).bots).toHaveLength(count);
+  const written = readFileSync(join(repository.root, 'medplum.config.json'), 'utf8');
+  const lines = (json: string) => json.split('\n').map((line) => line.replace(/,$/, ''));
+  const before = lines(text).filter((line) => line !== '  "bots": []');
+  expect(lines(written)).toEqual(expect.arrayContaining(before));
+  const { bots, ...rest } = configOf(repository);
+  expect({ ...rest, bots: bots.slice(0, -1) }).toEqual(JSON.parse(text));
+});
+
 test('runs where the other bots run', async () => {
   const repository = project();
   repository.configure(['first-bot'], { runtimeVersion: 'vmcontext' });

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import type { RawConfig } from '../config/schema.ts';
+import { appendBots } from '../config/append-bots.ts';
 import { CONFIG_FILE, parseConfig } from '../config/config.ts';
 import { UserError } from '../terminal/user-error.ts';
 import { planLayout } from './layout.ts';
@@ -69,7 +70,9 @@ export function planAdoption(
   const present = all.filter(({ source }) => repository.has(source));
   const sources = [...new Set(present.map(({ source }) => source))];
   const layout = planLayout(repository, sources, options.into);
-  const config = JSON.parse(readFileSync(join(root, CONFIG_FILE), 'utf8')) as RawConfig;
+  const ownText = readFileSync(join(root, CONFIG_FILE), 'utf8');
+  const config = JSON.parse(ownText) as RawConfig;
+  const ownBots = config.bots.length;
   const known = new Map(config.bots.map(({ name, source }) => [name.toLowerCase(), source]));
   const bots = chosen.map((bot) => {
     const report = nameBot(bot, { repository, layout, options, known });
@@ -87,7 +90,7 @@ export function planAdoption(
       config.bots.push(entryFor(bot, report, config.bots[0]?.runtimeVersion));
     }
   }
-  const text = JSON.stringify(config);
+  const text = appendBots(ownText, config.bots.slice(ownBots));
   parseConfig(text);
   return {
     bots: bots.map(({ report }) => report),

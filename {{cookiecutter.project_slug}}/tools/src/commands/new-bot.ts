@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
 import { format, resolveConfig } from 'prettier';
+import { appendBots } from '../config/append-bots.ts';
 import { CONFIG_FILE, loadConfig, parseConfig } from '../config/config.ts';
 import type { Config } from '../config/config.ts';
 import type { NewBot } from '../new-bot/new-bot-files.ts';
@@ -98,15 +99,14 @@ function describeBot(
   }
   const fromTemplate =
     template === undefined ? undefined : botFromTemplate(template, name, repository);
-  const raw = JSON.parse(readFileSync(CONFIG_FILE, 'utf8')) as { bots: object[] };
-  raw.bots.push({
+  const entry = {
     name,
     source: `src/bots/${name}.ts`,
     dist: `dist/bots/${name}.js`,
     runtimeVersion: repository.bots[0]?.runtimeVersion,
     ...(fromTemplate?.entry ?? plainEntry(on, cron)),
-  });
-  const config = JSON.stringify(raw);
+  };
+  const config = appendBots(readFileSync(CONFIG_FILE, 'utf8'), [entry]);
   const bot = parseConfig(config).bots.at(-1)!;
   return { ...(fromTemplate ?? plainBot(bot)), config };
 }
