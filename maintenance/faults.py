@@ -283,7 +283,39 @@ FAULTS = [
         PRE_HOOK_TESTS,
     ),
     Fault(
-        "copies that failed stop nothing", PRE_HOOK, "sys.exit(1)", "sys.exit(0)", PRE_HOOK_TESTS
+        "copies that failed stop nothing",
+        PRE_HOOK,
+        'nothing was changed", file=sys.stderr)\n        sys.exit(1)',
+        'nothing was changed", file=sys.stderr)\n        sys.exit(0)',
+        PRE_HOOK_TESTS,
+    ),
+    Fault(
+        "a wrong answer of a replay is taken",
+        PRE_HOOK,
+        "    if wrong_answer:",
+        "    if False:",
+        PRE_HOOK_TESTS,
+    ),
+    Fault(
+        "a choice that does not exist is taken from a replay",
+        EXTENSIONS,
+        "isinstance(choices, list) and given[question] not in choices",
+        "False",
+        ANSWERS,
+    ),
+    Fault(
+        "a bot waits for a resource type that does not exist",
+        f"{OVERLAYS}/hello-patient-bot/overlay.json",
+        '"criteria": "Patient"',
+        '"criteria": "Patiend"',
+        OVERLAY_TESTS,
+    ),
+    Fault(
+        "a setting of a bot that does not exist",
+        f"{OVERLAYS}/hapi-reconcile-bot/overlay.json",
+        '"cron": ',
+        '"schedule": ',
+        OVERLAY_TESTS,
     ),
     # What is printed
     Fault(

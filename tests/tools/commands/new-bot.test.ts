@@ -179,9 +179,7 @@ test.each([
   [
     'lists and brackets around the bots',
     `{
-  "external": [
-    "pdfmake"
-  ],
+  "external": ["pdfmake"],
   "bots": [
     {
       "name": "first-bot",
