@@ -1,7 +1,7 @@
 """Where two answers to the same request differ.
 
 Of an OperationOutcome only severity, code and the first HAPI-nnnn count: texts are for people.
-Search results are compared as sets, unless the search sorts by something else than ids.
+Search results are compared as sets, unless the search sorts by something other than ids.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import type { Stored } from './stored.ts';
 import { ConflictError, patch } from './write.ts';
 
 /**
- * What signs the deployment in. Every bot of a project receives all of its secrets, so these must
- * not be among them.
+ * The credentials of the deployment. Every bot of a project receives all of its secrets, so these
+ * must not be among them.
  */
 const DEPLOYER_VARIABLES = ['MEDPLUM_CLIENT_ID', 'MEDPLUM_CLIENT_SECRET'];
 

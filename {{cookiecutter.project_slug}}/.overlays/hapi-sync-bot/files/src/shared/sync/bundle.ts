@@ -1,5 +1,5 @@
 // Sends the requests that are made at the same time as one FHIR Bundle. What reads and writes the
-// target need not know: it works with a connection like any other, and proves each answer as ever.
+// target need not know: it works with a connection like any other, and checks each answer as always.
 import type { Bundle, BundleEntry, BundleEntryResponse, Resource } from '@medplum/fhirtypes';
 import type { ExternalServer } from '../external-server.ts';
 import { HTTP_VERBS, isRequestFailure, RequestFailure, versionInEtag } from '../http-request.ts';

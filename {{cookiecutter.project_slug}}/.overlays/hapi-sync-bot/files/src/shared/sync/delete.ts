@@ -210,7 +210,10 @@ async function readMembers(
   return members;
 }
 
-/** How a resource can let go of what it refers to; undefined if it may not. */
+/**
+ * What has to be done so that a resource no longer refers to `path`: it is written again without its
+ * link, or, without a source, deleted. Undefined if neither is allowed.
+ */
 async function memberFor(
   context: SyncContext,
   resource: Resource,
