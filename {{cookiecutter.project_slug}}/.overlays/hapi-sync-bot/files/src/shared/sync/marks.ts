@@ -3,8 +3,12 @@
 import type { Coding, Identifier, Meta, Resource } from '@medplum/fhirtypes';
 import { optionalSecret } from '../secrets.ts';
 import type { Secrets } from '../secrets.ts';
-import type { SyncConfig } from './config.ts';
 import { rulesOf } from './types.ts';
+
+/** What the marks depend on: a part of SyncConfig. */
+interface MarkConfig {
+  authority: string;
+}
 
 /**
  * What the marks of this Medplum project begin with; see SyncConfig.authority.
@@ -31,7 +35,7 @@ export function authorityIn(secrets: Secrets): string {
  * @param config - The configuration.
  * @returns The tag.
  */
-export function syncTag({ authority }: SyncConfig): { system: string; code: string } {
+export function syncTag({ authority }: MarkConfig): { system: string; code: string } {
   return { system: `${authority}/sync`, code: 'synced' };
 }
 
@@ -42,7 +46,7 @@ export function syncTag({ authority }: SyncConfig): { system: string; code: stri
  * @param type - The FHIR type.
  * @returns E.g. `https://medplum.com/patient-id`.
  */
-export function sourceSystem({ authority }: SyncConfig, type: string): string {
+export function sourceSystem({ authority }: MarkConfig, type: string): string {
   return `${authority}/${type.toLowerCase()}-id`;
 }
 
@@ -54,7 +58,7 @@ export function sourceSystem({ authority }: SyncConfig, type: string): string {
  * @param meta - The meta of the resource, as Medplum has it.
  * @returns The meta to write.
  */
-export function markedMeta(config: SyncConfig, meta: Meta = {}): Meta {
+export function markedMeta(config: MarkConfig, meta: Meta = {}): Meta {
   const ours = syncTag(config);
   const others = withCode(meta.tag).filter(
     ({ system, code }) => system !== ours.system || code !== ours.code,
@@ -85,7 +89,7 @@ function withCode(codings: Coding[] = []): Coding[] {
  * @returns The copy with its own identifiers, the source identifier, and those that were merged.
  */
 export function withSourceIdentifier(
-  config: SyncConfig,
+  config: MarkConfig,
   copy: Resource,
   existing: Resource | undefined,
 ): Resource {
@@ -107,7 +111,7 @@ export function withSourceIdentifier(
  * @returns True if it carries the tag, or its own source identifier (the tag may have been removed
  *   there).
  */
-export function isOurs(config: SyncConfig, resource: Resource): boolean {
+export function isOurs(config: MarkConfig, resource: Resource): boolean {
   return isTagged(config, resource) || sourceIdsOf(config, resource).includes(resource.id ?? '');
 }
 
@@ -118,7 +122,7 @@ export function isOurs(config: SyncConfig, resource: Resource): boolean {
  * @param resource - A resource of the target.
  * @returns True if it does.
  */
-export function isTagged(config: SyncConfig, { meta }: Resource): boolean {
+export function isTagged(config: MarkConfig, { meta }: Resource): boolean {
   const { system, code } = syncTag(config);
   return meta?.tag?.some((tag) => tag.system === system && tag.code === code) ?? false;
 }
@@ -131,7 +135,7 @@ export function isTagged(config: SyncConfig, { meta }: Resource): boolean {
  * @param resource - A resource of the target.
  * @returns The values of its source identifiers.
  */
-export function sourceIdsOf(config: SyncConfig, resource: Resource): string[] {
+export function sourceIdsOf(config: MarkConfig, resource: Resource): string[] {
   const system = sourceSystem(config, resource.resourceType);
   return identifiersOf(resource).flatMap(({ system: found, value }) =>
     found === system && value ? [value] : [],
