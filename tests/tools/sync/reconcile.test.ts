@@ -357,6 +357,27 @@ describe('what cannot be repaired', () => {
     await expect(run()).rejects.toThrow('1 resources could not be synced');
   });
 
+  test('ends the run after 20 outages in a row; the next run goes on with the others', async () => {
+    for (let n = 0; n < 30; n++) {
+      save(`p${n}`);
+    }
+    const tried = new Set<string>();
+    const isBundle = (url: string, init?: RequestInit): boolean =>
+      init?.method === 'POST' && url === external.baseUrl;
+    answerInstead(
+      (url, init) => isBundle(url, init) || (init?.method === 'PUT' && Boolean(tried.add(url))),
+      () => new Response('{}', { status: 503 }),
+    );
+    expect(await run({ report: true })).toMatchObject({
+      complete: false,
+      counts: { failed: 20, postponed: 10 },
+    });
+    expect(tried.size).toBe(20);
+    vi.mocked(globalThis.fetch).mockRestore();
+    expect(await run()).toMatchObject({ complete: true, counts: { failed: 0, postponed: 0 } });
+    expect(await there('p29')).toBeDefined();
+  });
+
   test('is reported at once if something refers to it, and tried by each run', async () => {
     save('p');
     await run();
