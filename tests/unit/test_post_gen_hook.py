@@ -297,12 +297,14 @@ def test_a_folder_inside_another_repository_gets_none_of_its_own(
     assert not (project / ".git").exists()
 
 
+@posix
 def test_a_repository_that_git_refuses_to_read_is_an_outer_one_too(
     hook: ModuleType, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """git refuses a repository of another user, as in a container with a mounted folder."""
     template.git("init", "--quiet", cwd=tmp_path)
-    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    command(tmp_path / "bin", "git", "raise SystemExit('fatal: detected dubious ownership')")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert f"this folder is inside {tmp_path}" in hook.create_repository(project)
 
 
