@@ -438,6 +438,22 @@ describe('deleting', () => {
     expect(await there(other.id)).toMatchObject({ extension: [refers], ...linkTo(id) });
   });
 
+  test('a reference to the second of two patients that go together blocks both', async () => {
+    config.types = ['Patient', 'Observation'];
+    const second = randomUUID();
+    save(linkTo(second));
+    source.save({ resourceType: 'Patient', id: second, ...linkTo(id) });
+    const focus = [{ reference: `Patient/${second}` }];
+    const observation = { resourceType: 'Observation', id, status: 'final', code: {} } as const;
+    source.save({ ...observation, focus, subject: { reference: `Patient/${id}` } });
+    await syncs(id, false, 60_000, 'Observation');
+    source.save({ ...observation, focus });
+    source.remove('Patient', id);
+    source.remove('Patient', second);
+    await expect(syncs(id, true)).rejects.toMatchObject({ code: 'blocked' });
+    expect(await there(second)).toBeDefined();
+  });
+
   test('deactivate instead of delete: with If-Match, and undone by the next update', async () => {
     config.onDelete = 'deactivate';
     save({ active: true });
