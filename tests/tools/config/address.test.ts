@@ -12,6 +12,7 @@ const folder = mkdtempSync(join(tmpdir(), 'address-'));
 const before = process.cwd();
 process.chdir(folder);
 afterAll(() => {
+  vi.unstubAllEnvs();
   process.chdir(before);
   rmSync(folder, { recursive: true });
 });

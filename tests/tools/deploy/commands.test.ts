@@ -741,6 +741,14 @@ export async function handler(): Promise<void> {
     expect(stdout).toContain('dist/ holds another build than the one that ran');
   });
 
+  it('says where no bot is deployed', async () => {
+    const { code, stderr } = await call(writeRepository([version(1)]), LOGS);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: 'Error: No bot of this repository is deployed to local.\n',
+    });
+  });
+
   it('refuses a name that is not deployed', async () => {
     await run(medplum, writeRepository([version(1)]));
     const root = writeRepository([version(1)]);

@@ -71,6 +71,16 @@ describe('a file of resources/', () => {
     expect(meta?.tag).toContainEqual(tag[0]);
   });
 
+  it('may have empty members, which no server stores', async () => {
+    write('resources/intake.json', intake({ item: [], purpose: '', extension: [{}], code: [{}] }));
+    const [resource] = loadResources(root, 'resources');
+    expect(resource?.fields).not.toHaveProperty('item');
+    expect(resource?.fields).not.toHaveProperty('purpose');
+    write('resources/intake.json', intake({ item: [], purpose: '' }));
+    expect((await run(medplum, root)).failed).toEqual([]);
+    expect((await run(medplum, root)).writes).toEqual([]);
+  });
+
   it('is found by its identifier if it has no url', async () => {
     const identifier = [{ system: 'urn:test', value: 'clinic,1' }];
     write('resources/clinic.json', { resourceType: 'Organization', identifier, name: 'Clinic' });
@@ -260,8 +270,7 @@ describe('a file that cannot be deployed', () => {
     write('resources/intake.json', intake({ url: undefined, identifier }));
     expect((await run(medplum, root)).failed).toEqual([]);
     write('resources/intake.json', intake({ url: '', identifier }));
-    const { lines } = await run(medplum, root);
-    expect(lines.join('\n')).toContain('~ resources/intake.json');
+    expect((await run(medplum, root)).writes).toEqual([]);
     expect(await all(medplum, 'Questionnaire')).toHaveLength(1);
   });
 

@@ -186,7 +186,7 @@ it('reads each page of a search by one request, and a resource on two pages once
 });
 
 describe('a server without end', () => {
-  const LIMITS = { milliseconds: 300, wait: 120, bytes: 1000, pages: 3 };
+  const LIMITS = { milliseconds: 300, wait: 120, bytes: 1000, values: 1000, pages: 3 };
 
   /** A server that answers the sign-in, and everything else by the function. */
   async function withServer(
@@ -261,6 +261,19 @@ describe('a server without end', () => {
       },
     );
     expect(asked).toBeLessThanOrEqual(4);
+  });
+
+  it('is given up when it asks for another protocol, and never looks done', async () => {
+    await withServer(
+      (_, response) => {
+        response.writeHead(101, { Connection: 'Upgrade', Upgrade: 'other' }).end();
+      },
+      async (server) => {
+        await expect(server.send('GET', 'Bot/1')).rejects.toThrow(
+          'cannot be reached (the connection was closed without an answer)',
+        );
+      },
+    );
   });
 
   it('is given up when it refuses slowly, again and again', async () => {

@@ -157,13 +157,19 @@ describe('the subscriptions of a bot', () => {
     expect((await run(medplum, root)).failed).toEqual([]);
     const before = await all<Subscription>(medplum, 'Subscription');
     expect(JSON.stringify(before)).toContain('topsecret');
+    writeRepository([BOT], root);
+    const { lines } = await run(medplum, root);
+    expect(lineOf(lines, 'sync-bot')).toBe('~ sync-bot  subscription (Patient: extension changed)');
+    writeRepository([{ ...BOT, subscriptions: [signed] }], root);
+    expect((await run(medplum, root)).failed).toEqual([]);
 
     signIn(medplum, NO_ADMIN);
     expect((await run(medplum, root)).writes, 'an unchanged one').toEqual([]);
     const code = 'exports.handler = async () => 2;\n';
     writeRepository([{ ...BOT, code, subscriptions: [signed] }], root);
     expect((await run(medplum, root)).failed, 'new code').toEqual([]);
-    expect(await all<Subscription>(medplum, 'Subscription')).toEqual(before);
+    const [{ extension }] = (await all<Subscription>(medplum, 'Subscription')) as [Subscription];
+    expect(extension).toEqual(before[0]!.extension);
 
     const added = { criteria: 'Task', secret: 'SIGNATURE' };
     writeRepository([{ ...BOT, code, subscriptions: [signed, added] }], root);

@@ -114,7 +114,7 @@ function loadResource(root: string, file: string): DesiredResource {
     resourceType: resourceType as Resource['resourceType'],
     identity,
     query: queryFor(identity),
-    fields: Object.fromEntries(members),
+    fields: withoutEmptyMembers(Object.fromEntries(members)) as Fields,
     meta: (resource?.['meta'] ?? {}) as DesiredResource['meta'],
   };
 }
@@ -135,6 +135,30 @@ function readJson(root: string, file: string): unknown {
     const reason = (error as Error).message.replaceAll(/\s+/g, ' ');
     throw new UserError(`${file} is not valid JSON: ${reason}`);
   }
+}
+
+/**
+ * Leaves out members that are empty: servers take `""`, `[]` and `{}`, and do not store them, so
+ * the resource would never be as its file says.
+ */
+function withoutEmptyMembers(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    return value.map(withoutEmptyMembers);
+  }
+  if (typeof value !== 'object' || value === null) {
+    return value;
+  }
+  const members = Object.entries(value).map(([name, member]) => [
+    name,
+    withoutEmptyMembers(member),
+  ]);
+  return Object.fromEntries(members.filter(([, member]) => !isEmpty(member)));
+}
+
+function isEmpty(value: unknown): boolean {
+  return (
+    value === '' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0)
+  );
 }
 
 function identityOf({ url, identifier }: Record<string, unknown>): Identity | undefined {

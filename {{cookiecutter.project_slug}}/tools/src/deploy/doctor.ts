@@ -26,6 +26,7 @@ import { ownBots } from './identity.ts';
 import type { OwnBot } from './identity.ts';
 import { identifierInEndpoint, startsBot } from './kinds/subscription.ts';
 import { LIMITS } from './limits.ts';
+import { parseJson } from './parse-json.ts';
 import { plan } from './plan.ts';
 import { FAILED, hasFailed, inputOf, isOf, readRuns, timeOf } from './runs.ts';
 import { connect, RequestError } from './server.ts';
@@ -188,7 +189,7 @@ async function readHealth({ environment }: Server): Promise<{
 
 function versionIn(text: string): string | undefined {
   try {
-    const { version } = JSON.parse(text) as { version?: unknown };
+    const { version } = parseJson(text, LIMITS.values) as { version?: unknown };
     return typeof version === 'string' ? version : undefined;
   } catch {
     return undefined;

@@ -173,7 +173,12 @@ function sendOnce(
       const seconds = Math.ceil(limits.milliseconds / 1000);
       sent.destroy(new TooSlowError(`gave no complete answer within ${seconds} seconds`));
     }, milliseconds);
-    sent.on('error', reject).on('close', () => clearTimeout(timer));
+    sent.on('error', reject);
+    // Also without an error, as after 101: Switching Protocols. An answer that is complete counts.
+    sent.on('close', () => {
+      clearTimeout(timer);
+      reject(new Error('the connection was closed without an answer'));
+    });
     sent.end(payload);
   });
 }
@@ -239,7 +244,7 @@ function hintFor(url: string, error: Error): string {
   if (['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID'].includes(codeOf(error))) {
     return "Check the server's certificate and the clock of this machine.";
   }
-  return isLocal(url)
+  return isLocal(url) && codeOf(error) === 'ECONNREFUSED'
     ? 'Start the local server: npm run local'
     : 'Check the address and the network.';
 }

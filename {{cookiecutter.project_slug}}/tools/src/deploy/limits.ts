@@ -10,6 +10,8 @@ export interface Limits {
   wait: number;
   /** Of one answer. */
   bytes: number;
+  /** Values in the JSON of one answer. */
+  values: number;
   /** Of one search. */
   pages: number;
 }
@@ -20,6 +22,8 @@ export const LIMITS: Limits = {
   // Medplum's quota is renewed after a minute: the second time, it is there.
   wait: 120,
   bytes: 32 * 1024 * 1024,
+  // About 100 bytes of memory each. A page of 1,000 bots has less than 100,000.
+  values: 1_000_000,
   // Of 1,000 resources each.
   pages: 50,
 };

@@ -161,11 +161,11 @@ async function chooseBots(
   const bots = own.filter(({ name }) => wanted === undefined || name === wanted);
   if (bots.length === 0) {
     const { name: environment } = server.environment;
+    if (wanted === undefined) {
+      throw new UserError(`No bot of this repository is deployed to ${environment}.`);
+    }
     const names = own.map(({ name }) => name);
-    const hint = suggest(wanted ?? '', names);
-    throw new UserError(
-      `${wanted ?? 'No bot of this repository'} is not deployed to ${environment}.${hint}`,
-    );
+    throw new UserError(`${wanted} is not deployed to ${environment}.${suggest(wanted, names)}`);
   }
   return bots;
 }

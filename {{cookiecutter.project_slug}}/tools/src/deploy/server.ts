@@ -10,6 +10,7 @@ import { exchange, meaningOf } from './http.ts';
 import type { Answer } from './http.ts';
 import { LIMITS } from './limits.ts';
 import type { Limits } from './limits.ts';
+import { parseJson, TooManyValuesError } from './parse-json.ts';
 import { isOutcome, isTokenResponse, wrongMember } from './shapes.ts';
 import type { Stored } from './stored.ts';
 
@@ -153,8 +154,11 @@ async function signIn(environment: Environment, limits: Limits): Promise<string>
 
 function parse<T>(text: string, place: string): T {
   try {
-    return JSON.parse(text || 'null') as T;
-  } catch {
+    return parseJson(text || 'null', LIMITS.values) as T;
+  } catch (error) {
+    if (error instanceof TooManyValuesError) {
+      throw new UserError(`${place} sent an answer of more than ${LIMITS.values} values.`);
+    }
     throw new UserError(`${place} does not answer as Medplum does: it did not send JSON.`);
   }
 }
@@ -164,7 +168,7 @@ function reasonOf(status: number, text: string): string {
   const meaning = meaningOf(status);
   let outcome: Partial<OperationOutcome>;
   try {
-    outcome = JSON.parse(text) as Partial<OperationOutcome>;
+    outcome = parseJson(text, LIMITS.values) as Partial<OperationOutcome>;
   } catch {
     return meaning;
   }

@@ -186,7 +186,7 @@ function whyWritten({ wanted, stored }: Pair<Subscription>, fields: Fields): Rea
   if (!stored) {
     return { type: 'subscription-new', trigger };
   }
-  if ('criteria' in fields || 'extension' in fields) {
+  if (!isDeepStrictEqual(triggerOf(stored), trigger)) {
     return { type: 'subscription-replaced', from: triggerOf(stored), to: trigger };
   }
   if (stored.status !== 'active') {
