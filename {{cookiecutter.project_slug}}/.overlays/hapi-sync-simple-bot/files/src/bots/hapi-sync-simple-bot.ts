@@ -29,15 +29,24 @@ export async function handler(_medplum: MedplumClient, event: BotEvent): Promise
   const { deletedResource } = event.input as { deletedResource?: Patient };
   const patient = deletedResource ?? (event.input as Patient);
   const id = patient.id ?? '';
-  const query = `identifier=${SYSTEM}|${id}`;
   const operation = deletedResource ? 'DELETE Patient' : 'PUT Patient';
   try {
     const baseUrl = requiredSecret(event.secrets, 'HAPI_BASE_URL').replace(/\/+$/, '');
     const token = optionalSecret(event.secrets, 'HAPI_BEARER_TOKEN');
-    const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
+    const headers: Record<string, string> = { 'cache-control': 'no-cache' };
+    if (token) {
+      headers['authorization'] = `Bearer ${token}`;
+    }
+    const query = `identifier=${SYSTEM}|${id}`;
+    const request = <T>(method: HTTP_VERBS, resource?: Patient): Promise<T | undefined> =>
+      makeConditionalFhirRequest<T>(baseUrl, 'Patient', query, method, resource, headers);
 
     // Look first: a server that ignores the identifier would overwrite or delete another patient.
-    const found = await findPatients(baseUrl, query, headers);
+    const result = await request<Bundle<Patient>>(HTTP_VERBS.GET);
+    if (result?.resourceType !== 'Bundle') {
+      throw new Error('The external server did not answer with a search result');
+    }
+    const found = result.entry?.map(({ resource }) => resource) ?? [];
     const copies = found.filter((other) => carriesOnly(id, other));
     if (deletedResource) {
       for (const copy of copies) {
@@ -49,8 +58,7 @@ export async function handler(_medplum: MedplumClient, event: BotEvent): Promise
         'The external server found a patient that does not carry exactly this identifier',
       );
     } else {
-      const copy = copyOf(patient);
-      await makeConditionalFhirRequest(baseUrl, 'Patient', query, HTTP_VERBS.PUT, copy, headers);
+      await request(HTTP_VERBS.PUT, copyOf(patient));
     }
     logExternalRequest(operation, id, true);
     return true;
@@ -58,26 +66,6 @@ export async function handler(_medplum: MedplumClient, event: BotEvent): Promise
     logExternalRequest(operation, id, false, error);
     throw error;
   }
-}
-
-/** The search results; an entry without a resource is undefined. */
-async function findPatients(
-  baseUrl: string,
-  query: string,
-  headers: Record<string, string>,
-): Promise<(Patient | undefined)[]> {
-  const found = await makeConditionalFhirRequest<Bundle<Patient>>(
-    baseUrl,
-    'Patient',
-    query,
-    HTTP_VERBS.GET,
-    null,
-    { ...headers, 'cache-control': 'no-cache' },
-  );
-  if (found?.resourceType !== 'Bundle') {
-    throw new Error('The external server did not answer with a search result');
-  }
-  return found.entry?.map(({ resource }) => resource) ?? [];
 }
 
 /** False also for a record that was merged there, with the identifiers of two patients. */
