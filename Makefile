@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-# Tests that run at the same time: make test WORKERS=3
-WORKERS ?= 2
+# How many tests `make test` runs at a time: one more than there are cores, as many tests wait for a server.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 READY := build/node/.ready
 export PATH := $(CURDIR)/build/node:$(CURDIR)/$(VENV)/bin:$(PATH)
 DEMO := build/demo/my-medplum-bots
@@ -29,7 +29,7 @@ test: lint ## Everything CI runs
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
 test-fast: $(VENV)/.installed ## The tests that need neither Node nor Java
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup --hypothesis-profile=fast tests/unit tests/bake
+	$(PY) -m pytest -n auto --dist loadgroup --hypothesis-profile=fast tests/unit tests/bake
 
 lint: $(READY) ## Check the style and types of the template's Python
 	$(PY) -m ruff check .
@@ -62,7 +62,7 @@ clean: ## Remove everything that make created
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Error: Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement requirements.txt
 	@touch $@
 
 $(READY): $(VENV)/.installed tests/support/node.py
