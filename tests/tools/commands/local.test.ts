@@ -167,7 +167,7 @@ describe('npm run local', () => {
       writeFileSync(join(root, '.env.local'), `MEDPLUM_BASE_URL=${address}\n`);
       const logs = start(root, 'logs');
       expect(await logs.ended).toBe(1); // no bots; but the credentials were right
-      expect(logs.printed).toContain('is not deployed to local');
+      expect(logs.printed).toContain('No bot of this repository is deployed to local');
     }
     const folder = join(root, 'node_modules/.cache/medplum-bots/local-servers');
     const files = readdirSync(folder);
