@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+from tests.support.faster_bakes import hooks_in_this_process
 from tests.support.packages import installed
 from tests.support.template import bake
 
@@ -64,8 +66,9 @@ def copy_manifests(repository: Path, to: Path) -> None:
 
 
 def generate(folder: Path, **answers: str) -> Path:
-    """A new repository: all default answers but these, nothing installed."""
-    return bake(folder, **answers)
+    """A new repository: all default answers but these, nothing installed, nothing printed."""
+    with hooks_in_this_process(), redirect_stdout(io.TextIOWrapper(io.BytesIO())):
+        return bake(folder, **answers)
 
 
 def generated(folder: Path, bots: int) -> Path:
