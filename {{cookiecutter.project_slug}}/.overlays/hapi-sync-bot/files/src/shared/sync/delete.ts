@@ -158,10 +158,26 @@ async function deleteWithReferrers(
     await Promise.all([...members.values()].map((member) => change(transaction, member, members)));
   } catch (error) {
     if (codeOfError(error) === 'blocked') {
-      // A 409 can also mean that another client was faster.
+      // A 409 can also mean that another client was faster, or that something refers to them by now.
       await assertTargetUnchanged(context, states);
+      await assertNoFurtherReferrers(context, members);
     }
     throw error;
+  }
+}
+
+async function assertNoFurtherReferrers(
+  context: SyncContext,
+  members: Map<string, Member>,
+): Promise<void> {
+  for (const path of [...members.keys()].filter((key) => isDeletion(members.get(key)))) {
+    const referrers = await readReferrers(context, path);
+    if (referrers.some((resource) => !members.has(pathOf(resource)))) {
+      throw new SyncError(
+        'conflict',
+        `What refers to ${path} changed on the target in the meantime`,
+      );
+    }
   }
 }
 
