@@ -349,27 +349,37 @@ describe('deleting', () => {
     expect(await there(other)).toMatchObject({ gender: 'female' });
   });
 
-  test('a patient that links to it only now does not block', async () => {
-    const other = randomUUID();
-    const third = randomUUID();
-    save();
-    source.save({ resourceType: 'Patient', id: other, ...linkTo(id) });
-    await syncs(other);
-    source.remove('Patient', id);
-    const { fetch } = globalThis;
-    let linked = false;
-    vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
-      if (String(init?.body).includes('"method":"DELETE"') && !linked) {
+  test.each([
+    ['still links to it', true, 2],
+    ['does not link to it any more', false, 1],
+  ])(
+    'a patient that links to it only now, and %s when it is looked for, does not block',
+    async (_words, stillLinks, attempts) => {
+      const other = randomUUID();
+      const third = randomUUID();
+      save();
+      source.save({ resourceType: 'Patient', id: other, ...linkTo(id) });
+      await syncs(other);
+      source.remove('Patient', id);
+      const { fetch } = globalThis;
+      let linked = false;
+      vi.spyOn(globalThis, 'fetch').mockImplementation(async (url, init) => {
+        if (linked || !String(init?.body).includes('"method":"DELETE"')) {
+          return fetch(url, init);
+        }
         linked = true;
         source.save({ resourceType: 'Patient', id: third, ...linkTo(id) });
         await syncs(third);
-      }
-      return fetch(url, init);
-    });
-    expect(await syncs(id, true)).toMatchObject({ action: 'deleted', attempts: 2 });
-    expect(await there()).toBeUndefined();
-    expect(await there(third)).not.toHaveProperty('link');
-  });
+        const answer = await fetch(url, init);
+        source.save({ resourceType: 'Patient', id: third, ...(stillLinks ? linkTo(id) : {}) });
+        await syncs(third);
+        return answer;
+      });
+      expect(await syncs(id, true)).toMatchObject({ action: 'deleted', attempts });
+      expect(await there()).toBeUndefined();
+      expect(await there(third)).not.toHaveProperty('link');
+    },
+  );
 
   test('two patients that link to each other are both deleted', async () => {
     const other = randomUUID();

@@ -132,6 +132,9 @@ export async function deleteOne(
 /** More than this are not deleted together: the reconciler deletes what refers to others first. */
 const MAX_DELETED_TOGETHER = 20;
 
+/** After so many 409 for which no reason can be found, a deletion is given up. */
+const UNEXPLAINED_CONFLICTS = 3;
+
 /** What is changed in one transaction: written if it lives on Medplum, else deleted. */
 interface Member {
   state: TargetState;
@@ -154,15 +157,24 @@ async function deleteWithReferrers(
   const isAlone = states.length === 1; // perhaps the last reference has just gone
   const target = isAlone ? context.target : inBundle(context.target, { isAtomic: true });
   const transaction = { ...context, target };
-  try {
-    await Promise.all([...members.values()].map((member) => change(transaction, member, members)));
-  } catch (error) {
-    if (codeOfError(error) === 'blocked') {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await Promise.all(
+        [...members.values()].map((member) => change(transaction, member, members)),
+      );
+      return;
+    } catch (error) {
+      if (codeOfError(error) !== 'blocked') {
+        throw error;
+      }
       // A 409 can also mean that another client was faster, or that something refers to them by now.
       await assertTargetUnchanged(context, states);
       await assertNoFurtherReferrers(context, members);
+      if (attempt === UNEXPLAINED_CONFLICTS) {
+        throw error;
+      }
+      // Or what referred to them was changed again before it was looked for: try once more.
     }
-    throw error;
   }
 }
 
