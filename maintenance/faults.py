@@ -276,7 +276,7 @@ FAULTS = [
         PRE_HOOK_TESTS,
     ),
     Fault(
-        "a new folder gets a staging folder",
+        "a folder without files of the template gets a staging folder",
         PRE_HOOK,
         "    if not existing:\n        return\n",
         "",

@@ -178,6 +178,19 @@ def test_credentials_in_an_address_are_refused_and_never_shown(url: str) -> None
     assert "hunter2" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    "host", ["hapi.example.org", "8.8.8.8", "[::ffff:8.8.8.8]", "localhost.example.org"]
+)
+def test_patient_data_does_not_go_unencrypted_to_a_public_host(host: str) -> None:
+    with pytest.raises(answers.AnswerError, match="would send patient data unencrypted"):
+        answers.fhir_url(f"http://{host}/fhir")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "10.1.2.3", "hapi", "hapi.internal"])
+def test_a_fhir_server_in_a_private_network_may_use_http(host: str) -> None:
+    assert answers.fhir_url(f"http://{host}:8080/fhir") == f"http://{host}:8080/fhir"
+
+
 def test_a_fhir_address_loses_its_slash() -> None:
     assert answers.fhir_url("https://hapi.example.org/fhir/") == "https://hapi.example.org/fhir"
     assert answers.fhir_url("http://api//") == "http://api"

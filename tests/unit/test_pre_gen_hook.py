@@ -41,6 +41,15 @@ def test_a_new_folder_stays_empty(hook: ModuleType, source: Path, tmp_path: Path
     assert not list(tmp_path.glob("new.before*"))
 
 
+def test_a_folder_with_other_files_only_stays_as_it_is(
+    hook: ModuleType, source: Path, project: Path
+) -> None:
+    (project / "README.md").rename(project / "notes.md")
+    hook.keep_existing_files(project, source)
+    assert not (project / ".overlays").exists()
+    assert not list(project.parent.glob("bots.before*"))
+
+
 def test_files_of_the_template_and_its_overlays_are_copied(
     hook: ModuleType, source: Path, project: Path
 ) -> None:
