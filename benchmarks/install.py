@@ -24,11 +24,17 @@ GROWTH = "none: bots add no packages."
 
 
 def packages(folder: Path) -> int:
-    """How many packages npm installed, as its own record in node_modules says."""
+    """How many packages npm installed, as its own record in node_modules says.
+
+    What lies in folders of the repository itself (workspaces) is not counted.
+    """
     record = json.loads(
         (folder / "node_modules" / ".package-lock.json").read_text(encoding="utf-8")
     )
-    return sum(not entry.get("link") for entry in record["packages"].values())
+    return sum(
+        path.startswith("node_modules/") and not entry.get("link")
+        for path, entry in record["packages"].items()
+    )
 
 
 def require_complete(folder: Path) -> None:
