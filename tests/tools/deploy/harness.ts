@@ -116,11 +116,13 @@ export interface Request {
   body: string;
 }
 /**
- * What the proxy does with a request: passes it on (undefined), answers it itself, or ends the
- * connection before the server gets the request, or after the server answered.
+ * What the proxy does with a request: passes it on (undefined), answers it itself, changes the text
+ * of the server's answer, or ends the connection before the server gets the request, or after the
+ * server answered.
  */
 export type ProxyAction =
   | undefined
+  | ((answer: string) => string)
   | { status: number; body?: unknown; text?: string; headers?: Record<string, string> }
   | 'cut before'
   | 'cut after';
@@ -176,7 +178,7 @@ export async function startProxiedMedplum(
       cut();
       return;
     }
-    if (action && action !== 'cut after') {
+    if (typeof action === 'object') {
       const { status, text = JSON.stringify(action.body ?? {}) } = action;
       const headers = { 'Content-Type': 'application/fhir+json', ...action.headers };
       answer.writeHead(status, headers).end(status === 204 ? undefined : text);
@@ -195,7 +197,8 @@ export async function startProxiedMedplum(
       cut();
       return;
     }
-    answer.writeHead(passed.status, answerHeaders(passed)).end(content);
+    const sent = typeof action === 'function' ? action(content.toString()) : content;
+    answer.writeHead(passed.status, answerHeaders(passed)).end(sent);
   }
 
   const listener: RequestListener = (incoming, answer) => void answerRequest(incoming, answer);
