@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -32,6 +33,7 @@ OVERLAYS_OF = {
     "license": {"Apache-2.0": {"license-apache"}, "MIT": {"license-mit"}, "none": {"license-none"}},
 }
 OVERLAYS = template.SOURCE / ".overlays"
+OVERLAY_NAMES = sorted(path.parent.name for path in OVERLAYS.glob("*/overlay.json"))
 MANIFEST = "tools/template.json"
 COMMAND_LINE = "tools/bin/medplum-bots.cjs"
 # The ending of the only files that are not text.
@@ -80,7 +82,7 @@ def base_files() -> dict[str, Path]:
 
 
 def test_each_overlay_is_chosen_by_some_answer() -> None:
-    known = {path.parent.name for path in OVERLAYS.glob("*/overlay.json")}
+    known = set(OVERLAY_NAMES)
     chosen = {
         name for choices in OVERLAYS_OF.values() for names in choices.values() for name in names
     }
@@ -94,12 +96,16 @@ def test_each_overlay_is_chosen_by_some_answer() -> None:
 
 def test_no_two_overlays_bring_the_same_file() -> None:
     base = set(base_files())
-    for question, choices in OVERLAYS_OF.items():
-        for answer, chosen in choices.items():
-            paths = [path for name in sorted(chosen) for path in overlay_files(name)]
-            twice = {path for path in paths if paths.count(path) > 1}
-            assert not twice, f"{question} {answer}: two of {chosen} bring {twice}"
-            assert not base & set(paths), f"every repository has {base & set(paths)} already"
+    files = {name: set(overlay_files(name)) for name in OVERLAY_NAMES}
+    for name, paths in files.items():
+        assert not base & paths, f"{name}: every repository has {base & paths} already"
+    answers = itertools.product(*(choices.values() for choices in OVERLAYS_OF.values()))
+    for overlays in answers:
+        owners: dict[str, str] = {}
+        for name in sorted(set().union(*overlays) & set(files)):
+            for path in files[name]:
+                assert path not in owners, f"{owners[path]} and {name} both bring {path}"
+                owners[path] = name
 
 
 def test_exactly_the_chosen_files(bakes: Bakes) -> None:
@@ -169,7 +175,7 @@ def test_the_readme_says_where_things_are(bakes: Bakes) -> None:
 
 def test_files_without_answers_are_the_templates_own(bakes: Bakes) -> None:
     sources = base_files()
-    for name in (path.parent.name for path in OVERLAYS.glob("*/overlay.json")):
+    for name in OVERLAY_NAMES:
         sources |= {path: file for path, file in overlay_files(name).items() if path != "LICENSE"}
     # One of three, or written by the hook.
     merged = {"LICENSE", "medplum.config.json", "package.json", MANIFEST}
@@ -188,6 +194,8 @@ def test_source_folders_hold_no_jinja() -> None:
     folder = f"{template.SOURCE.name}/"
     mistakes = []
     for path in template.template_files():
+        if found := re.search(r"\{[{%#]", path.removeprefix(folder)):
+            mistakes.append(f"{path}: {found[0]} begins an instruction for Jinja. Rename the file")
         is_source = Path(path).suffix in {".cjs", ".js", ".md", ".mjs", ".ts", ".tsx"}
         if not path.startswith(folder) or not is_source or path == f"{folder}README.md":
             continue

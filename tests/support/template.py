@@ -78,9 +78,18 @@ def _snapshot() -> Path:
     return root
 
 
+def _read_questions(path: Path) -> dict[str, Any]:
+    """Read cookiecutter.json; if it is not JSON, say so in one line."""
+    try:
+        questions: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not valid JSON: {error}") from None
+    return questions
+
+
 ROOT = _snapshot()
 SOURCE = ROOT / "{{cookiecutter.project_slug}}"
-COOKIECUTTER: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+COOKIECUTTER = _read_questions(ROOT / "cookiecutter.json")
 QUESTIONS: dict[str, Any] = {
     name: value for name, value in COOKIECUTTER.items() if not name.startswith("_")
 }

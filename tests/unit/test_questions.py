@@ -20,8 +20,10 @@ def test_every_question_is_asked_in_words() -> None:
 )
 def test_every_choice_is_explained_and_the_first_is_recommended(name: str) -> None:
     labels = {choice: label for choice, label in PROMPTS[name].items() if choice != "__prompt__"}
+    missing = set(COOKIECUTTER[name]) - set(labels)
+    assert not missing, f"cookiecutter.json: __prompts__: {name} lacks {missing}"
     assert list(labels) == COOKIECUTTER[name], (
-        f"__prompts__: {name} must label {COOKIECUTTER[name]}"
+        f"cookiecutter.json: __prompts__: {name} must be in the order of {COOKIECUTTER[name]}"
     )
     for choice, label in labels.items():
         assert label.startswith(f"{choice}: "), f"the label must begin with {choice}: {label}"
