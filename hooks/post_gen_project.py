@@ -394,12 +394,12 @@ def finish(project: Path, answers: dict[str, Any], overlays: dict[str, Any]) -> 
         setup.append(f"# first install {SUPPORTED_NODE}, for example with: nvm install")
     if problem_with_npm or not answers["install_dependencies"]:
         setup.append("npm ci")
-    print_next(project, *setup)
+    print_next(project, *setup, node_was_checked=answers["install_dependencies"])
 
 
-def print_next(project: Path, *setup: str) -> None:
-    """Print the commands to type next, from where the user is."""
-    print_bold("Next")
+def print_next(project: Path, *setup: str, node_was_checked: bool) -> None:
+    """Print the commands to type next, from where the user is; and for which Node, if needed."""
+    print_bold("Next" if node_was_checked else f"Next, with {SUPPORTED_NODE}")
     commands = (change_folder_command(project), *setup, "npm run build", "npm test", "npm run demo")
     for command in commands:
         if command:
@@ -459,7 +459,7 @@ def main() -> None:
         if not json.loads(UNDER_CRUFT):
             finish(project, answers, overlays)
         elif not is_for_comparison(project):
-            print_next(project, "git init", "npm ci")
+            print_next(project, "git init", "npm ci", node_was_checked=False)
     except (Exception, KeyboardInterrupt) as error:
         reason = str(error) or "stopped by Ctrl+C"
         print(f"Warning: {project} is complete, but: {reason}", file=sys.stderr)
