@@ -1,5 +1,5 @@
-// Adds bots to medplum.config.json and leaves the rest of the file as it is written, so that git and
-// updates of the template see a change of the new lines only.
+// Adds bots to medplum.config.json and leaves the rest of the file as it is written, so that git
+// and updates of the template see a change of the new lines only.
 
 /** Strings, and the characters that open, close or follow something. */
 const TOKENS = /"(?:[^"\\]|\\.)*"|[[\]{}:]/g;
@@ -8,6 +8,7 @@ const TOKENS = /"(?:[^"\\]|\\.)*"|[[\]{}:]/g;
  * @param text - of medplum.config.json: valid JSON with a list `bots`
  * @param entries - to add at the end of the list
  * @returns the new text; prettier formats the new entries, and keeps the lines of the others
+ * @throws TypeError if the text has no list `bots`
  */
 export function appendBots(text: string, entries: readonly object[]): string {
   if (entries.length === 0) {
@@ -19,7 +20,10 @@ export function appendBots(text: string, entries: readonly object[]): string {
   return `${text.slice(0, end)}${isFirst ? '' : ','}\n${added}\n${text.slice(end)}`;
 }
 
-/** @returns the position of the bracket that closes the list */
+/**
+ * @returns the position of the bracket that closes the list
+ * @throws TypeError if there is no list, which the schema of the configuration does not allow
+ */
 function endOfBots(text: string): number {
   let depth = 0;
   let lastString = '';
@@ -38,5 +42,5 @@ function endOfBots(text: string): number {
       lastString = JSON.parse(token) as string;
     }
   }
-  return text.lastIndexOf(']'); // does not happen: a configuration has the list
+  throw new TypeError('The text is not a configuration: it has no list "bots"');
 }
