@@ -33,8 +33,10 @@ function isInstalled() {
 /** @returns {string | undefined} what the user has to do first, if anything */
 module.exports = function checkEnvironment() {
   if (!isSupported(process.versions.node)) {
+    const isEarly24 = process.versions.node.startsWith('24.');
     return (
-      'Node 24 is needed (see .nvmrc); this is ' +
+      (isEarly24 ? 'Node 24.2 or newer' : 'Node 24') +
+      ' is needed (see .nvmrc); this is ' +
       process.versions.node +
       '. Install it from https://nodejs.org or with a version manager: nvm install.'
     );
