@@ -249,7 +249,7 @@ def medplum_url(value: object) -> str:
 
 def fhir_url(value: object) -> str:
     """Check the address of the external FHIR server and remove the slashes at its end."""
-    return _url(value, "external_fhir_url", "http://localhost:8080/fhir")
+    return _url(value, "external_fhir_url", "https://fhir.example.com/fhir")
 
 
 def _url(value: object, question: str, example: str) -> str:

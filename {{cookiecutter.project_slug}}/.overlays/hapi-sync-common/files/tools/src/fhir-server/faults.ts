@@ -1,7 +1,7 @@
 // Faults: what can go wrong between a client and a FHIR server, switched on for the next requests.
 //
 //   status 503 or 429 (with Retry-After), html (a proxy's error page with status 502),
-//   reset (the connection is cut), hang (no response ever),
+//   reset (the connection is cut), hang (no answer at all),
 //   lost (the request is performed, then the connection is cut),
 //   held (a write is performed `ms` later, even if the client has given up),
 //   latency (`ms` pass between looking for a resource and writing it: concurrent conditional PUTs
