@@ -1,7 +1,10 @@
 // Loads a FHIR server over HTTP, some requests at a time, and prints what it took.
-//   node load.mjs write <base url> <resources.ndjson>        PUT each that has an id, POST the others: seconds
-//   node load.mjs read <base url> <path> <seconds>           GET one resource again and again: requests a second
-//   node load.mjs search <base url> <queries.txt>            GET each query, one after the other: milliseconds each
+//   node load.mjs write <base url> <resources.ndjson>
+//     PUT each that has an id, POST the others: seconds
+//   node load.mjs read <base url> <path> <seconds>
+//     GET one resource again and again: requests a second
+//   node load.mjs search <base url> <queries.txt>
+//     GET each query, one after the other: milliseconds each
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 

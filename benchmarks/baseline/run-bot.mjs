@@ -1,6 +1,7 @@
 // Runs a bundle in the vmcontext sandbox of a generated repository, again as long as it says that
 // it is not complete.
-//   node [--expose-gc] run-bot.mjs <generated repository> <bundle> <FHIR server> <event as JSON>     credentials: MEDPLUM_…
+//   node [--expose-gc] run-bot.mjs <generated repository> <bundle> <FHIR server> <event as JSON>
+// The credentials are in MEDPLUM_…
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CLIENT_SECRET = "local-only-not-a-secret"  # noqa: S105 -- of a server on loopback that lives as long as a test
+# Of a server on loopback that lives as long as a test.
+CLIENT_SECRET = "local-only-not-a-secret"  # noqa: S105
 
 
 def wait_for_addresses(server: subprocess.Popen[str], with_fhir_server: bool) -> dict[str, str]:

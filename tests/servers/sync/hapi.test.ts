@@ -136,7 +136,8 @@ describe('harms no other resource', () => {
         body: JSON.stringify(merged),
       });
       if (bot === SYNC) {
-        await environment.run(bot, save({ gender: 'female' })); // does not undo what was merged there
+        // It does not undo what was merged there.
+        await environment.run(bot, save({ gender: 'female' }));
       }
       await environment.run(bot, environment.source.remove('Patient', id));
       expect((await read(`Patient/${copy?.id}`)).status).toBe(200);

@@ -134,7 +134,8 @@ test('a portable bot is checked for both runtimes', async () => {
 
 test('shared code is checked as the bots that carry it run', async () => {
   const project = projectForTest({
-    'src/shared/encode.ts': `export const encode = (text: string): string => Buffer.from(text).toString('base64');
+    'src/shared/encode.ts': `export const encode = (text: string): string =>
+  Buffer.from(text).toString('base64');
 export const length = (text: string): number => text.length;
 `,
     'src/bots/a.ts': `import { encode } from '../shared/encode.ts';\n${handler("encode('x')")}`,
@@ -224,7 +225,8 @@ describe('packages', () => {
       built: [],
       findings: [
         expect.stringContaining(
-          'locales 1.2.3: require() of an expression: no file matches "./locales/**/*", so it fails on a server.',
+          'locales 1.2.3: require() of an expression: no file matches "./locales/**/*", ' +
+            'so it fails on a server.',
         ),
       ],
     });

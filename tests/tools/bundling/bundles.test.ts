@@ -25,8 +25,10 @@ export function neverUsed(): string {
 `;
 const GREETER = `import { greeting } from '../shared/greeting.ts';
 import { getReferenceString } from '@medplum/core';
-export async function handler(medplum: unknown, event: { input: { name: string } }): Promise<object> {
-  return { text: greeting(event.input.name), reference: getReferenceString({ resourceType: 'Patient', id: '1' }) };
+type Event = { input: { name: string } };
+export async function handler(medplum: unknown, event: Event): Promise<object> {
+  const reference = getReferenceString({ resourceType: 'Patient', id: '1' });
+  return { text: greeting(event.input.name), reference };
 }
 `;
 

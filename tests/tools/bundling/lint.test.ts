@@ -62,12 +62,15 @@ import { transferableAbortController } from 'node:util';
 export async function everything(url: string): Promise<string> {
   const controller = transferableAbortController();
   try {
-    const response = await fetch(new URL(url), { signal: controller.signal, headers: { id: randomUUID() } });
+    const headers = { id: randomUUID() };
+    const response = await fetch(new URL(url), { signal: controller.signal, headers });
     await setTimeout(1);
-    console.log(Buffer.from('x').toString('base64'), new TextEncoder().encode('x').length, process.env['X']);
+    console.log(Buffer.from('x').toString('base64'), new TextEncoder().encode('x').length);
+    console.log(process.env['X']);
     return await response.text();
   } catch (error) {
-    return (error as Error).name === 'AbortError' ? 'late' : new URLSearchParams({ a: 'b' }).toString();
+    const isLate = (error as Error).name === 'AbortError';
+    return isLate ? 'late' : new URLSearchParams({ a: 'b' }).toString();
   }
 }
 `;

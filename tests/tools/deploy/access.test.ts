@@ -86,7 +86,7 @@ it('keeps the credentials of a client that it created before', async () => {
   expect(readFileSync(file, 'utf8')).toBe(before);
 });
 
-it('gives later clients, and those that exist, the rights that new files and cron jobs need', async () => {
+it('gives later and existing clients the rights that new files and cron jobs need', async () => {
   expect(await access('reader', '--create')).toMatchObject({ code: 0, stderr: '' });
   const [before] = await all<AccessPolicy>(medplum, 'AccessPolicy');
   rmSync(join(root, 'local-reader.env'));

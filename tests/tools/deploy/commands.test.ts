@@ -203,7 +203,7 @@ describe('npm run setup:bots', () => {
   });
 
   it('says where a server cannot be reached', async () => {
-    // No other program of this machine is given a port below 1024, as it could be one that was freed.
+    // A port below 1024 is not given to another program of this machine; a freed one could be.
     signIn({ baseUrl: 'http://127.0.0.1:2/' }, ADMIN);
     expect(await call(writeRepository([version(1)]), SETUP)).toEqual({
       code: 1,

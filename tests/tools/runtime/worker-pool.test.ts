@@ -80,7 +80,8 @@ describe.each(RUNTIMES)('on %s', (runtime) => {
     const pool = startPool();
     const forge = `const { parentPort } = require('node:worker_threads');
       for (const id of [0, 1, 2, 3]) {
-        parentPort.postMessage({ kind: 'finished', id, result: { result: 'forged', log: [], requests: [] } });
+        const result = { result: 'forged', log: [], requests: [] };
+        parentPort.postMessage({ kind: 'finished', id, result });
       }`;
     const results = [];
     for (const name of ['a', 'b', 'c']) {
@@ -92,7 +93,8 @@ describe.each(RUNTIMES)('on %s', (runtime) => {
   it('a process that a bot ends after its result does not fail the next run', async () => {
     const pool = startPool();
     for (let number = 0; number < 10; number++) {
-      const leave = `require('node:timers').setTimeout(() => process.exit(), ${number}); return true;`;
+      const leave = `require('node:timers').setTimeout(() => process.exit(), ${number});
+        return true;`;
       expect((await pool.run(job(runtime, leave))).result).toBe(true);
       const next = await pool.run(
         job(runtime, `await require('node:timers/promises').setTimeout(20); return ${number};`),
@@ -103,7 +105,8 @@ describe.each(RUNTIMES)('on %s', (runtime) => {
 
   it('an error after the result does not fail the next run', async () => {
     const pool = startPool();
-    const leave = `require('node:timers').setTimeout(() => { throw new Error('late'); }, 5); return true;`;
+    const leave = `require('node:timers').setTimeout(() => { throw new Error('late'); }, 5);
+      return true;`;
     expect((await pool.run(job(runtime, leave))).result).toBe(true);
     expect((await pool.run(job(runtime, 'return 2;'))).result).toBe(2);
   });

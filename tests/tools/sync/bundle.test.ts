@@ -93,13 +93,13 @@ test.each([
   ).toEqual(Array(3).fill('untrusted'));
 });
 
-test('a transaction that is refused is refused for each, and is not sent again as a batch', async () => {
+test('a refused transaction is refused for each, and is not sent again as a batch', async () => {
   const target = targetWith(() => failWith(400));
   expect(await putAll(target, true)).toEqual(Array(3).fill('refused'));
   expect(target.bundles).toHaveLength(1);
 });
 
-test('where each counts for itself, a batch follows, and those that it refuses fail alone', async () => {
+test('where each counts for itself, a batch follows: what it refuses fails alone', async () => {
   const target = targetWith(({ type }) => {
     const refused = { response: { status: '400 Bad Request' } };
     return type === 'batch' ? [written('2'), refused, written('4')] : failWith(400);

@@ -302,7 +302,7 @@ describe('a full comparison', () => {
   });
 });
 
-test('what a change refers to, and somebody deleted on the target, is written with it', async () => {
+test('what a change refers to is written with it if it was deleted on the target', async () => {
   const config = testConfig({ types: ['Patient', 'Observation'] });
   vi.spyOn(configuration, 'syncConfig').mockReturnValue(config);
   save('p');
@@ -318,7 +318,7 @@ test('what a change refers to, and somebody deleted on the target, is written wi
   expect(await there('p')).toBeDefined();
 });
 
-test('a reference to what Medplum does not have is no difference, once it is a logical one', async () => {
+test('a reference to what Medplum lacks is no difference once it is a logical one', async () => {
   const config = testConfig({ types: ['Patient', 'Observation'] });
   vi.spyOn(configuration, 'syncConfig').mockReturnValue(config);
   saveObservation('o', 'Patient/gone');

@@ -58,7 +58,8 @@ const resync = (...args: string[]): Promise<CommandResult> =>
   node('tools/bin/medplum-bots.cjs', 'resync', ...args);
 
 async function save(patient: Partial<Patient>): Promise<string> {
-  const authorization = `Basic ${Buffer.from(`${LOCAL.clientId}:${LOCAL.clientSecret}`).toString('base64')}`;
+  const credentials = Buffer.from(`${LOCAL.clientId}:${LOCAL.clientSecret}`).toString('base64');
+  const authorization = `Basic ${credentials}`;
   const answer = await fetch(`${medplum.baseUrl}fhir/R4/Patient`, {
     method: 'POST',
     headers: { authorization, 'content-type': 'application/fhir+json' },

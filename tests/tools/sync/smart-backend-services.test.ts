@@ -79,7 +79,7 @@ test.each([
 });
 
 test.each([
-  ['the key of somebody else', 'impostor', other.secret, {}, 'signature', 'invalid_client'],
+  ['the key of another client', 'impostor', other.secret, {}, 'signature', 'invalid_client'],
   ['a key that is not registered', 'unregistered', ec.secret, {}, 'key', 'invalid_client'],
   [
     'a scope of another kind',

@@ -32,10 +32,10 @@ function namesOf({ path, type = [] }: ElementDefinition): { name: string; type: 
 const supported = Object.keys(TYPES) as SyncedType[];
 
 test('the types that were asked for are supported', () => {
-  const wanted = `Patient Organization Location Practitioner PractitionerRole RelatedPerson Encounter EpisodeOfCare
-    Condition AllergyIntolerance Observation DiagnosticReport Immunization MedicationRequest MedicationStatement
-    Procedure ServiceRequest Coverage Appointment CarePlan CareTeam Goal DocumentReference Questionnaire
-    QuestionnaireResponse Communication Task`;
+  const wanted = `Patient Organization Location Practitioner PractitionerRole RelatedPerson
+    Encounter EpisodeOfCare Condition AllergyIntolerance Observation DiagnosticReport Immunization
+    MedicationRequest MedicationStatement Procedure ServiceRequest Coverage Appointment CarePlan
+    CareTeam Goal DocumentReference Questionnaire QuestionnaireResponse Communication Task`;
   expect(supported).toEqual(expect.arrayContaining(wanted.split(/\s+/)));
 });
 

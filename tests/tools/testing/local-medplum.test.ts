@@ -16,7 +16,10 @@ const FILES = {
 import type { Observation } from '@medplum/fhirtypes';
 import { SYSTOLIC_LIMIT } from '../shared/limits.ts';
 
-export async function handler(medplum: MedplumClient, event: BotEvent<Observation>): Promise<object> {
+export async function handler(
+  medplum: MedplumClient,
+  event: BotEvent<Observation>,
+): Promise<object> {
   const value = event.input.valueQuantity?.value ?? 0;
   console.log('looked at Observation/' + event.input.id);
   if (value > SYSTOLIC_LIMIT) {

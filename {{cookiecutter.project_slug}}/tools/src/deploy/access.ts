@@ -21,7 +21,7 @@ export const ROLE_DESCRIPTIONS: Record<Role, string> = {
   deployer: 'deploys the code, settings and subscriptions of bots that exist, and other resources',
 };
 
-/** The types that are deployed beside bots: those of resources/, and Cron if a bot has cron jobs. */
+/** The types that are deployed with bots: those of resources/, and Cron if a bot has cron jobs. */
 export function deployedTypes(root: string, { resources, bots }: Config): string[] {
   const hasCrons = bots.some(({ cronJobs }) => cronJobs.length > 0);
   return [...(hasCrons ? ['Cron'] : []), ...resourceTypesIn(root, resources)];

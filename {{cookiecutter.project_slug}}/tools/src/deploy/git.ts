@@ -58,7 +58,7 @@ export function commitSubject(root: string, commit: string): string | undefined 
     : undefined;
 }
 
-/** Of `git ls-files --error-unmatch`, for a file that git does not keep. Other errors have others. */
+/** The exit code of `git ls-files --error-unmatch` for a file that git does not track. */
 const NOT_TRACKED = 1;
 
 /**

@@ -35,7 +35,7 @@ export function ownBots(
   });
 }
 
-/** The system of the tag that names the file a resource is deployed from: `<environment>/<file>`. */
+/** The system of the tag that names the file of a resource: `<environment>/<file>`. */
 export function resourceTag(system: string): string {
   return `${system}/resource`;
 }

@@ -81,7 +81,7 @@ export type Obstacle =
   | { type: 'cron-forbidden' }
   /** Only a project admin sees the membership that a new cron job runs as. */
   | { type: 'cron-needs-admin'; jobs: string[] }
-  /** Only a project admin can read the secrets that new or changed subscriptions are signed with. */
+  /** Only a project admin can read the secrets that sign new or changed subscriptions. */
   | { type: 'signature-needs-admin'; secrets: string[] }
   /** Several resources have the url or identifier of a file. */
   | { type: 'resource-ambiguous'; references: string[] }

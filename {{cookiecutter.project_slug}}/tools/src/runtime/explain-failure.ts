@@ -248,13 +248,15 @@ function missingModuleHint(
   { runtime, environment = 'local' }: BotSettings,
 ): string {
   if (!runtimeHas(specifier, runtime)) {
-    return `${runtime} has no package ${specifier}: import it, so that it becomes part of the bundle`;
+    const hint = 'import it, so that it becomes part of the bundle';
+    return `${runtime} has no package ${specifier}: ${hint}`;
   }
   const name = packageNameIn(specifier);
   return environment === 'local'
     ? `${name} is not in the bundle, as a server has it. ` +
         `To run the bot here, install it: npm install --save-dev ${name}`
-    : `${name} is not in the bundle, as a server should have it: add it to the bot layer of this server`;
+    : `${name} is not in the bundle, as a server should have it: ` +
+        'add it to the bot layer of this server';
 }
 
 function secretHint(

@@ -9,7 +9,8 @@ import { COLUMNS_BEFORE_BUNDLE, LAMBDA_FILE, LINES_BEFORE_BUNDLE } from './bundl
  * on Lambda.
  */
 const VMCONTEXT_PLACE = String.raw`evalmachine\.<anonymous>:(?<vmLine>\d+):(?<vmColumn>\d+)`;
-const LAMBDA_PLACE = String.raw`(?<=\(|at )[^()\n]*?${LAMBDA_FILE.replace('.', String.raw`\.`)}:(?<line>\d+):(?<column>\d+)`;
+const LAMBDA_NAME = LAMBDA_FILE.replace('.', String.raw`\.`);
+const LAMBDA_PLACE = String.raw`(?<=\(|at )[^()\n]*?${LAMBDA_NAME}:(?<line>\d+):(?<column>\d+)`;
 const PLACE = new RegExp(`${VMCONTEXT_PLACE}|${LAMBDA_PLACE}`, 'g');
 
 /** A place in a source file. Line and column count from 1. */

@@ -145,8 +145,8 @@ function beginRun(
 }
 
 /**
- * How long Medplum's quota allows no further page, by the RateLimit header of its last answer. Older
- * servers send no such header.
+ * How long Medplum's quota allows no further page, by the RateLimit header of its last answer.
+ * Older servers send no such header.
  */
 function quotaWaitMs(medplum: MedplumClient): number {
   let limits: ReturnType<MedplumClient['rateLimitStatus']> = [];

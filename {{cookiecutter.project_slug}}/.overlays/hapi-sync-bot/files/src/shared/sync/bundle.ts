@@ -1,5 +1,5 @@
-// Sends the requests that are made at the same time as one FHIR Bundle. What reads and writes the
-// target need not know: it works with a connection like any other, and checks each answer as always.
+// Sends the requests that are made at the same time as one FHIR Bundle. Code that reads and writes
+// the target need not know: its connection is like any other, and it checks each answer as always.
 import type { Bundle, BundleEntry, BundleEntryResponse, Resource } from '@medplum/fhirtypes';
 import type { ExternalServer } from '../external-server.ts';
 import { HTTP_VERBS, isRequestFailure, RequestFailure, versionInEtag } from '../http-request.ts';
@@ -19,9 +19,9 @@ type EntryResponses = (BundleEntryResponse | undefined)[];
  * as they are.
  *
  * @param target - The connection to the target.
- * @param options - `isAtomic`: all of them or none, as a transaction. Else each for itself: first as
- *   a transaction, which is three times as fast as a batch (HAPI 8.8), then, if one of them makes
- *   that fail, as a batch.
+ * @param options - `isAtomic`: all of them or none, as a transaction. Else each for itself: first
+ *   as a transaction, which is three times as fast as a batch (HAPI 8.8), then, if one of them
+ *   makes that fail, as a batch.
  * @returns A connection to the same target, on which each write gets its own answer.
  * @example
  * const transaction = inBundle(target, { isAtomic: true });

@@ -142,8 +142,8 @@ interface Member {
 }
 
 /**
- * Deletes what others refer to, if these are our own, in one transaction: those that were deleted on
- * Medplum, too, are deleted, and those that do no more than link to it are written without their
+ * Deletes what others refer to, if these are our own, in one transaction: those that were deleted
+ * on Medplum, too, are deleted, and those that do no more than link to it are written without their
  * links. Anything else that refers to it blocks the deletion.
  */
 async function deleteWithReferrers(
@@ -167,7 +167,7 @@ async function deleteWithReferrers(
       if (codeOfError(error) !== 'blocked') {
         throw error;
       }
-      // A 409 can also mean that another client was faster, or that something refers to them by now.
+      // A 409 can also mean that another client was faster, or that something now refers to them.
       await assertTargetUnchanged(context, states);
       await assertNoFurtherReferrers(context, members);
       if (attempt === UNEXPLAINED_CONFLICTS) {
@@ -239,8 +239,8 @@ async function readMembers(
 }
 
 /**
- * What has to be done so that a resource no longer refers to `path`: it is written again without its
- * link, or, without a source, deleted. Undefined if neither is allowed.
+ * What has to be done so that a resource no longer refers to `path`: it is written again without
+ * its link, or, without a source, deleted. Undefined if neither is allowed.
  */
 async function memberFor(
   context: SyncContext,

@@ -73,7 +73,7 @@ export async function writeCopy(
     );
   } catch (error) {
     if (codeOfError(error) === 'refused') {
-      // If a resource that it refers to was deleted in the meantime, that is the reason: start over.
+      // If a resource that it refers to has been deleted since, that is the reason: start over.
       await assertTargetUnchanged(context, [...existing.values()]);
     }
     throw error;
