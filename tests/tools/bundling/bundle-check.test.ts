@@ -146,7 +146,7 @@ export const length = (text: string): number => text.length;
   expect(await build(project)).toEqual({
     built: ['b'],
     findings: [
-      expect.stringMatching(/^error src\/shared\/encode\.ts:1:\d+: Buffer does not exist/),
+      expect.stringMatching(/^error src\/shared\/encode\.ts:2:\d+: Buffer does not exist/),
     ],
   });
 });
