@@ -7,13 +7,19 @@ import { parameters } from './parameters.ts';
 const SCHEDULE_HINT =
   'has to be five numeric fields like "*/5 * * * *" (Sunday is 0); Medplum ignores anything else';
 
+/** What editors can check of a schedule, with medplum.config.schema.json. */
+const FIVE_FIELDS = String.raw`^([\d*,/-]+ ){4}[\d*,/-]+$`;
+
 /**
  * Bot.cronString and Cron.cronString: five numeric fields. Medplum silently ignores any other
  * schedule.
  */
 export const cronString = z
   .string()
-  .meta({ description: 'When to run, as five numeric fields. Needs the project feature "cron".' })
+  .meta({
+    description: 'When to run, as five numeric fields. Needs the project feature "cron".',
+    pattern: FIVE_FIELDS,
+  })
   .refine(isCronPattern, SCHEDULE_HINT);
 
 /**
