@@ -225,7 +225,7 @@ def test_every_error_message_is_explained(pages: dict[bool, str]) -> None:
         groups = [row for pattern, row in GROUPS.items() if re.search(pattern, message)]
         wanted = groups[0] if groups else fixed_part(message)
         if wanted not in pages[name.startswith(".overlays")]:
-            missing.append(f"{name}: {wanted}")
+            missing.append(f"{name}: explain in docs/troubleshooting.md: {wanted}")
     assert not missing, "\n".join(missing)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator
+from jsonschema.exceptions import best_match
 
 from tests.bake.test_matrix import OVERLAYS, OVERLAYS_OF, overlay_files
 from tests.support import template
@@ -25,6 +26,7 @@ RESOURCE_TYPES = re.findall(
 )
 KEYS = {"title", "chosen_by", "needs", "inactive_beside", "bots", "scripts"}
 BOT_KEYS = ("name", "description", "source", "dist")
+STARTS = {"subscriptions", "cron", "cronTiming", "cronJobs"}
 
 
 def description(path: Path) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def test_it_adds_files(name: str) -> None:
 @each_overlay
 def test_it_is_chosen_by_answers_that_exist(name: str) -> None:
     for question, choices in DESCRIPTIONS[name].get("chosen_by", {}).items():
-        known = template.QUESTIONS.get(question)
+        known: Any = template.QUESTIONS.get(question)
         check(isinstance(known, list), f"{name}: chosen_by names {question}, which is not a choice")
         for choice in choices:
             check(choice in known, f"{name}: chosen_by: {question} has no answer {choice!r}")
@@ -157,11 +159,18 @@ def test_its_bots_have_their_files_and_a_test(name: str) -> None:
 def test_its_bots_are_entries_of_the_configuration(name: str) -> None:
     bot_entry = {**CONFIG_SCHEMA["properties"]["bots"]["items"], "definitions": DEFINITIONS}
     for bot in bots_of(name):
-        for error in Draft7Validator(bot_entry).iter_errors(bot):
-            pytest.fail(
-                f"{name}/overlay.json: {bot['name']}: {error.json_path}: {error.message}",
-                pytrace=False,
-            )
+        error = best_match(Draft7Validator(bot_entry).iter_errors(bot))
+        if error:
+            problem = error.message
+            if error.validator == "enum" and len(error.validator_value) > 10:
+                problem = f"{error.instance!r} is not one of the values there are"
+            check(False, f"{name}/overlay.json: {bot['name']}: {error.json_path}: {problem}")
+        check("accessPolicy" in bot, f"{name}/overlay.json: {bot['name']}: accessPolicy is missing")
+        check(
+            STARTS & set(bot),
+            f"{name}/overlay.json: {bot['name']}: add what starts it, subscriptions or cron "
+            "(an empty list of subscriptions if it is only called)",
+        )
         for subscription in bot.get("subscriptions", []):
             resource_type = subscription["criteria"].split("?")[0]
             check(
@@ -173,7 +182,7 @@ def test_its_bots_are_entries_of_the_configuration(name: str) -> None:
 def test_no_bot_is_added_twice() -> None:
     names = [bot["name"] for name in DESCRIPTIONS for bot in bots_of(name)]
     twice = {name for name in names if names.count(name) > 1}
-    check(not twice, f"several overlays add {twice}")
+    check(not twice, f"overlay.json: more than one bot is called {twice}")
 
 
 @each_overlay
