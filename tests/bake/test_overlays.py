@@ -38,6 +38,15 @@ def description(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def problem_of_json(path: Path) -> str:
+    """Return why a file is not JSON; an empty text if it is."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 DESCRIPTIONS = {
     path.parent.name: description(path) for path in sorted(OVERLAYS.glob("*/overlay.json"))
 }
@@ -64,10 +73,11 @@ def test_every_folder_has_a_description() -> None:
 
 @each_overlay
 def test_a_description_is_json(name: str) -> None:
-    try:
-        content = json.loads((OVERLAYS / name / "overlay.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        pytest.fail(f"{name}/overlay.json is not valid JSON: {error}", pytrace=False)
+    path = OVERLAYS / name / "overlay.json"
+    check(
+        not problem_of_json(path), f"{name}/overlay.json is not valid JSON: {problem_of_json(path)}"
+    )
+    content = json.loads(path.read_text(encoding="utf-8"))
     check(isinstance(content, dict), f"{name}/overlay.json must be an object")
 
 
@@ -196,11 +206,8 @@ def test_its_bots_are_among_its_files(name: str) -> None:
 @each_overlay
 def test_its_events_are_json(name: str) -> None:
     for path, file in overlay_files(name).items():
-        if path.endswith(".json"):
-            try:
-                json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                pytest.fail(f"{name}/files/{path} is not valid JSON: {error}", pytrace=False)
+        problem = problem_of_json(file) if path.endswith(".json") else ""
+        check(not problem, f"{name}/files/{path} is not valid JSON: {problem}")
 
 
 @each_overlay
