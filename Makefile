@@ -5,6 +5,8 @@ PY := $(VENV)/bin/python
 # How many tests `make test` runs at a time: one more than there are cores, as many tests wait for a server.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 READY := build/node/.ready
+# Python has to keep what it compiles; otherwise each process compiles all packages again.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/build/node:$(CURDIR)/$(VENV)/bin:$(PATH)
 DEMO := build/demo/my-medplum-bots
 
