@@ -7,8 +7,9 @@ message.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -184,20 +185,22 @@ def fixed_part(message: str) -> str:
     return " ".join(longest.split(" ")[:5]).strip(" .,:;()")
 
 
-def sources() -> Iterator[tuple[str, str]]:
-    for path in sorted(template.SOURCE.rglob("*")):
-        name = path.relative_to(template.SOURCE).as_posix()
-        if (
-            path.suffix in (".ts", ".mjs")
-            and "tests" not in path.parts[len(template.SOURCE.parts) :]
-        ):
-            yield name, path.read_text(encoding="utf-8")
+@functools.cache
+def sources() -> dict[str, str]:
+    """The text of each source file by its path."""
+    paths = [path.relative_to(template.SOURCE) for path in sorted(template.SOURCE.rglob("*"))]
+    return {
+        path.as_posix(): (template.SOURCE / path).read_text(encoding="utf-8")
+        for path in paths
+        if path.suffix in (".ts", ".mjs") and "tests" not in path.parts
+    }
 
 
+@functools.cache
 def messages() -> list[tuple[str, str]]:
     found = [
         (name, literal(text, match.end()))
-        for name, text in sources()
+        for name, text in sources().items()
         if not FHIR_SERVER.search(name)
         for match in BEGINNINGS.finditer(text)
     ]
@@ -230,7 +233,7 @@ def test_every_error_message_is_explained(pages: dict[bool, str]) -> None:
 
 
 def test_messages_made_elsewhere_are_explained(pages: dict[bool, str]) -> None:
-    texts = dict(sources())
+    texts = sources()
     for name, parts in ELSEWHERE.items():
         for part in parts:
             source = re.sub(r"[`'\"]\s*\+\s*[`'\"]", "", texts[name])
@@ -254,7 +257,7 @@ def test_what_the_collection_relies_on() -> None:
 
 def test_linters_words_are_explained(pages: dict[bool, str]) -> None:
     """Each message that the linter's configuration adds begins with words of the page."""
-    texts = dict(sources())
+    texts = sources()
     said = {
         *re.findall(r"message: '([^']*)'", texts["oxlint.config.ts"]),
         *re.findall(r"message: `([^$`]*)", texts["tools/src/bundling/lint-rules.ts"]),

@@ -59,7 +59,8 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server()
-    Thread(target=server.http.serve_forever, daemon=True).start()
+    # It looks for the end of the test every 10 ms, and without a number every half a second.
+    Thread(target=server.http.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.http.shutdown()
     server.http.server_close()
