@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
@@ -14,7 +15,8 @@ from hypothesis import settings
 from pytest_cookies.plugin import Cookies
 
 from tests.support import template
-from tests.support.faster_bakes import files_read_once
+from tests.support.faster_bakes import files_read_once, hooks_in_this_process
+from tests.support.made_once import made_once
 from tests.support.memory import use_memory
 
 # Tests use a snapshot of the template, and its filters have to come from there too.
@@ -97,22 +99,28 @@ def fast_bakes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def baked(cookies_session: Cookies) -> Callable[..., Path]:
+def baked(cookies_session: Cookies, shared_folder: Path) -> Callable[..., Path]:
     """Bake with these answers, or return what was baked with them before. Do not change it."""
-    made: dict[str, Path] = {}
 
     def bake(**answers: Any) -> Path:
-        key = repr(sorted(answers.items()))
-        if key not in made:
-            made[key] = template.bake_with(cookies_session, **answers)
-        return made[key]
+        def make(folder: Path) -> None:
+            with hooks_in_this_process():
+                template.bake_with(cookies_session, **answers).parent.rename(folder)
+
+        all_answers = {**template.DEFAULT_ANSWERS, **template.QUIET, **answers}
+        key = hashlib.sha256(repr(sorted(all_answers.items())).encode()).hexdigest()[:16]
+        (project,) = made_once(shared_folder / "baked" / key, make).iterdir()
+        return project
 
     return bake
 
 
 @pytest.fixture(scope="session")
-def template_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template_repository(shared_folder: Path) -> Path:
     """A git repository of the template, tagged with its version. Do not change it."""
-    repository = template.copy_template(tmp_path_factory.mktemp("template") / "medplum-bots")
-    template.commit_all(repository, "The template", f"v{VERSION}")
-    return repository
+
+    def make(folder: Path) -> None:
+        repository = template.copy_template(folder / "medplum-bots")
+        template.commit_all(repository, "The template", f"v{VERSION}")
+
+    return made_once(shared_folder / "template", make) / "medplum-bots"

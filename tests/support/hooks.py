@@ -11,10 +11,7 @@ from tests.support import template
 
 FOLDER = template.ROOT / "hooks"
 GOOD_ANSWERS = {
-    **{
-        name: value[0] if isinstance(value, list) else value
-        for name, value in template.QUESTIONS.items()
-    },
+    **template.DEFAULT_ANSWERS,
     "project_slug": "our-bots",
     "author": "We",
 }

@@ -9,12 +9,10 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support import template
+from tests.support.made_once import made_once
 
 CACHE = template.REPOSITORY / "build" / "cache"
 
@@ -24,17 +22,12 @@ OWN_CACHES = (".cache", ".vite", ".vite-temp", ".vitest-cache")
 
 def installed(repository: Path) -> Path:
     """Run `npm ci` for this repository, unless it has run for the same; return its node_modules."""
-    place = CACHE / f"packages-{_key(repository)}"
-    with _alone(place):
-        if not place.exists():
-            unfinished = place.with_name(f"{place.name}.{os.getpid()}")
-            shutil.copytree(repository, unfinished)
-            template.run("npm", "ci", cwd=unfinished)
-            try:
-                unfinished.rename(place)
-            except OSError:  # Windows: another process was first
-                shutil.rmtree(unfinished)
-    return place / "node_modules"
+
+    def install(folder: Path) -> None:
+        shutil.copytree(repository, folder)
+        template.run("npm", "ci", cwd=folder)
+
+    return made_once(CACHE / f"packages-{_key(repository)}", install) / "node_modules"
 
 
 def _key(repository: Path) -> str:
@@ -54,30 +47,12 @@ def on_the_disk_of(folder: Path, modules: Path) -> Path:
     """Return packages that can be linked into this folder: copied to its disk, if it is another."""
     if folder.stat().st_dev == modules.stat().st_dev:
         return modules
-    copy = folder / modules.parent.name
-    with _alone(copy):
-        if not copy.exists():
-            unfinished = copy.with_suffix(".unfinished")
-            shutil.copytree(
-                modules,
-                unfinished / modules.name,
-                symlinks=True,
-                ignore=shutil.ignore_patterns(*OWN_CACHES),
-            )
-            unfinished.rename(copy)
-    return copy / modules.name
 
+    def copy(to: Path) -> None:
+        left_out = shutil.ignore_patterns(*OWN_CACHES)
+        shutil.copytree(modules, to / modules.name, symlinks=True, ignore=left_out)
 
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Let other processes wait that want to install the same (not on Windows: there both do)."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as lock:
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return made_once(folder / modules.parent.name, copy) / modules.name
 
 
 def add_packages(modules: Path, project: Path) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import json
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,8 @@ def _snapshot() -> Path:
     for path in _listed():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(REPOSITORY / path, root / path)
+    for extension in root.glob("*.py"):  # Cookiecutter imports them several times in each bake
+        py_compile.compile(str(extension))
     return root
 
 
@@ -87,12 +90,24 @@ def _read_questions(path: Path) -> dict[str, Any]:
     return questions
 
 
-ROOT = _snapshot()
+def _snapshot_of_this_run() -> Path:
+    """Make a snapshot, or return that of the process that started this worker of pytest-xdist."""
+    name = "MEDPLUM_BOTS_SNAPSHOT"
+    if "PYTEST_XDIST_WORKER" not in os.environ or name not in os.environ:
+        os.environ[name] = str(_snapshot())
+    return Path(os.environ[name])
+
+
+ROOT = _snapshot_of_this_run()
 SOURCE = ROOT / "{{cookiecutter.project_slug}}"
 COOKIECUTTER = _read_questions(ROOT / "cookiecutter.json")
 QUESTIONS: dict[str, Any] = {
     name: value for name, value in COOKIECUTTER.items() if not name.startswith("_")
 }
+DEFAULT_ANSWERS: dict[str, Any] = {
+    name: value[0] if isinstance(value, list) else value for name, value in QUESTIONS.items()
+}
+"""Some of them are Jinja, which Cookiecutter renders."""
 UNNEEDED = {"benchmarks", "docs", "maintenance", "tests"}
 """Folders of the template from which nothing is generated."""
 
@@ -173,11 +188,15 @@ def git(*arguments: str | Path, cwd: Path) -> str:
 def files(project: Path, *leave_out: str) -> dict[str, bytes]:
     """Every file of a repository by its path, without what tools make in it."""
     hidden = {".git", "node_modules", "dist", *leave_out}
-    return {
-        path.relative_to(project).as_posix(): path.read_bytes()
-        for path in sorted(project.rglob("*"))
-        if path.is_file() and not hidden & set(path.relative_to(project).parts)
-    }
+    found = {}
+    for folder, folders, names in os.walk(project):
+        folders[:] = set(folders) - hidden
+        inside = Path(folder).relative_to(project)
+        for name in set(names) - hidden:
+            path = Path(folder, name)
+            if path.is_file():
+                found[(inside / name).as_posix()] = path.read_bytes()
+    return dict(sorted(found.items()))
 
 
 def template_files() -> list[str]:
