@@ -1,4 +1,4 @@
-"""Tests that share what is slow to make run on one worker (`--dist loadgroup`): it is made once."""
+"""Runs tests that share something slow on one worker (`--dist loadgroup`), which makes it once."""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ const command = new Command('npm run setup:bots --')
   .description('Deploy the bots of dist/ and their subscriptions; writes only what differs')
   .option('--build', 'build them first, as npm run setup:bots does')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
-  .option('--only <pattern>', 'only bots whose name matches; * stands for any characters')
+  .option(
+    '--only <pattern>',
+    'only bots, and files of resources/, whose name matches; * stands for any characters',
+  )
   .option('--prune', 'remove from the server what medplum.config.json no longer has')
   .option('--force', 'deploy the code again, also if it is unchanged')
   .option('--skip-failed', 'deploy the other bots if one lacks a secret or a usable bundle')

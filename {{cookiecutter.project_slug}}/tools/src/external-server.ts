@@ -1,5 +1,5 @@
-// The local FHIR server comes with the sync examples (tools/src/fhir-server). Everything else asks
-// here whether it is there.
+// Loads the local FHIR server (tools/src/fhir-server), if this repository has it: it comes with the
+// sync examples only.
 import type { Resource } from '@medplum/fhirtypes';
 import { existsSync } from 'node:fs';
 

@@ -15,7 +15,10 @@ interface PlanOptions {
 export const command = new Command('plan')
   .description('Show what a deployment would do, and why; writes nothing')
   .option('--env <name>', 'the environment whose .env.<name> is read (default: local)')
-  .option('--only <pattern>', 'only bots whose name matches; * stands for any characters')
+  .option(
+    '--only <pattern>',
+    'only bots, and files of resources/, whose name matches; * stands for any characters',
+  )
   .option('--prune', 'remove from the server what medplum.config.json no longer has')
   .option('--force', 'deploy the code again, also if it is unchanged')
   .option('--skip-failed', 'plan the other bots if one lacks a secret or a usable bundle')

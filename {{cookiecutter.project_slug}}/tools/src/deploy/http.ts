@@ -1,4 +1,4 @@
-// One HTTP request, repeated as long as its failure can pass, within limits.
+// Sends one HTTP request, and repeats it while its failure may be temporary, within limits.
 import type * as http from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isLocal } from '../config/address.ts';

@@ -1,5 +1,5 @@
-// One filter of a search as a condition: special parameters, `_filter`, chains, and the kinds of
-// parameters.
+// Turns one filter of a search into a condition: special parameters, `_filter`, chains, and the
+// kinds of parameters.
 import * as core from '@medplum/core';
 import type { FhirFilterExpression, Filter } from '@medplum/core';
 import type { Resource } from '@medplum/fhirtypes';

@@ -9,14 +9,14 @@ import { optionalSecret } from '../shared/secrets.ts';
 
 /** What the bot stores carries this identifier. */
 const SYSTEM = 'urn:medplum-bots:failure-alert';
-const HOUR = 60 * 60 * 1000;
+const HOUR_MS = 60 * 60 * 1000;
 /** Failures that are older are not reported any more. */
-const MOST_HOURS = 24;
+const MAX_AGE_HOURS = 24;
 /**
  * A run that ends now may become visible a moment later: the last minute belongs to the next
  * report.
  */
-const SETTLE = 60 * 1000;
+const DELAY_MS = 60 * 1000;
 
 /**
  * Reports what failed. If the report cannot be sent, this run fails, and the next one sends it.
@@ -31,7 +31,7 @@ export async function handler(
   event: BotEvent,
 ): Promise<{ reported: number; to?: 'task' | 'webhook' }> {
   const state = await readState(medplum);
-  const until = new Date(Date.now() - SETTLE).toISOString();
+  const until = new Date(Date.now() - DELAY_MS).toISOString();
   const report = await findFailedRuns(medplum, beginning(state), until);
   if (report.total === 0) {
     return { reported: 0 };
@@ -48,14 +48,14 @@ export async function handler(
 
 /** Where the last report ended, but not longer ago than failures are reported. */
 function beginning(state: Basic | undefined): string {
-  const earliest = new Date(Date.now() - MOST_HOURS * HOUR).toISOString();
+  const earliest = new Date(Date.now() - MAX_AGE_HOURS * HOUR_MS).toISOString();
   const last = state?.extension?.find(({ url }) => url === SYSTEM)?.valueInstant;
   return last !== undefined && last > earliest ? last : earliest;
 }
 
 /**
- * Its identifier is the first failed run: where the state could not be saved, the next run finds
- * this Task.
+ * The Task is identified by the first failed run of the report: if the state cannot be saved after
+ * it, the next run finds this Task and creates no second one.
  */
 async function createTask(medplum: MedplumClient, report: FailureReport): Promise<void> {
   await medplum.createResourceIfNoneExist<Task>(

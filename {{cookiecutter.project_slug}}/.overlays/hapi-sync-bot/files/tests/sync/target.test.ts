@@ -1,5 +1,5 @@
-// A target that cannot be trusted: for any answer, no other resource is touched, and nothing
-// counts that is unproven.
+// A target whose answers are wrong: whatever it answers, no other resource is changed, and a write
+// counts only if its answer proves it.
 import { randomUUID } from 'node:crypto';
 import type { Patient } from '@medplum/fhirtypes';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';

@@ -1,4 +1,4 @@
-// Whether a resource on the target is what a write would make it.
+// Compares a resource on the target with what a write would store there.
 import type { Coding, Resource } from '@medplum/fhirtypes';
 import { HTML_ENTITIES } from '../html-entities.ts';
 
