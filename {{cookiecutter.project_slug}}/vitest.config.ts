@@ -12,6 +12,8 @@ export default defineConfig({
   plugins: [textFiles()],
   test: {
     include: ['{src,tests}/**/*.{test,spec}.?(c|m)ts'],
+    // Node loads the tooling itself, as vitest has it do with packages, and keeps what it compiled.
+    server: { deps: { external: [/\/tools\/src\//] } },
     // One more than the processor has cores, as a test often waits for a server that it started.
     maxWorkers: availableParallelism() + 1,
     // A local Medplum bundles the bots first, which may take a while on a busy machine.
