@@ -12,8 +12,9 @@ export default defineConfig({
   plugins: [textFiles()],
   test: {
     include: ['{src,tests}/**/*.{test,spec}.?(c|m)ts'],
-    // Node loads the tooling itself, as vitest has it do with packages, and keeps what it compiled.
-    server: { deps: { external: [/\/tools\/src\//] } },
+    // As with packages, Node loads the tooling itself, and keeps what it compiled. The repository
+    // may lie in a folder of that name: then its own src/ and tests/ come after it.
+    server: { deps: { external: [/\/tools\/src\/(?!.*\/(src|tests)\/)/] } },
     // One more than the processor has cores, as a test often waits for a server that it started.
     maxWorkers: availableParallelism() + 1,
     // A local Medplum bundles the bots first, which may take a while on a busy machine.
