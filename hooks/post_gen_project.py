@@ -382,8 +382,11 @@ def finish(project: Path, answers: dict[str, Any], overlays: dict[str, Any]) -> 
     notes.append(problem_with_npm)
     print_bold(f"\nCreated {project.name}")
     for overlay in overlays.values():
-        for bot in overlay.get("bots", []):
-            print(f"  {bot['name']:22} {overlay['title']}")
+        bots = overlay.get("bots", [])
+        if bots:
+            names = ", ".join(bot["name"] for bot in bots)
+            print(f"  {names + ':':22} {overlay['title']}")
+        for bot in bots:
             if bot.get("subscriptions") == []:
                 notes.append(f"{bot['name']} has no subscription, because another bot has it")
     for note in notes:

@@ -627,7 +627,9 @@ def test_headings_are_bold_at_a_terminal_only(project: Path, tmp_path: Path) -> 
 
     answers = {"bot_runtime": "awslambda", "init_git": False, "install_dependencies": False}
     hook = rendered_hook(tmp_path, "post_gen_project", **answers, license="MIT")
-    bots = [{"name": "a-bot", "subscriptions": [{"criteria": "Patient"}]}]
+    bots = [
+        {"name": name, "subscriptions": [{"criteria": "Patient"}]} for name in ("a-bot", "b-bot")
+    ]
     shown = {}
     for name, extra in (("terminal", {}), ("no color", {"NO_COLOR": "1"})):
         write_overlay(project, "a", chosen_by={"license": ["MIT"]}, title="greets", bots=bots)
@@ -640,4 +642,4 @@ def test_headings_are_bold_at_a_terminal_only(project: Path, tmp_path: Path) -> 
     assert "\x1b[1mCreated bots\x1b[0m\n" not in shown["no color"]
     assert "\x1b" not in shown["no color"]
     assert shown["terminal"].startswith("\x1b[1m\nCreated bots\x1b[0m\n  a-bot")
-    assert re.search(r"^  a-bot +greets$", shown["no color"], re.MULTILINE)
+    assert re.search(r"^  a-bot, b-bot: +greets$", shown["no color"], re.MULTILINE)
