@@ -324,9 +324,9 @@ class TestTheEndOfARun:
         ]
         created = lines[lines.index("Created my-medplum-bots") + 1 :][:3]
         assert [line.split()[0] for line in created] == [
-            "hapi-sync-bot",
-            "hapi-reconcile-bot",
-            "hapi-sync-simple-bot",
+            "hapi-sync-bot:",
+            "hapi-reconcile-bot:",
+            "hapi-sync-simple-bot:",
         ]
         assert all(len(line.split()) > 3 for line in created), "each bot has a few words"
         assert "Note: hapi-sync-simple-bot has no subscription, because another bot has it" in lines
