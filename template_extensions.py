@@ -175,7 +175,10 @@ def wrong_answer(answers: Mapping[str, Any]) -> str | None:
     Answers of a replay come from a file, perhaps of another version, and no question checks them.
     """
     text = (TEMPLATE_FOLDER / "cookiecutter.json").read_text(encoding="utf-8")
-    given = {name: answers.get(name, "") for name in json.loads(text) if not name.startswith("_")}
+    questions = {
+        name: value for name, value in json.loads(text).items() if not name.startswith("_")
+    }
+    given = {name: answers.get(name, "") for name in questions}
     try:
         one_line(given["project_name"], "project_name", required=True)
         project_slug(given["project_slug"])
@@ -185,8 +188,8 @@ def wrong_answer(answers: Mapping[str, Any]) -> str | None:
         fhir_url(given["external_fhir_url"])
         for question in ("init_git", "install_dependencies"):
             yes_or_no(given[question], question)
-        for question, choices in json.loads(text).items():
-            if question in given and isinstance(choices, list) and given[question] not in choices:
+        for question, choices in questions.items():
+            if isinstance(choices, list) and given[question] not in choices:
                 raise AnswerError(question, given[question], f"use one of: {', '.join(choices)}")
     except AnswerError as error:
         return str(error)

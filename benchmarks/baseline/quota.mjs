@@ -1,5 +1,5 @@
 // How soon the sync works again after a burst of patients has spent Medplum's quota. Medplum up to
-// 5.1.27 begins its block of a minute anew with each request that comes while it lasts: bots that
+// 5.1.27 starts its block of a minute again with each request during the block: bots that
 // go on asking keep the whole project locked out. Prints how long it took from the first refusal to
 // the next patient that arrived, in seconds, and how many requests Medplum refused.
 //   node quota.mjs <project> <patients> <workers> <points of the quota>

@@ -67,16 +67,15 @@ def bots_of(name: str) -> list[dict[str, Any]]:
 
 def test_every_folder_has_a_description() -> None:
     folders = {path.name for path in OVERLAYS.iterdir() if path.is_dir()}
-    for folder in sorted(folders - set(DESCRIPTIONS)):
-        pytest.fail(f"{folder}/overlay.json is missing", pytrace=False)
+    for folder in sorted(folders):
+        check(folder in DESCRIPTIONS, f"{folder}/overlay.json is missing")
 
 
 @each_overlay
 def test_a_description_is_json(name: str) -> None:
     path = OVERLAYS / name / "overlay.json"
-    check(
-        not problem_of_json(path), f"{name}/overlay.json is not valid JSON: {problem_of_json(path)}"
-    )
+    problem = problem_of_json(path)
+    check(not problem, f"{name}/overlay.json is not valid JSON: {problem}")
     content = json.loads(path.read_text(encoding="utf-8"))
     check(isinstance(content, dict), f"{name}/overlay.json must be an object")
 
